@@ -1,7 +1,15 @@
 """Users and items to ranked lists, in the order of the probability of a like."""
 
-from ecomfs.rank.order import candidates_of, check_top, pair_row, positive_label, rank, rank_users
-from ecomfs.rank.pairs import METRICS, PairTable, list_order, rankings, read_pairs, score_pairs
+from ecomfs.rank.order import (
+    candidates_of,
+    check_top,
+    list_order,
+    pair_row,
+    positive_label,
+    rank,
+    rank_users,
+)
+from ecomfs.rank.pairs import METRICS, PairTable, rankings, read_pairs, score_pairs
 from ecomfs.rank.users_and_items import Catalogue, User, read_users_and_items
 
 __all__ = [

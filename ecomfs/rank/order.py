@@ -30,12 +30,9 @@ CHUNK = 256
 class Ranked:
     """One candidate in a user's list.
 
-    Attributes
-    ----------
-    rank : int, optional
-        Its place, from 1; ``None`` when it has no score.
-    score : float, optional
-        P(positive label); ``None`` when the model gave none (the prediction says why).
+    Attributes:
+        rank: its place, from 1; ``None`` when it has no score.
+        score: P(positive label); ``None`` when the model gave none (the prediction says why).
     """
 
     item: Item
@@ -48,14 +45,10 @@ class Ranked:
 class UserRanking:
     """A user's list.
 
-    Attributes
-    ----------
-    items : tuple of Ranked
-        The best first, at most ``top`` of them; then every candidate without a score.
-    candidates : int
-        How many items were put to the model.
-    seen : int
-        How many were left out, because the user's history holds them.
+    Attributes:
+        items: the best first, at most ``top`` of them; then every candidate without a score.
+        candidates: how many items were put to the model.
+        seen: how many were left out, because the user's history holds them.
     """
 
     user: User
@@ -73,15 +66,10 @@ def positive_label(space: LabelSpace, card: TaskCard, wanted: str | None = None)
     """The label whose probability is the score, in the pool's spelling: the one named, else the
     card's ``positive``.
 
-    Raises
-    ------
-    UnknownLabelError
-        There is no such label.
-    ConfigError
-        Neither names one.
+    Raises:
+        UnknownLabelError: there is no such label.
+        ConfigError: neither names one.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> card = load_task("product_preference")
     >>> positive_label(LabelSpace.resolve(card, ["Yes", "No"]), card)
@@ -111,6 +99,29 @@ def places(scores: Sequence[float | None]) -> list[int]:
     return sorted(range(len(scores)), key=key)
 
 
+def list_order(
+    lists: Sequence[str], scores: Sequence[float | None], top: int | None = None
+) -> list[tuple[int, int | None]]:
+    """(position, rank) of every row that is shown: list by list as they first come, the best
+    first, those without a score at the end of their list, with no rank.
+
+    >>> list_order(["u1", "u2", "u1", "u1"], [0.2, 0.5, None, 0.9], top=1)
+    [(3, 1), (2, None), (1, 1)]
+    """
+    members: dict[str, list[int]] = {}
+    for position, name in enumerate(lists):
+        members.setdefault(name, []).append(position)
+    out: list[tuple[int, int | None]] = []
+    for positions in members.values():
+        for place, i in enumerate(places([scores[p] for p in positions]), 1):
+            position = positions[i]
+            if scores[position] is None:
+                out.append((position, None))
+            elif top is None or place <= top:
+                out.append((position, place))
+    return out
+
+
 def rank_users(
     pipeline: Pipeline,
     users: Sequence[User],
@@ -123,49 +134,28 @@ def rank_users(
 ) -> Iterator[UserRanking]:
     """One list per user, as soon as it is ready.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Of a task whose rows are pairs of a user and an item.
-    users : sequence of User
-        With their histories.
-    catalogue : Catalogue
-        The candidates.
-    positive : str
-        The label that is the score, in the pool's spelling.
-    top, keep_seen, progress
-        As for :func:`rank`.
+    Args:
+        pipeline: of a task whose rows are pairs of a user and an item.
+        users: with their histories.
+        catalogue: the candidates.
+        positive: the label that is the score, in the pool's spelling.
+        top, keep_seen, progress: as for :func:`rank`.
 
-    Yields
-    ------
-    UserRanking
+    Yields:
         In the order of ``users``.
 
-    Raises
-    ------
-    EngineError
-        The engine is gone.
-    ConfigError
-        ``top`` below 1.
+    Raises:
+        EngineError: the engine is gone.
+        ConfigError: ``top`` below 1.
 
-    Examples
-    --------
     A row of the catalogue that cannot be read has no score, and needs no model:
 
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
+    >>> from ecomfs import FewShotClassifier
     >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> card = load_task("product_preference")
     >>> pool = [Example("1", {"liked": "", "item": "Mug"}, "Yes"),
     ...         Example("2", {"liked": "", "item": "Rug"}, "No")]
-    >>> pipeline = build_pipeline(card, pool, engine, HashedEmbedder(), Options(),
-    ...                           task="product_preference")
+    >>> clf = FewShotClassifier("product_preference", None, embedder="hashed", calibration_size=0)
+    >>> pipeline = clf.fit(pool).pipeline_
     >>> mug = Item("c1", {"item": "Mug"}, {"title": "Mug"}, error="line 2: 3 cells")
     >>> (found,) = rank_users(pipeline, [User("u1", {"liked": ""})], Catalogue(("title",), (mug,)),
     ...                       positive="Yes")
@@ -189,14 +179,12 @@ def rank_users(
         done += len(candidates)
         progress(READING, done, total)
         scores = [p.probabilities.get(positive) for p in predictions]
-        ranked: list[Ranked] = []
-        for place, i in enumerate(places(scores), 1):
-            score = scores[i]
-            if score is None or top is None or place <= top:
-                where = None if score is None else place
-                ranked.append(Ranked(candidates[i], where, score, predictions[i]))
-        seen_items = len(catalogue.items) - len(candidates)
-        yield UserRanking(user, tuple(ranked), len(candidates), seen_items)
+        ranked = tuple(
+            Ranked(candidates[i], place, scores[i], predictions[i])
+            for i, place in list_order([user.id] * len(candidates), scores, top)
+        )
+        seen = len(catalogue.items) - len(candidates)
+        yield UserRanking(user, ranked, len(candidates), seen)
 
 
 def predict(
@@ -205,26 +193,24 @@ def predict(
     rows: Sequence[Row],
     errors: Sequence[str],
     progress: Progress,
-    done: int,
-    total: int,
+    done: int = 0,
+    total: int | None = None,
 ) -> list[Prediction]:
     """One prediction per row, :data:`CHUNK` at a time; a row with an error fails without the
     model. ``done`` of ``total`` rows are done before these."""
+    total = len(rows) if total is None else total
     out: list[Prediction] = []
     # An order needs the probabilities of all rows by the same measure, not their labels alone.
     every = replace(pipeline, cascade=False)
     for start in range(0, len(rows), CHUNK):
         chunk = range(start, min(start + CHUNK, len(rows)))
         usable = [i for i in chunk if not errors[i]]
-        found = iter(
-            event_loop.run(
-                every.classify(
-                    [rows[i] for i in usable],
-                    [ids[i] for i in usable],
-                    progress=part(progress, READING, done + start, total),
-                )
-            )
+        answered = every.classify(
+            [rows[i] for i in usable],
+            [ids[i] for i in usable],
+            progress=part(progress, READING, done + start, total),
         )
+        found = iter(event_loop.run(answered))
         out += [
             Prediction(ids[i], None, status=Status.FAILED, error=errors[i])
             if errors[i]
@@ -297,42 +283,25 @@ def rank(
     Every pair of a user and an item is a row of the task, and its score the probability of the
     positive label. Every pair is one row for the model.
 
-    Parameters
-    ----------
-    classifier : FewShotClassifier
-        A fitted classifier; its ``fields`` say which column is which field.
-    users : TableSource
-        A file, a DataFrame, a dict, or a list of dicts.
-    items : TableSource
-        The candidates, likewise.
-    top : int, optional
-        Longest list; ``None``: all candidates.
-    positive : str, optional
-        The label that is the score; the card's ``positive`` by default.
-    keep_seen : bool
-        Keep items that the user's history holds; they are left out, and counted, by default. Titles
-        are compared without case and punctuation, ids as they are.
-    user_column, item_column : str, optional
-        Columns with the ids.
-    progress : Progress or bool, optional
-        As for :meth:`ecomfs.FewShotClassifier.fit`.
+    Args:
+        classifier: a fitted classifier; its ``fields`` say which column is which field.
+        users: a file, a DataFrame, a dict, or a list of dicts.
+        items: the candidates, likewise.
+        top: longest list; ``None``: all candidates.
+        positive: the label that is the score; the card's ``positive`` by default.
+        keep_seen: keep items that the user's history holds; they are left out, and counted, by
+            default. Titles are compared without case and punctuation, ids as they are.
+        user_column, item_column: columns with the ids.
+        progress: as for :meth:`ecomfs.FewShotClassifier.fit`.
 
-    Returns
-    -------
-    list of UserRanking
+    Returns:
         One list per user, in the order of ``users``. Candidates without a score stand at its end.
 
-    Raises
-    ------
-    InputError, ColumnError, DuplicateIdError
-        See :func:`read_users_and_items`.
-    ConfigError, UnknownLabelError
-        See :func:`positive_label`.
-    EngineError
-        The engine is gone.
+    Raises:
+        InputError, ColumnError, DuplicateIdError: see :func:`read_users_and_items`.
+        ConfigError, UnknownLabelError: see :func:`positive_label`.
+        EngineError: the engine is gone.
 
-    Examples
-    --------
     >>> from ecomfs.errors import NotFittedError
     >>> try:
     ...     rank(FewShotClassifier("product_preference"), "history.csv", "catalogue.csv")

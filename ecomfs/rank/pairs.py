@@ -15,7 +15,7 @@ from ecomfs.errors import InputError
 from ecomfs.evaluation.evaluate import RULE, systems
 from ecomfs.io import TableReader, TableRow
 from ecomfs.pipeline import Pipeline
-from ecomfs.rank.order import places, predict
+from ecomfs.rank.order import predict
 from ecomfs.rank.users_and_items import history_keys, item_keys
 from ecomfs.task import FieldMap, TaskCard, column_labels
 from ecomfs.types import Example, Prediction, Row
@@ -39,24 +39,16 @@ POPULARITY = "item popularity"
 class PairTable:
     """Pairs of a table, one entry per row in each list.
 
-    Attributes
-    ----------
-    header : tuple of str
-        Columns of the table.
-    rows : list of TableRow
-        As they came.
-    fields : list of Row
-        The card's fields of each.
-    lists : list of str
-        Which list a row belongs to.
-    units : list of str
-        Which unit was sampled (a user with several lists); the lists where no column names it.
-    truth : list of str, optional
-        True label as the table spells it, empty where it is missing; ``None`` when no column holds
-        it.
+    Attributes:
+        header: columns of the table.
+        rows: as they came.
+        fields: the card's fields of each.
+        lists: which list a row belongs to.
+        units: which unit was sampled (a user with several lists); the lists where no column names
+            it.
+        truth: true label as the table spells it, empty where it is missing; ``None`` when no column
+            holds it.
 
-    Examples
-    --------
     >>> row = TableRow(2, {"user": "u1", "item": "Mug"})
     >>> pairs = PairTable(("user", "item"), [row], [{"item": "Mug"}], ["u1"], ["u1"], truth=None)
     >>> pairs.lists, pairs.fields
@@ -84,30 +76,18 @@ def read_pairs(
 ) -> PairTable:
     """Read a table of pairs.
 
-    Parameters
-    ----------
-    group : str
-        Column that names the list of a row (a user, a session, a query).
-    gold : str, optional
-        Column with true labels.
-    unit : str, optional
-        Column that names the unit which intervals resample; ``group`` by default.
-    fields : mapping, optional
-        Card field → column, where names differ.
-    limit : int, optional
-        Only the first rows.
-    encoding : str, optional
-        Of a table that is not UTF-8; detected by default.
+    Args:
+        group: column that names the list of a row (a user, a session, a query).
+        gold: column with true labels.
+        unit: column that names the unit which intervals resample; ``group`` by default.
+        fields: card field → column, where names differ.
+        limit: only the first rows.
+        encoding: of a table that is not UTF-8; detected by default.
 
-    Raises
-    ------
-    InputError
-        The file; a row that is in no list.
-    ColumnError
-        A column that is not there.
+    Raises:
+        InputError: the file; a row that is in no list.
+        ColumnError: a column that is not there.
 
-    Examples
-    --------
     >>> import tempfile
     >>> from ecomfs.task import load_task
     >>> path = Path(tempfile.mkdtemp()) / "pairs.csv"
@@ -130,19 +110,19 @@ def read_pairs(
                     hint="every row belongs to a list",
                 )
         rows.append(row)
+    truth = None
+    if gold is not None:
+        where = [f"{reader.name}, line {row.line}" for row in rows]
+        labels = column_labels([row.cells[gold] for row in rows], where, gold)
+        truth = [text or "" for text in labels]
     return PairTable(
         header=tuple(reader.header),
         rows=rows,
         fields=[mapping.fields(row.cells, card) for row in rows],
         lists=[row.cells[group].strip() for row in rows],
         units=[row.cells[unit or group].strip() for row in rows],
-        truth=None if gold is None else _truth(rows, gold, reader.name),
+        truth=truth,
     )
-
-
-def _truth(rows: Sequence[TableRow], gold: str, name: str) -> list[str]:
-    places = [f"{name}, line {row.line}" for row in rows]
-    return [text or "" for text in column_labels([row.cells[gold] for row in rows], places, gold)]
 
 
 def score_pairs(
@@ -153,66 +133,24 @@ def score_pairs(
 ) -> list[Prediction]:
     """One prediction per pair, in order; a row that cannot be read is a failed one.
 
-    Raises
-    ------
-    EngineError
-        The engine is gone.
+    Raises:
+        EngineError: the engine is gone.
 
-    Examples
-    --------
     A row that cannot be read is a failed one, and needs no model:
 
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
+    >>> from ecomfs import FewShotClassifier
     >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> card = load_task("product_preference")
     >>> pool = [Example("1", {"liked": "", "item": "Mug"}, "Yes"),
     ...         Example("2", {"liked": "", "item": "Rug"}, "No")]
-    >>> pipeline = build_pipeline(card, pool, engine, HashedEmbedder(), Options(),
-    ...                           task="product_preference")
+    >>> clf = FewShotClassifier("product_preference", None, embedder="hashed", calibration_size=0)
+    >>> pipeline = clf.fit(pool).pipeline_
     >>> row = TableRow(2, {"user": "u1", "item": "Mug"}, error="line 2: 3 cells")
     >>> pairs = PairTable(("user", "item"), [row], [{"item": "Mug"}], ["u1"], ["u1"], truth=None)
     >>> [(str(p.status), p.error) for p in score_pairs(pipeline, pairs)]
     [('failed', 'line 2: 3 cells')]
     """
-    return predict(
-        pipeline,
-        [str(i) for i in range(len(pairs.rows))],
-        pairs.fields,
-        [row.error for row in pairs.rows],
-        progress,
-        0,
-        len(pairs.rows),
-    )
-
-
-def list_order(
-    lists: Sequence[str], scores: Sequence[float | None], top: int | None = None
-) -> list[tuple[int, int | None]]:
-    """(position, rank) of every row that is shown: list by list as they first come, the best
-    first, those without a score at the end of their list, with no rank.
-
-    >>> list_order(["u1", "u2", "u1", "u1"], [0.2, 0.5, None, 0.9], top=1)
-    [(3, 1), (2, None), (1, 1)]
-    """
-    members: dict[str, list[int]] = {}
-    for position, name in enumerate(lists):
-        members.setdefault(name, []).append(position)
-    out: list[tuple[int, int | None]] = []
-    for positions in members.values():
-        for place, i in enumerate(places([scores[p] for p in positions]), 1):
-            position = positions[i]
-            if scores[position] is None:
-                out.append((position, None))
-            elif top is None or place <= top:
-                out.append((position, place))
-    return out
+    ids, errors = [str(i) for i in range(len(pairs.rows))], [row.error for row in pairs.rows]
+    return predict(pipeline, ids, pairs.fields, errors, progress)
 
 
 def rankings(
@@ -225,27 +163,15 @@ def rankings(
     among the labelled examples (:func:`popularity`), and the random order, whose rows all tie: the
     metrics give ties their expectation.
 
-    Raises
-    ------
-    EmptyInputError
-        No pair has a true label.
+    Raises:
+        EmptyInputError: no pair has a true label.
 
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
+    >>> from ecomfs import FewShotClassifier
     >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> card = load_task("product_preference")
     >>> pool = [Example("1", {"liked": "", "item": "Mug"}, "Yes"),
     ...         Example("2", {"liked": "", "item": "Rug"}, "No")]
-    >>> pipeline = build_pipeline(card, pool, engine, HashedEmbedder(), Options(),
-    ...                           task="product_preference")
+    >>> clf = FewShotClassifier("product_preference", None, embedder="hashed", calibration_size=0)
+    >>> pipeline = clf.fit(pool).pipeline_
     >>> rows = [TableRow(i, {"user": "u1", "item": name}) for i, name in enumerate(["Go", "Ludo"])]
     >>> fields = [{"liked": "", "item": row.cells["item"]} for row in rows]
     >>> pairs = PairTable(("user", "item"), rows, fields, ["u1"] * 2, ["u1"] * 2, ["yes", "no"])
@@ -253,8 +179,8 @@ def rankings(
     ...            Prediction("1", "No", {"Yes": 0.3, "No": 0.7})]
     >>> found = rankings(pairs, answers, pipeline, "Yes")
     >>> list(found)
-    ['LLM', 'kNN only', 'item popularity', 'random order']
-    >>> found["LLM"].probabilities[:, 1].tolist(), found["LLM"].queries
+    ['without LLM', 'kNN only', 'item popularity', 'random order']
+    >>> found["without LLM"].probabilities[:, 1].tolist(), found["without LLM"].queries
     ([0.9, 0.3], ('u1', 'u1'))
     """
     space = pipeline.space
@@ -300,8 +226,6 @@ def popularity(
     """For each row, the number of labelled examples that have its item in a history, or are about
     it and have the positive label: the rule that a recommender has to beat.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> card = load_task("product_preference")
     >>> pool = [Example("1", {"liked": '["Go", "Mug"]', "item": "Chess"}, "Yes"),

@@ -53,19 +53,12 @@ class User:
 class Item:
     """A candidate.
 
-    Attributes
-    ----------
-    id : str
-        Unique in its catalogue.
-    fields : Row
-        The card's fields that describe it.
-    cells : Row
-        Its row of the catalogue as it came.
-    error : str
-        Why the row cannot be read; empty when it can.
+    Attributes:
+        id: unique in its catalogue.
+        fields: the card's fields that describe it.
+        cells: its row of the catalogue as it came.
+        error: why the row cannot be read; empty when it can.
 
-    Examples
-    --------
     >>> Item("c1", {"item": "Mug"}, {"item_id": "c1", "title": "Mug"}).error
     ''
     """
@@ -100,28 +93,18 @@ def read_users_and_items(
 ) -> tuple[list[User], Catalogue]:
     """Users and items of two tables.
 
-    Parameters
-    ----------
-    fields : mapping, optional
-        Card field → column (of whichever table has it), where names differ.
-    user_column : str, optional
-        Names the user; one of :data:`USER_IDS` by default.
-    item_column : str, optional
-        Names the item; one of :data:`ITEM_IDS` or ``id`` by default, else items are numbered.
-    encoding : str, optional
-        Of files that are not UTF-8; detected by default.
+    Args:
+        fields: card field → column (of whichever table has it), where names differ.
+        user_column: names the user; one of :data:`USER_IDS` by default.
+        item_column: names the item; one of :data:`ITEM_IDS` or ``id`` by default, else items are
+            numbered.
+        encoding: of files that are not UTF-8; detected by default.
 
-    Raises
-    ------
-    InputError
-        A file; a user's history that cannot be read; an item without an id.
-    ColumnError
-        A field of the card that is needed, or a named column, is not there.
-    DuplicateIdError
-        Two items, or two users of a wide table, with one id.
+    Raises:
+        InputError: a file; a user's history that cannot be read; an item without an id.
+        ColumnError: a field of the card that is needed, or a named column, is not there.
+        DuplicateIdError: two items, or two users of a wide table, with one id.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> users, catalogue = read_users_and_items(
     ...     load_task("product_preference"),
@@ -195,21 +178,11 @@ def _catalogue(item_table: _Records, columns: Mapping[str, str], wanted: str | N
     if wanted is not None:
         find_column(item_table.header, wanted, (), item_table.name, "--item-column ")
     id_column = wanted or _first(item_table.header, (*ITEM_IDS, "id"))
-    items: list[Item] = []
-    lines: dict[str, str] = {}
-    for number, record in enumerate(item_table.rows, 1):
-        id_ = _text(record.cells.get(id_column)) if id_column else str(number)
-        if not record.error:
-            if not id_:
-                raise InputError(f"{record.where}: column {id_column!r} is empty")
-            if id_ in lines:
-                raise DuplicateIdError(
-                    f"{record.where}: item {id_!r} is already at {lines[id_]}",
-                    hint="make the ids unique, or name another column with --item-column",
-                )
-            lines[id_] = record.where
-        values = {name: _value(record, column) for name, column in columns.items()}
-        items.append(Item(id_, values, record.cells, record.error))
+    ids = item_table.ids(id_column, "item", "make the ids unique")
+    items = (
+        Item(id_, record.values(columns), record.cells, record.error)
+        for id_, record in zip(ids, item_table.rows, strict=True)
+    )
     return Catalogue(item_table.header, tuple(items))
 
 
@@ -240,28 +213,20 @@ def _wide(
     card: TaskCard, user_table: _Records, columns: Mapping[str, str], wanted: str | None
 ) -> list[tuple[str, User]]:
     id_column = wanted or _first(user_table.header, (*USER_IDS, "id"))
-    users: list[tuple[str, User]] = []
-    seen: dict[str, str] = {}
-    known = [{n: _value(record, c) for n, c in columns.items()} for record in user_table.rows]
-    specs = with_decimals([spec.rendering for spec in card.fields], known, strict=False)
-    for number, record in enumerate(user_table.rows, 1):
-        id_ = _text(record.cells.get(id_column)) if id_column else str(number)
-        if not id_:
-            raise InputError(f"{record.where}: column {id_column!r} is empty")
-        if id_ in seen:
-            raise DuplicateIdError(
-                f"{record.where}: user {id_!r} is already at {seen[id_]}",
-                hint="one row a user, or name another column with --user-column",
-            )
-        seen[id_] = record.where
-        values = {name: _value(record, column) for name, column in columns.items()}
-        for spec in specs:
-            if spec.name in columns:
-                named = spec.model_copy(update={"name": columns[spec.name]})
-                try:
-                    read_cell(named, values[spec.name])
-                except RowError as error:
-                    raise InputError(f"{record.where}: {error.message}", hint=error.hint) from error
+    ids = user_table.ids(id_column, "user", "one row a user")
+    known = [record.values(columns) for record in user_table.rows]
+    specs = [
+        (spec.name, spec.model_copy(update={"name": columns[spec.name]}))
+        for spec in with_decimals([s.rendering for s in card.fields], known, strict=False)
+        if spec.name in columns
+    ]
+    users = []
+    for id_, record, values in zip(ids, user_table.rows, known, strict=True):
+        for name, spec in specs:
+            try:
+                read_cell(spec, values[name])
+            except RowError as error:
+                raise InputError(f"{record.where}: {error.message}", hint=error.hint) from error
         users.append((record.where, User(id_, values)))
     return users
 
@@ -273,7 +238,7 @@ def _long(
     spec = next((spec for spec in histories if spec.rendering.items), None)
     known = [] if spec is None else spec.rendering.items
     found = {p.name: _first(user_table.header, (p.name, *p.aliases)) for p in known}
-    parts = {name: c for name, c in found.items() if c not in (None, id_column)}
+    parts = {name: c for name, c in found.items() if c is not None and c != id_column}
     if spec is None or not parts:
         names = ", ".join(spec.name for spec in histories) or "user"
         raise ColumnError(
@@ -285,24 +250,13 @@ def _long(
         parts.setdefault("item_id", id_part)  # never shown; for history_keys
     events_of: dict[str, tuple[str, list[dict[str, Any]]]] = {}
     for record in user_table.rows:
-        id_ = _text(record.cells.get(id_column)) if id_column else "1"
-        if not id_:
-            raise InputError(f"{record.where}: column {id_column!r} is empty")
-        values = {name: _value(record, column) for name, column in parts.items() if column}
+        id_ = record.id(id_column, "1")
+        values = record.values(parts)
         entry = {name: value for name, value in values.items() if not _empty(value)}
         if not entry:
             raise InputError(f"{record.where}: nothing in {', '.join(map(repr, parts.values()))}")
         events_of.setdefault(id_, (record.where, []))[1].append(entry)
     return [(where, User(id_, {spec.name: events})) for id_, (where, events) in events_of.items()]
-
-
-def _value(record: _Record, column: str) -> Any:
-    value = record.cells.get(column, "")
-    return "" if is_missing(value) else value
-
-
-def _text(value: Any) -> str:
-    return "" if is_missing(value) else str(value).strip()
 
 
 def _empty(value: Any) -> bool:
@@ -316,6 +270,25 @@ class _Record:
     where: str
     cells: Mapping[str, Any]
     error: str = ""
+
+    def id(self, column: str | None, otherwise: str) -> str:
+        """The id in a column; ``otherwise`` where there is no column.
+
+        Raises:
+            InputError: the cell of a row that can be used is empty.
+        """
+        found = otherwise if column is None else str(self._value(column)).strip()
+        if not found and not self.error:
+            raise InputError(f"{self.where}: column {column!r} is empty")
+        return found
+
+    def values(self, columns: Mapping[str, str]) -> dict[str, Any]:
+        """Name → the value in its column; empty where it is missing."""
+        return {name: self._value(column) for name, column in columns.items()}
+
+    def _value(self, column: str) -> Any:
+        value = self.cells.get(column, "")
+        return "" if is_missing(value) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +314,27 @@ class _Records:
             raise EmptyInputError(f"{name}: no rows")
         header = tuple(dict.fromkeys(key for row in cells for key in row))
         return cls(name, header, [_Record(f"{name}, row {i}", row) for i, row in enumerate(cells)])
+
+    def ids(self, column: str | None, what: str, fix: str) -> list[str]:
+        """The ids of the rows, or their numbers where there is no column.
+
+        Raises:
+            InputError: a row has none.
+            DuplicateIdError: two rows have one.
+        """
+        out: list[str] = []
+        seen: dict[str, str] = {}
+        for number, record in enumerate(self.rows, 1):
+            out.append(record.id(column, str(number)))
+            if record.error:
+                continue
+            if out[-1] in seen:
+                raise DuplicateIdError(
+                    f"{record.where}: {what} {out[-1]!r} is already at {seen[out[-1]]}",
+                    hint=f"{fix}, or name another column with --{what}-column",
+                )
+            seen[out[-1]] = record.where
+        return out
 
 
 def _dicts(
