@@ -9,10 +9,9 @@ from pathlib import Path
 
 from ecomfs.batch import read_examples
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, InputError
-from ecomfs.evaluation.labels import space_of
 from ecomfs.io import TableReader, TableRow, text_encoding
 from ecomfs.pool import refuse_synthetic
-from ecomfs.task import TaskCard, column_labels, find_column
+from ecomfs.task import TaskCard, column_labels, find_column, space_of
 from ecomfs.types import Example
 
 MOST_VALUES = 50

@@ -27,10 +27,9 @@ from ecomfs.core.options import OPTIONS, option_named
 from ecomfs.core.progress import LOADING, MEASURING, Progress, showing, silent
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.estimators import Examples
-from ecomfs.estimators.inputs import as_examples
+from ecomfs.estimators.inputs import given_examples
 from ecomfs.estimators.multilabel.rows import MultiLabelRows
-from ecomfs.evaluation.harness import at_stage, harness_errors
-from ecomfs.evaluation.labels import as_predictions, check_metrics
+from ecomfs.evaluation.harness import as_predictions, at_stage, check_metrics, harness_errors
 from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.pool import Pool
 from ecomfs.task import TaskCard, load_task
@@ -575,4 +574,4 @@ def _examples(
 ) -> list[Example]:
     if isinstance(source, str | PathLike):
         return read_examples(str(source), card, fields=fields, label_column=label_column)
-    return as_examples(source, None, card, fields=fields, label_column=label_column)
+    return given_examples(source, None, card, fields=fields, label_column=label_column)[0]

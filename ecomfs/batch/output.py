@@ -149,6 +149,17 @@ class Gold:
         self.labels.append(label)
         self.predictions.append(prediction)
 
+    def scored(self) -> Gold:
+        """The rows with a true label, with their predictions where there are any. Ids may repeat in
+        the input, so each has its place in it."""
+        kept = [i for i, label in enumerate(self.labels) if label]
+        return Gold(
+            [f"{i}:{self.ids[i]}" for i in kept],
+            [self.rows[i] for i in kept],
+            [self.labels[i] for i in kept],
+            [self.predictions[i] for i in kept if self.predictions],
+        )
+
 
 @dataclass(slots=True)
 class AnswerCounts:

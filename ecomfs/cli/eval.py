@@ -104,8 +104,7 @@ def score(
     """Print metrics of the predictions of any system, with intervals; for several systems on the
     same rows also the paired differences from the first."""
     from ecomfs.cli.present import metrics_table, note, plain, usual
-    from ecomfs.evaluation.harness import harness_errors
-    from ecomfs.evaluation.labels import check_metrics
+    from ecomfs.evaluation.harness import check_metrics, harness_errors
     from ecomfs.evaluation.source import numbers_source
     from ecomfs.task import load_task
     from ecomfs_eval import Bootstrap, ColumnNames, compare_many, get_metric
@@ -190,7 +189,7 @@ def _read(
 
 def _structured(p: Predictions, card: TaskCard, classes: Sequence[str]) -> Predictions:
     """With what the labels of the task are made of."""
-    from ecomfs.evaluation.labels import structure_of
+    from ecomfs.evaluation.harness import structure_of
 
     made = structure_of(card, p.labels, classes)
     positive = None if card.several_labels else p.positive

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from ecomfs.batch import Gold
 from ecomfs.errors import ConfigError
-from ecomfs.evaluation.harness import at_stage, harness_errors, to_harness
-from ecomfs.evaluation.labels import SupportsBaselines
+from ecomfs.evaluation.harness import SupportsBaselines, at_stage, harness_errors, to_harness
 from ecomfs.evaluation.rules import MAJORITY, trivial_rule
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, label_order
@@ -73,12 +72,10 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
     Raises:
         EmptyInputError: no row has a true label.
     """
-    kept = [i for i, label in enumerate(gold.labels) if label]
-    truth = [gold.labels[i] for i in kept]
-    ids = [f"{position}:{gold.ids[position]}" for position in kept]  # input ids may repeat
+    gold = gold.scored()
+    truth, ids, predictions = gold.labels, gold.ids, gold.predictions
     names = list(pipeline.space.names)
     space = names + label_order(set(truth) - set(names))
-    predictions = [gold.predictions[i] for i in kept]
     together = any(p.source in ("fused", "experts") for p in predictions)
     name = "ecomfs" if together else "LLM"
     if not pipeline.has_model:
@@ -89,13 +86,13 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
             then = [at_stage(p, stages) for p in predictions]
             out[part] = to_harness(then, truth, space, tokens=False, ids=ids, name=part)
     if pipeline.retriever is not None:
-        texts = [pipeline.text(gold.rows[i]) for i in kept]
-        table = vote(pipeline, texts, space, [gold.rows[i] for i in kept])
+        texts = [pipeline.text(row) for row in gold.rows]
+        table = vote(pipeline, texts, space, gold.rows)
         out["kNN only"] = _baseline(table, truth, ids, space, "kNN only")
         shares = Counter(e.label for e in pipeline.retriever.examples)
         prior = np.array([[shares[label] for label in names]] * len(truth), dtype=np.float64)
         out["majority"] = _baseline(prior, truth, ids, space, "majority")
-        rule = trivial_rule(pipeline, [gold.rows[i] for i in kept])
+        rule = trivial_rule(pipeline, gold.rows)
         if rule.name != MAJORITY:
             named = f"{RULE}{rule.name}"
             out[named] = _baseline(rule.probabilities, truth, ids, space, named)

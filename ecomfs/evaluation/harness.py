@@ -1,11 +1,12 @@
-"""The bridge to the harness: answers of ecomfs in, :class:`ecomfs_eval.Predictions` out.
+"""The bridge to the harness: answers of ecomfs in, :class:`ecomfs_eval.Predictions` out, for tasks
+of every kind: one label a row, a hierarchy, or several labels a row.
 
 It is also the only place that turns errors of the harness into errors of ecomfs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -20,9 +21,13 @@ from ecomfs.errors import (
     MissingFileError,
     OutputError,
 )
-from ecomfs.types import Prediction, Status
-from ecomfs_eval import EvalError, Predictions
+from ecomfs.retrieve import Retriever
+from ecomfs.task import LabelSpace, TaskCard, label_order
+from ecomfs.types import Prediction, Row, Status
+from ecomfs_eval import EvalError, Predictions, get_metric
 from ecomfs_eval.errors import DataError, EmptyDataError, NoSuchFileError, WriteError
+from ecomfs_eval.metrics import USUAL
+from ecomfs_eval.structure import NOT_FOR, LabelKind, LabelStructure
 
 ERRORS: tuple[tuple[type[EvalError], type[EcomfsError]], ...] = (
     (NoSuchFileError, MissingFileError),
@@ -38,18 +43,12 @@ ERRORS: tuple[tuple[type[EvalError], type[EcomfsError]], ...] = (
 def harness_errors(hints: Mapping[str, str] | None = None) -> Iterator[None]:
     """Raise errors of the harness as errors of ecomfs.
 
-    Parameters
-    ----------
-    hints
-        Text of the harness's hints → what to write instead, such as a command-line option.
+    Args:
+        hints: text of the harness's hints → what to write instead, such as a command-line option.
 
-    Raises
-    ------
-    MissingFileError, EmptyInputError, InputError, OutputError, ConfigError
-        See :data:`ERRORS`.
+    Raises:
+        MissingFileError, EmptyInputError, InputError, OutputError, ConfigError: see :data:`ERRORS`.
 
-    Examples
-    --------
     >>> from ecomfs_eval import get_metric
     >>> with harness_errors():
     ...     get_metric("acuracy")
@@ -91,26 +90,19 @@ def to_harness(
 ) -> Predictions:
     """Answers as predictions of the harness.
 
-    Parameters
-    ----------
-    answers
-        n answers. A row without probabilities has no distribution (NaN).
-    gold
-        n true labels.
-    labels
-        The L labels of the run and of ``gold``; a label that an answer lacks has probability 0.
-    tokens
-        Keep the token counts. ``False`` for systems that did not read the prompts themselves.
-    columns
-        Other attributes of :class:`ecomfs_eval.Predictions`: ``ids``, ``name``, ``slices``, …
+    Args:
+        answers: n answers. A row without probabilities has no distribution (NaN).
+        gold: n true labels.
+        labels: the L labels of the run and of ``gold``; a label that an answer lacks has
+            probability 0.
+        tokens: keep the token counts. ``False`` for systems that did not read the prompts
+            themselves.
+        columns: other attributes of :class:`ecomfs_eval.Predictions`: ``ids``, ``name``,
+            ``slices``, …
 
-    Raises
-    ------
-    EvalError
-        The harness refuses the rows; see :func:`harness_errors`.
+    Raises:
+        EvalError: the harness refuses the rows; see :func:`harness_errors`.
 
-    Examples
-    --------
     >>> found = [Prediction("1", "yes", {"no": 0.1, "yes": 0.9}, prompt_tokens=40),
     ...          Prediction("2", None, {}, Status.FAILED, error="timeout")]
     >>> p = to_harness(found, ["yes", "no"], ["no", "yes"], name="ours")
@@ -144,15 +136,10 @@ def at_stage(prediction: Prediction, stages: Sequence[str]) -> Prediction:
     It is never abstained: abstaining comes last. A row that passed none of the stages keeps its
     final distribution; a row without one stays as it is.
 
-    Parameters
-    ----------
-    prediction
-        With :attr:`~ecomfs.types.Prediction.stages`.
-    stages
-        Names, the wanted one first.
+    Args:
+        prediction: with :attr:`~ecomfs.types.Prediction.stages`.
+        stages: names, the wanted one first.
 
-    Examples
-    --------
     >>> p = Prediction("1", "b", {"a": 0.4, "b": 0.6}, stages={"calibrated": (0.7, 0.3)})
     >>> at_stage(p, ["calibrated", "read"]).label
     'a'
@@ -166,4 +153,103 @@ def at_stage(prediction: Prediction, stages: Sequence[str]) -> Prediction:
     return replace(prediction, label=label, probabilities=then, status=Status.OK)
 
 
-__all__ = ["ERRORS", "SupportsHarness", "at_stage", "harness_errors", "to_harness"]
+class SupportsBaselines(Protocol):
+    """What baselines need of what answers rows: the pipeline of any task."""
+
+    @property
+    def card(self) -> TaskCard: ...
+    @property
+    def space(self) -> LabelSpace: ...
+    @property
+    def retriever(self) -> Retriever | None: ...
+    def text(self, row: Row, /) -> str: ...
+
+
+def kind_of(card: TaskCard) -> LabelKind:
+    """What the labels of a task are.
+
+    >>> from ecomfs.task import load_task
+    >>> kind_of(load_task("review_aspects")), kind_of(load_task("review_sentiment"))
+    ('sets', 'flat')
+    """
+    if card.several_labels:
+        return "sets"
+    return "flat" if card.hierarchy is None else "hierarchy"
+
+
+def structure_of(
+    card: TaskCard, labels: Iterable[str], classes: Sequence[str] = ()
+) -> LabelStructure | None:
+    """What labels of a task are made of; ``None`` for a flat list.
+
+    Args:
+        labels: cells of labels, or whole labels of a hierarchy.
+        classes: labels that a cell may hold.
+    """
+    if card.several_labels:
+        return LabelStructure.sets({cell: card.labels_of(cell, cell) for cell in labels}, classes)
+    if card.hierarchy is not None:
+        return LabelStructure.tree(labels, card.hierarchy)
+    return None
+
+
+def as_predictions(
+    answers: Sequence[Prediction],
+    gold: Sequence[str],
+    card: TaskCard,
+    names: Sequence[str],
+    **columns: Any,
+) -> Predictions:
+    """Answers of a classifier of any task as predictions of the harness.
+
+    Args:
+        gold: true labels; one that is none of the names stays, and is always wrong.
+        names: labels that the classifier can give.
+        columns: as of :func:`to_harness`.
+    """
+    known = list(names)
+    if card.several_labels:
+        # A set of labels is one answer; the probabilities of its labels are no distribution.
+        answers = [replace(p, probabilities={}) for p in answers]
+        known = label_order({p.label for p in answers if p.label is not None})
+    labels = [*known, *label_order(set(gold) - set(known))]
+    made = structure_of(card, labels, names)
+    return to_harness(answers, gold, labels, structure=made, **columns)
+
+
+@harness_errors()
+def check_metrics(metrics: Iterable[str], card: TaskCard, where: str) -> None:
+    """Refuse metrics that are not defined for the labels of a task.
+
+    Args:
+        where: what names them, for the message.
+
+    Raises:
+        ConfigError: one that is not defined, or that does not exist.
+
+    >>> from ecomfs.task import load_task
+    >>> check_metrics(["roc_auc"], load_task("review_aspects"), "--metric")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: --metric: roc_auc with task 'review_aspects' is not defined where ...
+    """
+    kind = kind_of(card)
+    for name in metrics:
+        if not get_metric(name).applies(kind):
+            raise ConfigError(
+                f"{where}: {name} with task {card.name!r} is {NOT_FOR[kind]}",
+                hint=f"leave it out, or take one of: {', '.join(USUAL[kind])}",
+            )
+
+
+__all__ = [
+    "ERRORS",
+    "SupportsBaselines",
+    "SupportsHarness",
+    "as_predictions",
+    "at_stage",
+    "check_metrics",
+    "harness_errors",
+    "kind_of",
+    "structure_of",
+    "to_harness",
+]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
-from ecomfs.evaluation.labels import SupportsBaselines
+from ecomfs.evaluation.harness import SupportsBaselines
 from ecomfs.features import ValueReader, contained, grams, item_kind, matched
 from ecomfs.types import Row
 
@@ -37,15 +37,10 @@ RULES = {
 class RuleAnswers:
     """What the trivial rule of a task answers.
 
-    Attributes
-    ----------
-    name : str
-        One of :data:`RULES`.
-    probabilities : ndarray of float64, shape (rows, labels)
-        For :data:`LAST` one label has all of it: the rule only names a label.
+    Attributes:
+        name: one of :data:`RULES`.
+        probabilities: for :data:`LAST` one label has all of it: the rule only names a label.
 
-    Examples
-    --------
     >>> RuleAnswers("majority", np.array([[0.7, 0.3]])).scored
     True
     """
@@ -65,25 +60,16 @@ def trivial_rule(pipeline: SupportsBaselines, rows: Sequence[Row]) -> RuleAnswer
     A history whose last items are labels: the last again. Two labels and two histories: their
     lengths. Two labels and two texts: the characters they share. Else: the most frequent label.
 
-    Parameters
-    ----------
-    pipeline : SupportsBaselines
-        With labelled examples.
-    rows : sequence of Row
-        To answer.
+    Args:
+        pipeline: with labelled examples.
+        rows: to answer.
 
-    Returns
-    -------
-    RuleAnswers
+    Returns:
         With one column per label of the pipeline.
 
-    Raises
-    ------
-    ConfigError
-        Without labelled examples no label is the most frequent one.
+    Raises:
+        ConfigError: without labelled examples no label is the most frequent one.
 
-    Examples
-    --------
     >>> from types import SimpleNamespace
     >>> from ecomfs.task import Label, LabelSpace, load_task
     >>> from ecomfs.types import Example

@@ -16,21 +16,15 @@ _PACKAGES = ("ecomfs", "numpy", "scipy", "scikit-learn")
 def numbers_source(command: Sequence[str], files: Iterable[str | Path]) -> dict[str, str]:
     """What the last section of a report says.
 
-    Parameters
-    ----------
-    command : sequence of str
-        Words after ``ecomfs``; none for a call in Python. Passwords in addresses are masked.
-    files : iterable of str or Path
-        What was read; of a file its size and the beginning of its SHA-256 are named.
+    Args:
+        command: words after ``ecomfs``; none for a call in Python. Passwords in addresses are
+            masked.
+        files: what was read; of a file its size and the beginning of its SHA-256 are named.
 
-    Returns
-    -------
-    dict
-        ``command``, ``data`` and ``versions``, as
-        :func:`ecomfs_eval.report.build_report` takes them.
+    Returns:
+        ``command``, ``data`` and ``versions``, as :func:`ecomfs_eval.report.build_report` takes
+        them.
 
-    Examples
-    --------
     >>> found = numbers_source(["ab", "v1", "v2"], [])
     >>> found["command"], found["versions"].split(",")[0].startswith("ecomfs ")
     ('ecomfs ab v1 v2', True)

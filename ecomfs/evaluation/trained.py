@@ -3,7 +3,7 @@ gradient boosting."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
@@ -12,8 +12,7 @@ import pandas as pd
 
 from ecomfs.batch import Gold
 from ecomfs.errors import RowError
-from ecomfs.evaluation.harness import harness_errors
-from ecomfs.evaluation.labels import SupportsBaselines
+from ecomfs.evaluation.harness import SupportsBaselines, harness_errors
 from ecomfs.features import FeatureSet, has_features, measured, read_cell
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import NUMBERS, TaskCard, label_order
@@ -39,15 +38,11 @@ def trained(gold: Gold, pipeline: Pipeline, seed: int = 0) -> dict[str, Predicti
     scikit-learn is not installed."""
     if pipeline.retriever is None or find_spec("sklearn") is None:
         return {}
-    kept = [i for i, label in enumerate(gold.labels) if label]
-    if not kept:
+    gold = gold.scored()
+    if not gold.ids:
         return {}
-    pool = pipeline.retriever.examples
-    rows = [Example(f"{i}:{gold.ids[i]}", gold.rows[i], gold.labels[i]) for i in kept]
-    columns = raw_columns(pipeline.card, pool)
-    features = feature_set(pipeline.card, pool)
-    labelled = labelled_rows(pipeline, pool, columns=columns, features=features)
-    test = labelled_rows(pipeline, rows, columns=columns, features=features)
+    rows = [Example(*row) for row in zip(gold.ids, gold.rows, gold.labels, strict=True)]
+    labelled, test = baseline_tables(pipeline, pipeline.retriever.examples, rows, _SHOWN)
     names = list(pipeline.space.names)
     space = names + label_order(set(test.labels) - set(names))
     out = {}
@@ -75,38 +70,38 @@ def feature_set(card: TaskCard, pool: Sequence[Example]) -> FeatureSet | None:
     return found if found.names else None
 
 
-def labelled_rows(
+def baseline_tables(
     pipeline: SupportsBaselines,
-    rows: Sequence[Example],
-    *,
-    columns: Sequence[str] = (),
-    vectors: bool = False,
-    features: FeatureSet | None = None,
-) -> LabelledRows:
-    """Rows in the form of the harness: the texts that are retrieved by, labels in the pool's
-    spelling.
+    pool: Sequence[Example],
+    test: Sequence[Example],
+    names: Collection[str],
+) -> tuple[LabelledRows, LabelledRows]:
+    """Labelled examples and test rows in the form of the harness: the texts that are retrieved by,
+    labels in the pool's spelling, and what the named baselines need beside them."""
+    card = pipeline.card
+    columns = raw_columns(card, pool) if "gradient_boosting" in names else []
+    specs = {s.name: s.rendering for s in card.fields}
+    made = {"features_logistic", "features_boosting"} & set(names)
+    features = feature_set(card, pool) if made else None
 
-    Args:
-        columns: fields whose cells are features.
-        vectors: embed the texts too.
-        features: makes numbers from the rows.
-    """
-    texts = [pipeline.text(row.fields) for row in rows]
-    embedded = table = None
-    if vectors and pipeline.retriever is not None:
-        # All rows as queries: a model embedder puts queries and passages in different places.
-        embedded = pipeline.retriever.embedder.embed(texts, query=True)
-    if columns:
-        specs = {s.name: s.rendering for s in pipeline.card.fields}
-        table = pd.DataFrame({c: [_cell(specs[c], r.fields.get(c)) for r in rows] for c in columns})
-    return LabelledRows.of(
-        [_spelling(pipeline, row.label) for row in rows],
-        ids=[row.id for row in rows],
-        texts=texts,
-        vectors=embedded,
-        table=table,
-        features=None if features is None else features.transform([r.fields for r in rows]),
-    )
+    def table(rows: Sequence[Example]) -> LabelledRows:
+        texts = [pipeline.text(row.fields) for row in rows]
+        vectors = cells = None
+        if "embedding_logistic" in names and pipeline.retriever is not None:
+            # All rows as queries: a model embedder puts queries and passages in different places.
+            vectors = pipeline.retriever.embedder.embed(texts, query=True)
+        if columns:
+            cells = {c: [_cell(specs[c], r.fields.get(c)) for r in rows] for c in columns}
+        return LabelledRows.of(
+            [pipeline.space.true_label(row.label) or row.label for row in rows],
+            ids=[row.id for row in rows],
+            texts=texts,
+            vectors=vectors,
+            table=None if cells is None else pd.DataFrame(cells),
+            features=None if features is None else features.transform([r.fields for r in rows]),
+        )
+
+    return table(pool), table(test)
 
 
 def _cell(spec: RenderSpec, value: object) -> str:
@@ -118,8 +113,4 @@ def _cell(spec: RenderSpec, value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _spelling(pipeline: SupportsBaselines, label: str) -> str:
-    return pipeline.space.true_label(label) or label
-
-
-__all__ = ["feature_set", "labelled_rows", "raw_columns", "trained"]
+__all__ = ["baseline_tables", "feature_set", "raw_columns", "trained"]

@@ -1,8 +1,7 @@
 """Data sets, label budgets and seeds to stored results and one report."""
 
-from ecomfs.suites.compare import compare_results
 from ecomfs.suites.config import Dataset, Suite, available_suites, load_suite
-from ecomfs.suites.report import suite_board, write_details
+from ecomfs.suites.report import compare_results, suite_board, write_details
 from ecomfs.suites.run import SuiteRun, plan, run_suite
 from ecomfs.suites.store import ResultsFolder
 

@@ -23,13 +23,12 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.estimators import Classifier, FewShotClassifier, classifier_of
 from ecomfs.estimators.multilabel.prompts import label_template
 from ecomfs.estimators.multilabel.rows import MultiLabelRows
-from ecomfs.estimators.taxonomy.descent import LEVELS
 from ecomfs.estimators.taxonomy.rows import TaxonomyRows
+from ecomfs.estimators.taxonomy.tree import LEVELS
 from ecomfs.evaluation.evaluate import strangers, vote
-from ecomfs.evaluation.harness import at_stage
-from ecomfs.evaluation.labels import SupportsBaselines, as_predictions, structure_of
+from ecomfs.evaluation.harness import SupportsBaselines, as_predictions, at_stage, structure_of
 from ecomfs.evaluation.rules import MAJORITY, RuleAnswers, trivial_rule
-from ecomfs.evaluation.trained import feature_set, labelled_rows, raw_columns
+from ecomfs.evaluation.trained import baseline_tables
 from ecomfs.pipeline import Pipeline, load_template
 from ecomfs.suites.config import Dataset, Shots
 from ecomfs.suites.data import Data, rows_hash, task_of
@@ -37,7 +36,7 @@ from ecomfs.suites.several import of_sets, set_baselines, set_votes, whole_label
 from ecomfs.task import label_order
 from ecomfs.types import Example, Language, Prediction, Row
 from ecomfs_eval import Predictions, Undefined
-from ecomfs_eval.baselines import BASELINES, LabelledRows, run_baselines
+from ecomfs_eval.baselines import BASELINES, run_baselines
 from ecomfs_eval.manifest import hash_file
 
 _CHUNK = 64
@@ -346,7 +345,7 @@ def _of_labels(
         found["knn"] = scored.of("knn", None, votes)
     names = _trained(wanted)
     if names and pool:
-        train, test = _tables(scored, pipeline, pool, wanted)
+        train, test = baseline_tables(pipeline, pool, scored.test, wanted)
         for name, got in run_baselines(train, test, names, seed=seed).items():
             found[name] = (
                 got
@@ -376,7 +375,7 @@ def _of_sets(
     cells: dict[str, list[str] | Undefined] = {}
     if "knn" in wanted:
         cells["knn"] = set_votes(answers, scored.rows)
-    train, test = _tables(scored, answers, pool, wanted)
+    train, test = baseline_tables(answers, pool, scored.test, wanted)
     names = dict.fromkeys([*_trained(wanted), *([MAJORITY] if "rule" in wanted else ())])
     cells |= set_baselines(answers, train, test, list(names), seed=seed)
     ids, groups = scored.common["ids"], scored.common.get("groups")
@@ -390,25 +389,6 @@ def _of_sets(
 
 def _trained(wanted: Collection[str]) -> list[str]:
     return [name for name in BASELINES if name in wanted and name != "knn"]
-
-
-def _tables(
-    scored: ScoredRows,
-    pipeline: SupportsBaselines,
-    pool: Sequence[Example],
-    wanted: Collection[str],
-) -> tuple[LabelledRows, LabelledRows]:
-    """Labelled examples and test rows in the form of the harness, with what the baselines need."""
-    made = {"features_logistic", "features_boosting"} & set(wanted)
-    given: dict[str, Any] = {
-        "columns": raw_columns(pipeline.card, pool) if "gradient_boosting" in wanted else [],
-        "vectors": "embedding_logistic" in wanted,
-        "features": feature_set(pipeline.card, pool) if made else None,
-    }
-    return (
-        labelled_rows(pipeline, pool, **given),
-        labelled_rows(pipeline, scored.test, **given),
-    )
 
 
 def _ruled(scored: ScoredRows, rule: RuleAnswers) -> Predictions:

@@ -113,29 +113,18 @@ class Published(_Strict):
 class Dataset(_Strict):
     """One data set of a suite.
 
-    Attributes
-    ----------
-    name : str
-        Unique in the suite; data sets of one ``series`` are averaged in the report (folds).
-    task : str
-        Name of a task, or its folder, relative to the suite's file.
-    pool, test : Table, TestRows
-        Where labelled examples and test rows come from.
-    shots, seeds : tuple, optional
-        Instead of the suite's.
-    draw : {"even", "random"}
-        Labelled examples are drawn ``even`` over the labels, as a few-shot benchmark does, or at
-        ``random``, as a shop that labels what comes: then their label shares are those of the test
-        rows, which calibration relies on where labels are skewed.
-    options : dict
-        Of the task's classifier, beside the suite's.
-    published : tuple of Published
-        Results of others on the same data.
-    note : str
-        What a reader of the results must know.
+    Attributes:
+        name: unique in the suite; data sets of one ``series`` are averaged in the report (folds).
+        task: name of a task, or its folder, relative to the suite's file.
+        pool, test: where labelled examples and test rows come from.
+        shots, seeds: instead of the suite's.
+        draw: labelled examples are drawn ``even`` over the labels, as a few-shot benchmark does, or
+            at ``random``, as a shop that labels what comes: then their label shares are those of
+            the test rows, which calibration relies on where labels are skewed.
+        options: of the task's classifier, beside the suite's.
+        published: results of others on the same data.
+        note: what a reader of the results must know.
 
-    Examples
-    --------
     >>> Dataset(name="shop", task="review_sentiment", pool={"file": "pool.csv"},
     ...         test={"file": "test.csv"}).draw
     'even'
@@ -163,29 +152,18 @@ class Dataset(_Strict):
 class Suite(_Strict):
     """Data sets, label budgets and seeds that are run once and reported together.
 
-    Attributes
-    ----------
-    name, title, description : str
-        For people; ``name`` is also that of the results.
-    datasets : tuple of Dataset
-        What is run.
-    shots, seeds : tuple
-        Label budgets and draws of them; every data set is run with each pair.
-    options : dict
-        Of the classifiers (``engine``, ``embedder``, ``k``, …): of
-        :class:`~ecomfs.FewShotClassifier`, or what the task's card asks for.
-    variants : dict
-        Name → further options; every cell is run with each. Empty: one, of no name.
-    systems : tuple of str
-        Which systems a cell scores; by default all that the data allow.
-    metrics : tuple of str
-        What the report shows; each must be defined for the labels of every task. Empty: for each
-        data set what is usual for its labels (:data:`ecomfs_eval.metrics.USUAL`).
-    main : str
-        The system that others are compared with.
+    Attributes:
+        name, title, description: for people; ``name`` is also that of the results.
+        datasets: what is run.
+        shots, seeds: label budgets and draws of them; every data set is run with each pair.
+        options: of the classifiers (``engine``, ``embedder``, ``k``, …): of
+            :class:`~ecomfs.FewShotClassifier`, or what the task's card asks for.
+        variants: name → further options; every cell is run with each. Empty: one, of no name.
+        systems: which systems a cell scores; by default all that the data allow.
+        metrics: what the report shows; each must be defined for the labels of every task. Empty:
+            for each data set what is usual for its labels (:data:`ecomfs_eval.metrics.USUAL`).
+        main: the system that others are compared with.
 
-    Examples
-    --------
     >>> from ecomfs.suites import plan
     >>> shop = Dataset(name="shop", task="review_sentiment", pool={"file": "pool.csv"},
     ...                test={"file": "test.csv"})
@@ -256,13 +234,6 @@ def _known(name: str, known: tuple[str, ...], what: str) -> None:
 def available_suites() -> dict[str, Path]:
     """Name → file of every suite that ships.
 
-    Returns
-    -------
-    dict
-        By name.
-
-    Examples
-    --------
     >>> all(load_suite(name).name == name for name in available_suites())
     True
     """
@@ -293,25 +264,13 @@ def find_suite(name: str | Path) -> Path:
 def load_suite(name: str | Path) -> Suite:
     """A suite from its YAML file; tasks named by a folder are found beside it.
 
-    Parameters
-    ----------
-    name : str or Path
-        The file, or the name of a suite that ships.
+    Args:
+        name: the file, or the name of a suite that ships.
 
-    Returns
-    -------
-    Suite
-        Checked.
+    Raises:
+        MissingFileError: no such file or suite.
+        ConfigError: the file is not a suite; the message names the key.
 
-    Raises
-    ------
-    MissingFileError
-        No such file or suite.
-    ConfigError
-        The file is not a suite; the message names the key.
-
-    Examples
-    --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "mine.yaml"
     >>> _ = path.write_text('''

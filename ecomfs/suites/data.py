@@ -11,11 +11,10 @@ from pathlib import Path
 
 from ecomfs.batch import read_examples
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError, MissingFileError
-from ecomfs.evaluation.labels import space_of
 from ecomfs.io import TableReader, same_text
 from ecomfs.pool import random_examples, refuse_synthetic, sample_examples
 from ecomfs.suites.config import Dataset, Shots, Table
-from ecomfs.task import TaskCard, load_task
+from ecomfs.task import TaskCard, load_task, space_of
 from ecomfs.types import Example
 
 ENVIRONMENT = "ECOMFS_DATA"

@@ -1,22 +1,26 @@
-"""The results of a suite as a board: every data set and label budget, averaged over its runs."""
+"""The results of a suite: a board of every data set and label budget, averaged over its runs; a
+full report of each; and two results compared, with what they were made from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ecomfs.core.options import NO_MODEL
-from ecomfs.errors import ConfigError, MissingFileError
-from ecomfs.evaluation.harness import harness_errors
-from ecomfs.evaluation.labels import check_metrics
+from ecomfs.errors import InputError, MissingFileError
+from ecomfs.evaluation.harness import check_metrics, harness_errors
 from ecomfs.evaluation.rules import MAJORITY, RULES
 from ecomfs.suites.config import Dataset, Suite
 from ecomfs.suites.data import task_of
-from ecomfs.suites.store import ResultsFolder, Stored
+from ecomfs.suites.store import ResultsFolder, Stored, changes
 from ecomfs.task import load_task
 from ecomfs_eval import Bootstrap, compare
 from ecomfs_eval.board import Board, BoardEntry, PublishedResult, build_board
+from ecomfs_eval.compare import Difference
+from ecomfs_eval.errors import RowsDifferError
+from ecomfs_eval.metrics import USUAL
+from ecomfs_eval.repeated import average_difference
 from ecomfs_eval.report import ReportLanguage, build_report, write_report
 
 
@@ -32,42 +36,43 @@ def suite_board(
 ) -> Board:
     """The board of a results folder: every data set and label budget, beside the baselines.
 
-    Parameters
-    ----------
-    results : str or Path
-        Folder that :func:`ecomfs.suites.run_suite` wrote.
-    only : iterable of str
-        Names of data sets or series.
-    main : str, optional
-        The system that others are compared with; by default the suite's.
-    metrics : sequence of str
-        Instead of the suite's; the first decides which baseline is best.
-    how : Bootstrap, optional
-        Resamples, level and seed of the intervals.
-    language : {"en", "zh"}
-        Of the report.
+    Args:
+        results: folder that :func:`ecomfs.suites.run_suite` wrote.
+        only: names of data sets or series.
+        main: the system that others are compared with; by default the suite's.
+        metrics: instead of the suite's; the first decides which baseline is best.
+        how: resamples, level and seed of the intervals.
+        language: of the report.
 
-    Returns
-    -------
-    Board
+    Returns:
         What :mod:`ecomfs_eval.board` renders.
 
-    Raises
-    ------
-    MissingFileError
-        No results, or none of these.
-    InputError
-        A file differs from its manifest.
-    ConfigError
-        An unknown system, metric or language.
+    Raises:
+        MissingFileError: no results, or none of these.
+        InputError: a file differs from its manifest.
+        ConfigError: an unknown system, metric or language.
 
-    Examples
-    --------
     >>> suite_board("no-such-folder")
     Traceback (most recent call last):
     ecomfs.errors.MissingFileError: no-such-folder/suite.json: no such file (name the folder ...
     """
-    return _board(ResultsFolder(results), set(only), main, metrics, how, language)
+    suite, stored = _stored(ResultsFolder(results), set(only))
+    datasets = {dataset.name: dataset for dataset in suite.datasets}
+    for cell in stored if metrics else ():
+        check_metrics(metrics, load_task(task_of(datasets[cell.identity["dataset"]])), "--metric")
+    main = main or suite.main
+    asked = any(cell.identity["engine"] != NO_MODEL for cell in stored)
+    return build_board(
+        [_entry(cell, datasets[cell.identity["dataset"]]) for cell in stored],
+        metrics=tuple(metrics) or suite.metrics,
+        main=main,
+        title=suite.title or suite.name,
+        published=_published(suite),
+        notes=_notes(suite, stored),
+        how=how,
+        language=language,
+        without=f"{main}:experts" if asked else "",  # the part that answers without the model
+    )
 
 
 @harness_errors()
@@ -84,47 +89,32 @@ def write_details(
     It has confusion, reliability, ROC and worst errors of the main system, and what each baseline
     differs in.
 
-    Parameters
-    ----------
-    results : str or Path
-        Folder that :func:`ecomfs.suites.run_suite` wrote.
-    folder : str or Path
-        Of the files, one stem per cell.
-    only, main, how
-        As for :func:`suite_board`.
+    Args:
+        results: folder that :func:`ecomfs.suites.run_suite` wrote.
+        folder: of the files, one stem per cell.
+        only, main, how: as for :func:`suite_board`.
 
-    Returns
-    -------
-    list of Path
+    Returns:
         The HTML files.
 
-    Raises
-    ------
-    MissingFileError, InputError, ConfigError
-        As :func:`suite_board`.
-    OutputError
-        A file cannot be written.
+    Raises:
+        MissingFileError, InputError, ConfigError: as :func:`suite_board`.
+        OutputError: a file cannot be written.
 
-    Examples
-    --------
     >>> write_details("no-such-folder", "details")
     Traceback (most recent call last):
     ecomfs.errors.MissingFileError: no-such-folder/suite.json: no such file (name the folder ...
     """
     suite, stored = _stored(ResultsFolder(results), set(only))
-    first: dict[tuple[Any, ...], Stored] = {}
+    first: dict[tuple[str, int | str, str], Stored] = {}
     for cell in stored:
-        who = cell.identity
-        first.setdefault((who["dataset"], who["shots"], who["variant"]), cell)
+        first.setdefault(cell.budget, cell)
     return [_detail(cell, Path(folder), main or suite.main, how) for cell in first.values()]
 
 
 def _detail(cell: Stored, folder: Path, main: str, how: Bootstrap | None) -> Path:
     who = cell.identity
-    ours = next((p for p in cell.results.systems if p.name == main), None)
-    if ours is None:
-        have = ", ".join(p.name for p in cell.results.systems)
-        raise ConfigError(f"{cell.folder}: no system {main!r}", hint=f"there are: {have}")
+    ours = cell.system(main)
     others = [p for p in cell.results.systems if ":" not in p.name and p.name != main]
     pairs = [compare(p, ours, how=how) for p in others]
     title = f"{who['dataset']}: {who['pool_rows']} labelled examples, seed {who['seed']}"
@@ -137,38 +127,6 @@ def _detail(cell: Stored, folder: Path, main: str, how: Bootstrap | None) -> Pat
     )
     stem = f"{who['dataset']}-{cell.folder.name}"
     return write_report(page, folder, stem)[0]
-
-
-def _board(
-    folder: ResultsFolder,
-    wanted: set[str],
-    main: str | None,
-    metrics: Sequence[str],
-    how: Bootstrap | None,
-    language: ReportLanguage,
-) -> Board:
-    suite, stored = _stored(folder, wanted)
-    datasets = {dataset.name: dataset for dataset in suite.datasets}
-    for cell in stored if metrics else ():
-        check_metrics(metrics, load_task(task_of(datasets[cell.identity["dataset"]])), "--metric")
-    return build_board(
-        [_entry(cell, datasets[cell.identity["dataset"]]) for cell in stored],
-        metrics=tuple(metrics) or suite.metrics,
-        main=main or suite.main,
-        title=suite.title or suite.name,
-        published=_published(suite),
-        notes=_notes(suite, stored),
-        how=how,
-        language=language,
-        without=_without(main or suite.main, stored),
-    )
-
-
-def _without(main: str, stored: Sequence[Stored]) -> str:
-    """The part of the main system that answers without the model; empty where no model was asked
-    at all."""
-    asked = any(cell.identity["engine"] != NO_MODEL for cell in stored)
-    return f"{main}:experts" if asked else ""
 
 
 def _stored(folder: ResultsFolder, wanted: set[str]) -> tuple[Suite, list[Stored]]:
@@ -249,13 +207,123 @@ def _notes(suite: Suite, stored: Sequence[Stored]) -> dict[str, list[str]]:
 
 def _failed(stored: Sequence[Stored]) -> str:
     """Rows without an answer, which count as wrong."""
-    lost: Mapping[str, int] = {
-        str(cell.folder.relative_to(cell.folder.parents[1])): n
+    lost = [
+        f"{n} in {cell.folder.relative_to(cell.folder.parents[1])}"
         for cell in stored
-        if (n := sum(v for k, v in cell.measured["status"].items() if k in ("failed", "invalid")))
-    }
-    if not lost:
-        return ""
-    return "Rows without an answer, which count as wrong: " + ", ".join(
-        f"{n} in {name}" for name, n in lost.items()
+        if (n := sum(cell.measured["status"].get(kind, 0) for kind in ("failed", "invalid")))
+    ]
+    return f"Rows without an answer, which count as wrong: {', '.join(lost)}" if lost else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A data set with one label budget in both results.
+
+    Attributes:
+        name, shots, variant: which.
+        runs: seeds that both have.
+        causes: what differs in inputs, options, model and code; empty when nothing does.
+        differences: metric → new − old of one system, paired; empty when the rows differ.
+        note: why there are no differences.
+    """
+
+    name: str
+    shots: int | str
+    variant: str
+    runs: int
+    causes: tuple[str, ...]
+    differences: dict[str, Difference]
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        variant = f" · {self.variant}" if self.variant else ""
+        runs = "1 run" if self.runs == 1 else f"mean of {self.runs} runs"
+        return f"{self.name} · {self.shots} labelled{variant} · {runs}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsDiff:
+    """Two results of one suite.
+
+    Attributes:
+        changed: the cells that both results have, by data set and label budget.
+        only_old, only_new: folders of the cells that one has alone.
+    """
+
+    changed: tuple[Changed, ...]
+    only_old: tuple[str, ...]
+    only_new: tuple[str, ...]
+
+
+@harness_errors()
+def compare_results(
+    new: str | Path,
+    old: str | Path,
+    *,
+    system: str | None = None,
+    metrics: Sequence[str] = (),
+    how: Bootstrap | None = None,
+) -> ResultsDiff:
+    """Compare two folders of results, cell by cell.
+
+    Args:
+        new, old: folders that :func:`ecomfs.suites.run_suite` wrote.
+        system: which; by default the main one of the new results' suite.
+        metrics: instead of the suite's.
+        how: resamples, level and seed of the intervals.
+
+    Returns:
+        The cells that both have, with paired differences; and those that one has alone.
+
+    Raises:
+        MissingFileError: one of them holds no results.
+        InputError: no cell is in both, or a file is damaged.
+        ConfigError: one has no such system, or an unknown metric.
+
+    >>> compare_results("no-such-folder", "old")
+    Traceback (most recent call last):
+    ecomfs.errors.MissingFileError: no-such-folder/suite.json: no such file (name the folder ...
+    """
+    suite = ResultsFolder(new).suite()
+    ResultsFolder(old).suite()
+    now, was = (_by_folder(ResultsFolder(x)) for x in (new, old))
+    common = [key for key in now if key in was]
+    if not common:
+        raise InputError(f"{new} and {old} share no cell", hint="compare runs of one suite")
+    pairs = [(now[key], was[key]) for key in common]
+    changed = _changed(pairs, system or suite.main, tuple(metrics) or suite.metrics, how)
+    return ResultsDiff(
+        tuple(changed),
+        tuple(key for key in was if key not in now),
+        tuple(key for key in now if key not in was),
     )
+
+
+def _by_folder(results: ResultsFolder) -> dict[str, Stored]:
+    return {str(c.folder.relative_to(results.folder)): c for c in results.cells()}
+
+
+def _changed(
+    pairs: Sequence[tuple[Stored, Stored]],
+    system: str,
+    metrics: Sequence[str],
+    how: Bootstrap | None,
+) -> Iterator[Changed]:
+    for budget in dict.fromkeys(new.budget for new, _ in pairs):
+        mine = [pair for pair in pairs if pair[0].budget == budget]
+        causes = [
+            c
+            for new, old in mine
+            for c in changes(old.results.manifest, new.identity, new.results.manifest.inputs)
+        ]
+        news = [new.system(system) for new, _ in mine]
+        shown = tuple(metrics) or USUAL[news[0].kind]
+        olds = [replace(old.system(system), name=f"{system} (old)") for _, old in mine]
+        note, found = "", {}
+        try:
+            found = average_difference(olds, news, shown, how)
+        except RowsDifferError:
+            note = "the test rows differ: no paired difference"
+        yield Changed(*budget, len(mine), tuple(dict.fromkeys(causes)), found, note)

@@ -13,7 +13,7 @@ from ecomfs.embed import Embedder, open_embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, EcomfsError, EngineError, StoppedError
-from ecomfs.evaluation.labels import check_metrics
+from ecomfs.evaluation.harness import check_metrics
 from ecomfs.suites.cell import Cell, Tools, identity, run_cell
 from ecomfs.suites.config import Dataset, Shots, Suite
 from ecomfs.suites.data import data_folder, read_data
@@ -43,22 +43,14 @@ def plan(
 ) -> list[Cell]:
     """The cells of a suite, in the order they are run.
 
-    Parameters
-    ----------
-    only : Collection[str]
-        Names of data sets, or of series of them.
-    shots, seeds : sequence of Shots, sequence of int
-        Of those that the suite has, only these.
-    options : mapping, optional
-        Instead of the suite's, such as ``engine``.
+    Args:
+        only: names of data sets, or of series of them.
+        shots, seeds: of those that the suite has, only these.
+        options: instead of the suite's, such as ``engine``.
 
-    Raises
-    ------
-    ConfigError
-        The suite has no such data set, or nothing is left.
+    Raises:
+        ConfigError: the suite has no such data set, or nothing is left.
 
-    Examples
-    --------
     >>> from ecomfs.suites import available_suites, load_suite
     >>> suite = load_suite(next(iter(available_suites())))
     >>> plan(suite)[0].seed == suite.seeds[0]
@@ -109,36 +101,21 @@ def run_suite(
 ) -> SuiteRun:
     """Run what is not done yet. A cell that cannot be run does not stop the others.
 
-    Parameters
-    ----------
-    output : str or Path
-        Folder of the results.
-    data : str or Path, optional
-        Folder of the data sets; ``None``: the variable ``ECOMFS_DATA``.
-    engine, embedder : str or Engine, optional, str or Embedder, optional
-        Instead of the suite's.
-    only, shots, seeds : Collection[str], sequence of Shots, sequence of int
-        See :func:`plan`.
-    rows : int, optional
-        At most this many test rows a data set, for a look; they are other results.
-    redo : bool
-        Run again cells whose inputs or options have changed.
-    progress : Progress
-        Called with the progress, phase by phase of every cell.
+    Args:
+        output: folder of the results.
+        data: folder of the data sets; ``None``: the variable ``ECOMFS_DATA``.
+        engine, embedder: instead of the suite's.
+        only, shots, seeds: see :func:`plan`.
+        rows: at most this many test rows a data set, for a look; they are other results.
+        redo: run again cells whose inputs or options have changed.
+        progress: called with the progress, phase by phase of every cell.
 
-    Raises
-    ------
-    ConfigError
-        A stored cell was made from other inputs or options, and ``redo`` is off.
-    InputError
-        Data that cannot be used. Nothing has been run then.
-    EngineError
-        The engine is gone; finished cells are kept.
-    OutputError
-        The folder cannot be written.
+    Raises:
+        ConfigError: a stored cell was made from other inputs or options, and ``redo`` is off.
+        InputError: data that cannot be used. Nothing has been run then.
+        EngineError: the engine is gone; finished cells are kept.
+        OutputError: the folder cannot be written.
 
-    Examples
-    --------
     >>> from ecomfs.suites import available_suites, load_suite
     >>> suite = load_suite(next(iter(available_suites())))
     >>> run_suite(suite, "results", only=["no-such-data"])

@@ -16,8 +16,7 @@ from ecomfs.estimators.multilabel.neighbours import shares, vote
 from ecomfs.estimators.multilabel.rows import MultiLabelRows
 from ecomfs.estimators.taxonomy.rows import TaxonomyRows
 from ecomfs.evaluation import evaluate
-from ecomfs.evaluation.harness import harness_errors
-from ecomfs.evaluation.labels import as_predictions, structure_of
+from ecomfs.evaluation.harness import as_predictions, harness_errors, structure_of
 from ecomfs.retrieve import Retriever
 from ecomfs.task import LabelSpace, TaskCard, label_order, one_cell
 from ecomfs.types import Row
@@ -37,20 +36,18 @@ def several_systems(gold: Gold, answers: MultiLabelRows | TaxonomyRows) -> dict[
     Raises:
         EmptyInputError: no row has a true label.
     """
-    kept = [i for i, label in enumerate(gold.labels) if label]
-    truth, rows = [gold.labels[i] for i in kept], [gold.rows[i] for i in kept]
-    ids = tuple(f"{position}:{gold.ids[position]}" for position in kept)  # input ids may repeat
-    found = [gold.predictions[i] for i in kept]
+    gold = gold.scored()
+    truth, rows, ids = gold.labels, gold.rows, tuple(gold.ids)
     card, names = answers.card, answers.space.names
-    out = {"ecomfs": as_predictions(found, truth, card, names, ids=ids, name="ecomfs")}
+    out = {"ecomfs": as_predictions(gold.predictions, truth, card, names, ids=ids, name="ecomfs")}
     if answers.retriever is None:
         return out
     if isinstance(answers, MultiLabelRows):
-        common = Counter(answers.reader.sets).most_common(1)[0][0]
-        cell = one_cell([names[i] for i in sorted(common)], answers.separator)
+        common = Counter(answers.sets).most_common(1)[0][0]
+        cell = one_cell([names[i] for i in sorted(common)], answers.space.separator)
         for name, given in (
             ("kNN only", set_votes(answers, rows)),
-            ("majority", [cell] * len(kept)),
+            ("majority", [cell] * len(rows)),
         ):
             out[name] = of_sets(answers, truth, given, ids=ids, name=name)
         return out
@@ -60,7 +57,7 @@ def several_systems(gold: Gold, answers: MultiLabelRows | TaxonomyRows) -> dict[
     votes = evaluate.vote(flat, [flat.text(row) for row in rows], space, rows)
     counts = Counter(e.label for e in flat.retriever.examples)
     total = counts.total()
-    prior = [[counts[label] / total for label in space]] * len(kept)
+    prior = [[counts[label] / total for label in space]] * len(rows)
     for name, table in (("kNN only", votes), ("majority", prior)):
         out[name] = Predictions.of(truth, None, table, name=name, **shared)
     return out
@@ -115,14 +112,14 @@ def set_votes(answers: MultiLabelRows, rows: Sequence[Row]) -> list[str]:
     Raises:
         ValueError: there are no labelled examples.
     """
-    reader, names = answers.reader, answers.space.names
-    if reader.retriever is None:
+    retriever, names = answers.retriever, answers.space.names
+    if retriever is None:
         raise ValueError("no labelled examples")
-    base, scale = shares(reader.sets, len(names)), reader.retriever.similarity_scale
+    base, scale = shares(answers.sets, len(names)), retriever.similarity_scale
     texts = [answers.text(row) for row in rows]
-    hits = reader.retriever.neighbours(texts, evaluate.KNN_NEIGHBOURS, rows=rows)
-    votes = np.array([vote(hit, reader.sets, base, scale) for hit in hits])
-    return [_cell(answers, own) for own in as_sets(votes, reader.sets)]
+    hits = retriever.neighbours(texts, evaluate.KNN_NEIGHBOURS, rows=rows)
+    votes = np.array([vote(hit, answers.sets, base, scale) for hit in hits])
+    return [_cell(answers, own) for own in as_sets(votes, answers.sets)]
 
 
 def set_baselines(
@@ -170,7 +167,7 @@ def set_baselines(
 
 def _cell(answers: MultiLabelRows, has: NDArray[np.bool_]) -> str:
     names = [name for name, own in zip(answers.space.names, has, strict=True) if own]
-    return one_cell(names, answers.separator)
+    return one_cell(names, answers.space.separator)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from ecomfs.evaluation.harness import harness_errors
 from ecomfs.io import write_text
 from ecomfs.suites.cell import Cell, CellResult
 from ecomfs.suites.config import Suite
+from ecomfs_eval import Predictions
 from ecomfs_eval.manifest import (
     FileHash,
     Manifest,
@@ -52,6 +53,24 @@ class Stored:
         return found
 
     @property
+    def budget(self) -> tuple[str, int | str, str]:
+        """Data set, labelled examples and variant: what the seeds of a cell share."""
+        who = self.identity
+        return who["dataset"], who["shots"], who["variant"]
+
+    def system(self, name: str) -> Predictions:
+        """The predictions of one system.
+
+        Raises:
+            ConfigError: there is no such system.
+        """
+        for p in self.results.systems:
+            if p.name == name:
+                return p
+        have = ", ".join(p.name for p in self.results.systems)
+        raise ConfigError(f"{self.folder}: no system {name!r}", hint=f"there are: {have}")
+
+    @property
     def measured(self) -> Mapping[str, Any]:
         """See :class:`ecomfs.suites.cell.CellResult`."""
         found: Mapping[str, Any] = self.results.manifest.settings["measured"]
@@ -61,13 +80,9 @@ class Stored:
 class ResultsFolder:
     """Where a suite's results are kept.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Made when something is written.
+    Args:
+        folder: made when something is written.
 
-    Examples
-    --------
     >>> import tempfile
     >>> list(ResultsFolder(tempfile.mkdtemp()).cells())
     []
@@ -79,12 +94,9 @@ class ResultsFolder:
     def suite(self) -> Suite:
         """The suite that was run.
 
-        Raises
-        ------
-        MissingFileError
-            There are no results.
-        InputError
-            What is there was not written by this version.
+        Raises:
+            MissingFileError: there are no results.
+            InputError: what is there was not written by this version.
         """
         path = self.folder / SUITE
         if not path.is_file():
@@ -101,12 +113,9 @@ class ResultsFolder:
     def begin(self, suite: Suite) -> None:
         """Write down which suite is run.
 
-        Raises
-        ------
-        ConfigError
-            The folder holds another suite's results.
-        OutputError
-            It cannot be written.
+        Raises:
+            ConfigError: the folder holds another suite's results.
+            OutputError: it cannot be written.
         """
         path = self.folder / SUITE
         if path.is_file() and (was := self.suite()).name != suite.name:
@@ -125,7 +134,8 @@ class ResultsFolder:
         """What differs between the stored cell and the one that would be run; empty when
         nothing does, ``None`` when nothing is stored."""
         try:
-            was = read_manifest(self.folder / cell.folder)
+            with harness_errors():
+                was = load_manifest(self.folder / cell.folder)
         except MissingFileError:
             return None
         now: dict[str, Any] = json.loads(json.dumps(identity))
@@ -140,10 +150,8 @@ class ResultsFolder:
     ) -> None:
         """Keep a cell's results; whole or not at all.
 
-        Raises
-        ------
-        OutputError
-            The folder cannot be written.
+        Raises:
+            OutputError: the folder cannot be written.
         """
         folder = self.folder / cell.folder
         try:
@@ -179,13 +187,3 @@ def changes(
         else:
             lines.append(f"{change.name} has changed")
     return lines
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a cell, without its predictions.
-
-    Raises:
-        MissingFileError: there is none.
-    """
-    with harness_errors():
-        return load_manifest(folder)

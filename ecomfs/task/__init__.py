@@ -22,7 +22,7 @@ from ecomfs.task.draft import QUESTION, LintFinding, draft_task, lint_card
 from ecomfs.task.fields import FieldMap, find_column, first_empty
 from ecomfs.task.given import GivenLabels, as_items, as_table, is_scalar, short_repr
 from ecomfs.task.label_value import column_labels, label_number, label_order, label_text
-from ecomfs.task.labels import CellSpace, Label, LabelSpace, LeafSpace
+from ecomfs.task.labels import CellSpace, Label, LabelSpace, LeafSpace, space_of
 from ecomfs.task.propose import (
     TaskProposal,
     answered_card,
@@ -82,6 +82,7 @@ __all__ = [
     "read_labels",
     "readable",
     "short_repr",
+    "space_of",
     "task_folder",
     "template_source",
     "text_columns",

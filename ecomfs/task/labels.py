@@ -19,7 +19,7 @@ from ecomfs.io import squeeze
 from ecomfs.task.card import LabelSpec, TaskCard, plain_key
 from ecomfs.task.cells import one_cell, read_labels
 from ecomfs.task.label_value import is_missing_number, label_number, label_order, label_text
-from ecomfs.types import Language
+from ecomfs.types import Example, Language
 
 _BETWEEN = re.compile(r"[|;]")
 """What people write between several labels."""
@@ -273,6 +273,24 @@ class LeafSpace(LabelSpace):
     def parent(self, leaf: str) -> str:
         """The parent of a whole label."""
         return leaf.partition(self.separator.strip())[0].strip()
+
+
+def space_of(card: TaskCard, examples: Iterable[Example], where: str = "examples") -> LabelSpace:
+    """The label space of labelled examples; it spells true labels as they do.
+
+    Raises:
+        InputError, PoolError: the examples do not fit the task.
+
+    >>> from ecomfs.task import load_task
+    >>> pool = [Example("1", {}, "quality_bad|price_good")]
+    >>> space_of(load_task("review_aspects"), pool).true_label("price_good | quality_bad")
+    'quality_bad|price_good'
+    """
+    labels = [name for e in examples for name in card.labels_of(e.label, f"example {e.id!r}")]
+    space = LabelSpace.resolve(card, labels, where)
+    if card.label_separator:
+        return CellSpace(space.labels, card.label_separator)
+    return space if card.hierarchy is None else LeafSpace(space.names, card.hierarchy)
 
 
 def _table(
