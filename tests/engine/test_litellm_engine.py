@@ -17,9 +17,9 @@ import scripted
 from fault_server import FaultServer
 
 from ecomfs.core import event_loop
+from ecomfs.engine import litellm as litellm_engine
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.litellm import wire as litellm_wire
 from ecomfs.engine.protocol import Spending, TopTokens
 from ecomfs.errors import (
     ConfigError,
@@ -305,4 +305,4 @@ def test_the_versions_that_the_package_excludes() -> None:
     (wanted,) = [
         r for r in metadata.requires("ecomfs") or [] if r.startswith("litellm") and "litellm" in r
     ]
-    assert all(f"!={version}" in wanted for version in litellm_wire.MALICIOUS)
+    assert all(f"!={version}" in wanted for version in litellm_engine.MALICIOUS)

@@ -20,10 +20,10 @@ from scripted import ScriptedEngine, classifier
 from ecomfs.batch import score_table
 from ecomfs.cli import run as command
 from ecomfs.core import event_loop
+from ecomfs.engine import litellm as litellm_engine
 from ecomfs.engine import logprobs
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import canary
-from ecomfs.engine.litellm import wire as litellm_wire
 from ecomfs.engine.protocol import ChosenAnswer, TopTokens
 from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import EngineError, InvalidLogprobsError
@@ -444,9 +444,9 @@ def listed(**values: Any) -> Any:
 @pytest.mark.parametrize("bad", [NAN, INF, 5.0, None], ids=str)
 def test_a_hosted_models_list_that_is_no_distribution(bad: float | None) -> None:
     with pytest.raises(InvalidLogprobsError):
-        litellm_wire.top_tokens(listed(yes=bad, no=-1.0), text=False)
+        litellm_engine.top_tokens(listed(yes=bad, no=-1.0), text=False)
 
 
 def test_a_hosted_models_list_may_hold_impossible_tokens() -> None:
-    found = litellm_wire.top_tokens(listed(yes=-0.1, no=-INF), text=False)
+    found = litellm_engine.top_tokens(listed(yes=-0.1, no=-INF), text=False)
     assert found.logprobs == {" yes": -0.1, " no": -INF}

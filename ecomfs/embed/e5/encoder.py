@@ -58,7 +58,7 @@ class E5Encoder:
         self._places = weights.vector("emb.pos").reshape(-1, width)
         self._places += weights.vector("emb.type")[:width]
         self._norm = weights.vector("emb.ln.w"), weights.vector("emb.ln.b")
-        self._threads = threads or usable_cpus()
+        self._threads = threads or len(usable_cpus())
 
     @cached_property
     def _blas(self) -> ThreadpoolController:

@@ -9,8 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ecomfs.core.cpus import usable_cpus
-from ecomfs.core.openmp import sleeping_threads
+from ecomfs.core.cpus import sleeping_threads, usable_cpus
 from ecomfs.engine.llama.process import open_process
 from ecomfs.engine.protocol import Sampling, sampling_options
 from ecomfs.errors import (
@@ -62,7 +61,8 @@ class LlamaServer:
         params.n_parallel = 1
         # Sliding-window models drop old keys otherwise, and then no prefix can be taken up.
         params.swa_full = True
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or usable_cpus()
+        threads = threads or len(usable_cpus())
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         if repeatable:
             params.n_ubatch = block
             params.n_ctx_checkpoints = 0  # they cut a prompt at other places

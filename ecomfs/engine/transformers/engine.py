@@ -7,8 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ecomfs.core.cpus import sleeping_threads
 from ecomfs.core.event_loop import gather_groups
-from ecomfs.core.openmp import sleeping_threads
 from ecomfs.core.words import first_line
 from ecomfs.engine.chat import ChatModel, ChatTemplate
 from ecomfs.engine.files import folder_digest

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from ecomfs.core.http import HttpClient
@@ -129,10 +129,6 @@ class VllmEngine:
         self.swapped = False
         self._probe: Probe = ()
         self._timeout = timeout
-        self._backoff = backoff
-        self._sleep = sleep
-        self._per_request = max(1, prompts_per_request)
-        self._concurrency = max(1, concurrency)
         self._top = max(0, top_logprobs)
         self._lacking: frozenset[str] = frozenset()
         self._chat: tuple[ChatModel | None, ...] = ()
@@ -141,8 +137,8 @@ class VllmEngine:
             self._urls,
             self._served,
             spec=self.spec,
-            size=self._per_request,
-            concurrency=self._concurrency,
+            size=max(1, prompts_per_request),
+            concurrency=max(1, concurrency),
             attempts=attempts,
             backoff=backoff,
             sleep=sleep,
@@ -175,7 +171,7 @@ class VllmEngine:
             generates=True,
             prefix_reuse=True,
             context_tokens=self._served.context,
-            batch=self._per_request * self._concurrency * len(self._urls),
+            batch=self._requests.size * self._requests.concurrency * len(self._urls),
             codes_per_look=wire.MAX_CODES,
             top_logprobs=self._top,
             choice=True,
@@ -239,19 +235,12 @@ class VllmEngine:
     ) -> list[Generation | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
         body = {"max_tokens": max_tokens, "stop": list(stop), **sampling_options(sampling)}
-
-        async def job(rows: list[Tokens]) -> list[Any]:
-            return await self._requests.ask(rows, max_tokens, body, wire.texts)
-
-        return await self._requests.each(prompts, job)
+        return await self._requests.each_asked(prompts, max_tokens, body, wire.texts)
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
         """See :meth:`ecomfs.engine.protocol.SupportsTopTokens.top`."""
-
-        async def job(rows: list[Tokens]) -> list[Any]:
-            return await self._requests.ask(rows, 1, wire.top_body(self._top), wire.top_tokens)
-
-        return await self._requests.each(prompts, job)
+        body = wire.top_body(self._top)
+        return await self._requests.each_asked(prompts, 1, body, wire.top_tokens)
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
@@ -260,11 +249,7 @@ class VllmEngine:
         # The constraint works on characters: any spelling by tokens may be taken.
         room = 1 + max(len(answer.encode()) for answer in answers)
         body = wire.choice_body(answers, room, self.capabilities.top_logprobs)
-
-        async def job(rows: list[Tokens]) -> list[Any]:
-            return await self._requests.ask(rows, room, body, wire.chosen)
-
-        return await self._requests.each(prompts, job)
+        return await self._requests.each_asked(prompts, room, body, wire.chosen)
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
         """The most likely token among ``allowed``: shows whether constrained decoding is
@@ -302,8 +287,8 @@ class VllmEngine:
             timeout=self._timeout,
             attempts=1,
             top_logprobs=self._top,
-            backoff=self._backoff,
-            sleep=self._sleep,
+            backoff=self._requests.backoff,
+            sleep=self._requests.sleep,
             served=self._served,
             cache_salt=self.cache_salt,
         )
@@ -325,11 +310,8 @@ class VllmEngine:
         self._probe = await asyncio.to_thread(seen_before, base, first)
 
     async def _probe_of(self, url: str) -> Probe:
-        engine = self._alone(url)
-        try:
+        async with aclosing(self._alone(url)) as engine:
             return await probe(engine)
-        finally:
-            await engine.aclose()
 
     async def _confirm(self, url: str) -> None:
         """Check that a server reads as it did when the canary looked.
@@ -368,11 +350,8 @@ class VllmEngine:
         """
         try:
             await asyncio.to_thread(check_still_served, self._http, url, self._served)
-            engine = self._alone(url)
-            try:
+            async with aclosing(self._alone(url)) as engine:
                 await self._recheck(engine)
-            finally:
-                await engine.aclose()
         except EngineUnavailableError:
             raise
         except EngineError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import aiohttp
@@ -29,10 +30,11 @@ T = TypeVar("T")
 Tokens = list[int]
 
 
+@dataclass(eq=False)
 class Requests:
     """Completion requests to the servers of one model.
 
-    Args:
+    Attributes:
         http: sends them.
         urls: the servers.
         served: the model.
@@ -44,46 +46,26 @@ class Requests:
         probe_after: seconds until an unhealthy server is probed.
         confirm: checks that a healthy server still is what it was: every ``confirm_every`` seconds,
             and before an answer over a new connection is used.
-        confirm_every: seconds.
-
-    Attributes:
+        cache_salt: see :class:`ecomfs.engine.vllm.engine.VllmEngine`.
         closed: no more requests are sent.
     """
 
-    def __init__(
-        self,
-        http: HttpClient,
-        urls: Sequence[str],
-        served: ServedModel,
-        *,
-        spec: str,
-        size: int,
-        concurrency: int,
-        attempts: int,
-        backoff: float,
-        sleep: Callable[[float], Awaitable[None]],
-        revive: Revive,
-        probe_after: float,
-        confirm: Confirm,
-        confirm_every: float,
-        cache_salt: str | None = None,
-    ) -> None:
-        self._http = http
-        self._urls = urls
-        self._served = served
-        self._salt = {} if cache_salt is None else {"cache_salt": cache_salt}
-        self._spec = spec
-        self._size = size
-        self._concurrency = concurrency
-        self._attempts = attempts
-        self._backoff = backoff
-        self._sleep = sleep
-        self._revive = revive
-        self._probe_after = probe_after
-        self._confirm = confirm
-        self._confirm_every = confirm_every
-        self._pools: dict[asyncio.AbstractEventLoop, ServerPool] = {}
-        self.closed = False
+    http: HttpClient
+    urls: Sequence[str]
+    served: ServedModel
+    spec: str
+    size: int
+    concurrency: int
+    attempts: int
+    backoff: float
+    sleep: Callable[[float], Awaitable[None]]
+    revive: Revive
+    probe_after: float
+    confirm: Confirm
+    confirm_every: float
+    cache_salt: str | None
+    closed: bool = False
+    _pools: dict[asyncio.AbstractEventLoop, ServerPool] = field(default_factory=dict)
 
     async def each(
         self,
@@ -94,7 +76,7 @@ class Requests:
         rows = await self.tokens(prompts)
         # Equal prefixes in one request: the server computes them once and keeps them.
         order = sorted(range(len(rows)), key=rows.__getitem__)
-        size = self._size
+        size = self.size
         batches = [order[i : i + size] for i in range(0, len(order), size)]
         # A task group cancels the rest when one job fails or the caller is cancelled.
         async with asyncio.TaskGroup() as group:
@@ -109,6 +91,16 @@ class Requests:
             raise results[0]  # nothing could be read: an error of the call, not of its rows
         return results
 
+    async def each_asked(
+        self,
+        prompts: Sequence[Prompt],
+        room: int,
+        body: dict[str, Any],
+        parse: Callable[[dict[str, Any], list[Tokens]], list[Any]],
+    ) -> list[Any]:
+        """:meth:`ask` for all prompts."""
+        return await self.each(prompts, lambda rows: self.ask(rows, room, body, parse))
+
     async def tokens(self, prompts: Sequence[Prompt]) -> list[Tokens]:
         """Token ids of prompts; those without are encoded by the served model's tokenizer."""
         rows = [[*p.token_ids] for p in prompts]
@@ -116,17 +108,17 @@ class Requests:
         return rows if all(rows) else await asyncio.to_thread(self._encoded, prompts)
 
     def _encoded(self, prompts: Sequence[Prompt]) -> list[Tokens]:
-        encode = self._served.tokenizer.encode
+        encode = self.served.tokenizer.encode
         return [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
 
     def _fitting(self, rows: Sequence[Tokens], room: int) -> list[Tokens | EngineError]:
         return [
             ContextOverflowError(
-                f"{self._served.name}: a prompt of {len(row)} tokens and {room} to answer do not "
-                f"fit the context of {self._served.context}",
+                f"{self.served.name}: a prompt of {len(row)} tokens and {room} to answer do not "
+                f"fit the context of {self.served.context}",
                 hint="fewer demonstrations (--k), shorter texts, or a larger --max-model-len",
             )
-            if len(row) + room > self._served.context
+            if len(row) + room > self.served.context
             else row
             for row in rows
         ]
@@ -189,21 +181,22 @@ class Requests:
         return await isolate(prompts, lambda part: self._retry(lambda: send(part)))
 
     async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await retrying(call, attempts=self._attempts, base=self._backoff, sleep=self._sleep)
+        return await retrying(call, attempts=self.attempts, base=self.backoff, sleep=self.sleep)
 
     async def _post(self, body: dict[str, Any], parse: Callable[[dict[str, Any]], T]) -> T:
         """What ``parse`` makes of a server's answer. When a server is unreachable, or is marked
         unhealthy because of this answer, the next healthy one is asked at once."""
         if self.closed:
-            raise permanent(EngineUnavailableError(f"{self._spec}: the engine is closed"))
-        whole = {"model": self._served.name, **self._salt, **body}
+            raise permanent(EngineUnavailableError(f"{self.spec}: the engine is closed"))
+        salt = {} if self.cache_salt is None else {"cache_salt": self.cache_salt}
+        whole = {"model": self.served.name, **salt, **body}
         pool = self._pool()
-        others = len(self._urls) - 1
+        others = len(self.urls) - 1
         while True:
             server, sent = await pool.acquire()
             try:
                 await pool.confirm(server)
-                response = await self._http.request("POST", server.url, "/v1/completions", whole)
+                response = await self.http.request("POST", server.url, "/v1/completions", whole)
                 if response.connected is not None:  # another program may listen there now
                     await pool.confirm(server, response.connected)
                 answer = parse(_checked(response))
@@ -226,12 +219,12 @@ class Requests:
             del self._pools[old]
         if loop not in self._pools:
             self._pools[loop] = ServerPool(
-                self._urls,
-                self._concurrency,
-                self._revive,
-                self._probe_after,
-                confirm=self._confirm,
-                confirm_every=self._confirm_every,
+                self.urls,
+                self.concurrency,
+                self.revive,
+                self.probe_after,
+                confirm=self.confirm,
+                confirm_every=self.confirm_every,
             )
         return self._pools[loop]
 
@@ -240,7 +233,7 @@ class Requests:
         self.closed = True
         if pool := self._pools.pop(asyncio.get_running_loop(), None):
             await pool.aclose()
-        await self._http.close()
+        await self.http.close()
 
 
 def _checked(response: Response) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,33 +145,24 @@ class ServerApi:
         self.url = url
         self._http = http
 
-    def call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON object that GET, or POST with a body, returns.
+    def call(
+        self, path: str, body: dict[str, Any] | None = None, *, refused: Collection[int] = ()
+    ) -> dict[str, Any]:
+        """The JSON object that GET, or POST with a body, returns; an empty one for a status in
+        ``refused``.
 
         Raises:
             EngineUnavailableError: nothing answers, or the key is refused.
             EngineTimeoutError: no answer within half a minute.
             EngineResponseError: another status, or no JSON object.
         """
-        answer = self._answer(path, body, refused=())
-        if answer is None:
-            raise EngineResponseError(f"{self.url}{path} answered nothing")
-        return answer
-
-    def call_or_refused(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """As :meth:`call`; ``None`` where the server cannot do what is asked."""
-        return self._answer(path, body, refused=(400, 404, 405, 422, 501))
-
-    def _answer(
-        self, path: str, body: dict[str, Any] | None, refused: Sequence[int]
-    ) -> dict[str, Any] | None:
         method = "GET" if body is None else "POST"
         request = self._http.request(method, self.url, path, body, timeout=_API_SECONDS)
         response = event_loop.run(request)
         if response.status in (401, 403):
             raise key_refused(self.url, response.status)
         if response.status in refused:
-            return None
+            return {}
         if response.status != 200:
             raise EngineResponseError(
                 f"{self.url}{path} answered HTTP {response.status}",
@@ -194,20 +185,19 @@ def key_refused(url: str, status: int) -> EngineUnavailableError:
 
 class RemoteTokenizer:
     """Tokenizes through the server. Text that looks like a control token is cut after its first
-    character and tokenized in parts, because the server cannot be asked to read it as text."""
+    character and tokenized in parts, because the server cannot be asked to read it as text.
+
+    Attributes:
+        bos: token ids that the server puts before a text.
+    """
 
     def __init__(self, api: ServerApi, model: str) -> None:
         self._api = api
         self._model = model
-        self._bos = tuple(self._ids("a", special=True)[: -len(self._ids("a")) or None])
-
-    @property
-    def bos(self) -> tuple[int, ...]:
-        """Token ids that the server puts before a text."""
-        return self._bos
+        self.bos = self._ids("a", special=True)[: -len(self._ids("a")) or None]
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
-        ids = list(self._bos) if bos else []
+        ids = [*self.bos] if bos else []
         start = 0
         for match in CONTROL.finditer(text):
             cut = match.start() + 1
@@ -298,13 +288,15 @@ def served_chat(http: HttpClient, url: str, served: ServedModel) -> ChatModel | 
             "add_generation_prompt": True,
             "chat_template_kwargs": dict(SWITCHES),
         }
-        answer = api.call_or_refused("/tokenize", body)
-        return None if answer is None else [int(i) for i in answer["tokens"]]
+        answer = api.call("/tokenize", body, refused=(400, 404, 405, 422, 501))
+        return [int(i) for i in answer["tokens"]] if answer else None
 
     def render(turns: Sequence[Turn]) -> str:
         ids = tokens(turns)
         if ids is None:
-            raise ModelError(f"{url}: its chat template refuses the turns", hint=_COMPLETION)
+            raise ModelError(
+                f"{url}: its chat template refuses the turns", hint="use --format completion"
+            )
         return remote.decode(ids)
 
     trial = tokens([Turn("user", "a")])
@@ -315,9 +307,6 @@ def served_chat(http: HttpClient, url: str, served: ServedModel) -> ChatModel | 
     if template is None:
         return None
     return ChatModel(template.identity, template.render, remote.encode_control)
-
-
-_COMPLETION = "use --format completion"
 
 
 def _folder_template(folder: Path) -> ChatTemplate | None:

@@ -13,17 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 from ecomfs.core.cache import cache_folder
+from ecomfs.core.cpus import usable_cpus
 from ecomfs.engine.factory import get_now
 from ecomfs.engine.models import huggingface_source
-from ecomfs.errors import (
-    ConfigError,
-    EngineTimeoutError,
-    EngineUnavailableError,
-)
+from ecomfs.errors import ConfigError, EngineTimeoutError, EngineUnavailableError
 
 StartProgress = Callable[[str, float], None]
 """Called while waiting, with the last line of the log and the seconds since the start."""
@@ -72,9 +69,10 @@ def start_vllm(
     interpreter = str(python or os.environ.get("ECOMFS_VLLM_PYTHON") or sys.executable)
     runtime = inspect(interpreter, device)
     port = port or _free_port()
+    name = served_name or (Path(folder).name if Path(folder).is_dir() else folder)
     command = [
         *runtime.command,
-        *flags(runtime, folder, port=port, name=served_name or _name(folder), context=context),
+        *flags(runtime, folder, port=port, name=name, context=context),
         *arguments,
     ]
     log = cache_folder() / "logs" / f"vllm-{port}.log"
@@ -121,7 +119,7 @@ def serve_foreground(
         with start_vllm(model, **options) as server:  # type: ignore[arg-type]
             if ready is not None:
                 ready(server)
-            return server.wait()
+            return server.process.wait()
     except KeyboardInterrupt:
         return 0
     finally:
@@ -135,30 +133,24 @@ class VllmServer:
         url: where it answers, ``http://127.0.0.1:<port>``.
         log: the file with its output.
         runtime: what it runs on.
+        pid: process id, which is its group's id too.
     """
 
     def __init__(
         self, process: subprocess.Popen[bytes], url: str, log: Path, runtime: Runtime
     ) -> None:
-        self._process = process
-        self.url = url
-        self.log = log
-        self.runtime = runtime
+        self.process, self.pid = process, process.pid
+        self.url, self.log, self.runtime = url, log, runtime
         atexit.register(self.stop)
-
-    @property
-    def pid(self) -> int:
-        """Process id, which is its group's id too."""
-        return self._process.pid
 
     def wait_ready(self, timeout: float, progress: StartProgress | None = None) -> None:
         """Return when ``/health`` answers; see :func:`start_vllm` for the errors."""
         started = time.monotonic()
         while get_now(self.url, "/health", seconds=5.0) is None:
             seconds = time.monotonic() - started
-            if self._process.poll() is not None:
+            if self.process.poll() is not None:
                 raise EngineUnavailableError(
-                    f"vLLM ended with status {self._process.returncode} after {seconds:.0f} s; "
+                    f"vLLM ended with status {self.process.returncode} after {seconds:.0f} s; "
                     f"its last lines:\n{self.last_lines()}",
                     hint=f"the whole log: {self.log}",
                 )
@@ -179,20 +171,16 @@ class VllmServer:
             lines = file.read().decode("utf-8", "replace").splitlines()
         return "\n".join([line for line in lines if line.strip()][-count:])
 
-    def wait(self) -> int:
-        """Wait until the server ends by itself; its exit status."""
-        return self._process.wait()
-
     def stop(self, patience: float = 20.0) -> None:
         """End the server and what it started, and nothing else; twice is fine."""
         atexit.unregister(self.stop)
-        if self._process.poll() is None:
+        if self.process.poll() is None:
             self._signal(signal.SIGTERM)
             try:
-                self._process.wait(patience)
+                self.process.wait(patience)
             except subprocess.TimeoutExpired:
                 self._signal(signal.SIGKILL)
-                self._process.wait()
+                self.process.wait()
         # Workers may outlive the server when it dies hard; the group is still ours alone.
         self._signal(signal.SIGKILL)
         waited = time.monotonic()
@@ -210,25 +198,14 @@ class VllmServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def _name(folder: str) -> str:
-    path = Path(folder)
-    return path.name if path.is_dir() else folder
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return int(probe.getsockname()[1])
 
 
 _CPU_CONTEXT = 4096
@@ -338,16 +315,14 @@ def environment(runtime: Runtime, folder: str, *, kv_cache_gib: int) -> dict[str
 def private(folder: str) -> dict[str, str]:
     """Environment variables that keep vLLM from calling home, and from the model hub when the
     model is here."""
-    variables = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    if Path(folder).is_dir():
-        variables["HF_HUB_OFFLINE"] = "1"
-    return variables
+    offline = {"HF_HUB_OFFLINE": "1"} if Path(folder).is_dir() else {}
+    return {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", **offline}
 
 
 def cpu_settings(kv_cache_gib: int) -> dict[str, str]:
     """Environment variables of vLLM on CPU: all cores (the default binds one), and the cache."""
     return {
-        "VLLM_CPU_OMP_THREADS_BIND": cpu_ranges(_usable_cpus()),
+        "VLLM_CPU_OMP_THREADS_BIND": cpu_ranges(usable_cpus()),
         "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
         "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
     }
@@ -369,16 +344,8 @@ def cpu_ranges(cpus: Sequence[int]) -> str:
 
 
 def _context(runtime: Runtime, folder: str) -> int | None:
-    if runtime.gpu:
-        return None
     config = Path(folder) / "config.json"
-    if not config.is_file():
+    if runtime.gpu or not config.is_file():
         return None
     trained = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
     return min(_CPU_CONTEXT, int(trained)) if trained else _CPU_CONTEXT
-
-
-def _usable_cpus() -> list[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -94,8 +94,7 @@ def part_answers(
     """
     found: list[PartAnswer | EngineError] = []
     allowed = set(codes)
-    cached = _cached(answer)
-    for choice in _choices(answer, len(prompts)):
+    for choice, _, cached in _by_prompt(answer, prompts):
         top, picked = _first(choice)
         if missing := allowed - top.keys():
             raise permanent(
@@ -113,8 +112,7 @@ def part_answers(
             )
         if len(top) > len(allowed):
             top = {code: top[code] for code in codes}
-        last = len(found) == len(prompts) - 1
-        found.append(part_answer(top, cached if last else 0))
+        found.append(part_answer(top, cached))
     return found
 
 
@@ -150,13 +148,9 @@ def reading(
 
 def texts(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Generation]:
     """Generated texts of a request."""
-    cached = _cached(answer)
-    last = len(prompts) - 1
     return [
-        Generation(str(choice.get("text", "")), len(prompt), cached if i == last else 0)
-        for i, (choice, prompt) in enumerate(
-            zip(_choices(answer, len(prompts)), prompts, strict=True)
-        )
+        Generation(str(choice.get("text", "")), tokens, cached)
+        for choice, tokens, cached in _by_prompt(answer, prompts)
     ]
 
 
@@ -177,20 +171,13 @@ def chosen(
 ) -> list[ChosenAnswer | EngineError]:
     """The answers of a request, with what was likely in the place of their tokens where the
     server lists it."""
-    cached = _cached(answer)
-    last = len(prompts) - 1
     return [
         checked_choice(
             ChosenAnswer(
-                str(choice.get("text", "")),
-                _steps(choice.get("logprobs")),
-                len(prompt),
-                cached if i == last else 0,
+                str(choice.get("text", "")), _steps(choice.get("logprobs")), tokens, cached
             )
         )
-        for i, (choice, prompt) in enumerate(
-            zip(_choices(answer, len(prompts)), prompts, strict=True)
-        )
+        for choice, tokens, cached in _by_prompt(answer, prompts)
     ]
 
 
@@ -218,16 +205,13 @@ def top_tokens(
         EngineResponseError: a choice or the list is missing.
     """
     found: list[TopTokens | EngineError] = []
-    cached = _cached(answer)
-    for n, (choice, prompt) in enumerate(zip(_choices(answer, len(prompts)), prompts, strict=True)):
+    for choice, tokens, cached in _by_prompt(answer, prompts):
         try:
             listed = choice["logprobs"]["top_logprobs"][0]
             ordered = sorted(((str(t), _number(p)) for t, p in listed.items()), key=lambda x: -x[1])
         except _UNREADABLE as error:
             raise permanent(EngineResponseError("the server listed no likely tokens")) from error
-        last = n == len(prompts) - 1
-        listing = TopTokens(dict(ordered), len(prompt), cached if last else 0)
-        found.append(checked_list(listing))
+        found.append(checked_list(TopTokens(dict(ordered), tokens, cached)))
     return found
 
 
@@ -270,6 +254,16 @@ def _choices(answer: dict[str, Any], count: int) -> list[dict[str, Any]]:
     if by_index.keys() != set(range(count)):
         raise EngineResponseError("the server's answers are not numbered as the prompts are")
     return [by_index[i] for i in range(count)]
+
+
+def _by_prompt(
+    answer: dict[str, Any], prompts: Sequence[Sequence[int]]
+) -> Iterator[tuple[dict[str, Any], int, int]]:
+    """For each prompt of a request: the answer, how many tokens it has, and how many of these the
+    server had in its cache, which it says for the last one only."""
+    last = len(prompts) - 1
+    for place, choice in enumerate(_choices(answer, len(prompts))):
+        yield choice, len(prompts[place]), _cached(answer) if place == last else 0
 
 
 def _first(choice: dict[str, Any]) -> tuple[dict[int, float], int]:
