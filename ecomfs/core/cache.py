@@ -12,7 +12,8 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -75,39 +76,34 @@ class ByteCache:
     def get(self, scope: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Stored values by key, without the absent ones."""
         found: dict[bytes, bytes] = {}
-        with self._lock:
-            try:
-                connection = self._open()
-                number = None if connection is None else self._number(connection, scope)
-                if connection is None or number is None:
-                    return {}
-                altered = []
-                start_of = zlib.crc32(scope.encode())
-                for start in range(0, len(keys), _LOOKUP):
-                    part = keys[start : start + _LOOKUP]
-                    marks = ",".join("?" * len(part))
-                    for key, value in connection.execute(
-                        f"SELECT key, value FROM kept WHERE scope = ? AND key IN ({marks})",
-                        (number, *part),
-                    ):
-                        if value[:_CHECK] == _checksum(start_of, key, value[_CHECK:]):
-                            found[key] = value[_CHECK:]
-                        else:
-                            altered.append((number, key))
-                if altered:
-                    _remove(connection, altered)
-            except (sqlite3.Error, OSError) as error:
-                self._give_up(error)
+        with self._using() as connection:
+            number = None if connection is None else self._number(connection, scope)
+            if connection is None or number is None:
+                return {}
+            altered = []
+            start_of = zlib.crc32(scope.encode())
+            for start in range(0, len(keys), _LOOKUP):
+                part = keys[start : start + _LOOKUP]
+                marks = ",".join("?" * len(part))
+                for key, value in connection.execute(
+                    f"SELECT key, value FROM kept WHERE scope = ? AND key IN ({marks})",
+                    (number, *part),
+                ):
+                    if value[:_CHECK] == _checksum(start_of, key, value[_CHECK:]):
+                        found[key] = value[_CHECK:]
+                    else:
+                        altered.append((number, key))
+            if altered:
+                _remove(connection, altered)
         return found
 
     def put(self, scope: str, values: Mapping[bytes, bytes]) -> None:
         """Store values by key; existing ones stay."""
         start_of = zlib.crc32(scope.encode())
-        with self._lock:
+        with self._using() as connection:
+            if connection is None:
+                return
             try:
-                connection = self._open()
-                if connection is None:
-                    return
                 with connection:
                     number = self._number(connection, scope, make=True)
                     # In order, so that keys of one page come one after another.
@@ -116,33 +112,22 @@ class ByteCache:
                         for key, value in sorted(values.items())
                     ]
                     connection.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?, ?)", rows)
-            except (sqlite3.Error, OSError) as error:
-                self._give_up(error)
             except BaseException:
                 self._numbers.pop(scope, None)  # it may have been made in what was rolled back
                 raise
 
     def discard(self, scope: str, keys: Sequence[bytes]) -> None:
         """Remove values; absent keys are ignored."""
-        with self._lock:
-            try:
-                connection = self._open()
-                number = None if connection is None else self._number(connection, scope)
-                if connection is not None and number is not None:
-                    _remove(connection, [(number, key) for key in keys])
-            except (sqlite3.Error, OSError) as error:
-                self._give_up(error)
+        with self._using() as connection:
+            number = None if connection is None else self._number(connection, scope)
+            if connection is not None and number is not None:
+                _remove(connection, [(number, key) for key in keys])
 
     def __len__(self) -> int:
-        with self._lock:
-            try:
-                connection = self._open()
-                if connection is None:
-                    return 0
+        with self._using() as connection:
+            if connection is not None:
                 return int(connection.execute("SELECT count(*) FROM kept").fetchone()[0])
-            except (sqlite3.Error, OSError) as error:
-                self._give_up(error)
-                return 0
+        return 0
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -151,9 +136,22 @@ class ByteCache:
                 self._connection.close()
             self._connection = None
 
-    def _open(self) -> sqlite3.Connection | None:
-        if self._broken:
-            return None
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection | None]:
+        """The open file; ``None`` once it could not be read or written."""
+        with self._lock:
+            connection = None
+            try:
+                if not self._broken:
+                    connection = self._open()
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+            try:
+                yield connection
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+
+    def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._owner != os.getpid():
             # A forked child must not touch its parent's connection, not even to close it.
             self._inherited, self._connection = self._connection, None

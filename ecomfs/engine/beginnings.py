@@ -154,6 +154,3 @@ def _by_words(step: Any) -> bool:
         }:
             return not _LOOKS_BACK.search(_SET.sub("", form))
     return False
-
-
-__all__ = ["Beginnings", "cuts_by_words"]

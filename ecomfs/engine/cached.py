@@ -110,8 +110,8 @@ class CachedEngine:
         async def ask(missing: list[int]) -> list[Reading | EngineError]:
             return await logprobs.read(self.engine, [prompts[i] for i in missing], questions)
 
-        packed = _pack_questions(questions)
-        return await self._read(prompts, [packed] * len(prompts), lambda i: questions, ask)
+        packed = [_pack_questions(questions)] * len(prompts)
+        return await self._read(prompts, packed, [questions] * len(prompts), ask)
 
     async def read_each(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
@@ -123,19 +123,21 @@ class CachedEngine:
             return await logprobs.read_each(self.engine, [prompts[i] for i in missing], asked)
 
         packed = [_pack_questions(asked) for asked in questions]
-        return await self._read(prompts, packed, questions.__getitem__, ask)
+        return await self._read(prompts, packed, questions, ask)
 
     async def _read(
         self,
         prompts: Sequence[Prompt],
         packed: Sequence[bytes],
-        questions: Callable[[int], Sequence[Question]],
+        questions: Sequence[Sequence[Question]],
         ask: Callable[[list[int]], Awaitable[list[Reading | EngineError]]],
     ) -> list[Reading | EngineError]:
         keys = _keys(prompts, packed)
-        return await self._through(
-            self._scope, keys, lambda i, v: _unpack(v, questions(i)), ask, _pack
-        )
+
+        def unpack(place: int, value: bytes) -> Reading | None:
+            return _unpack(value, questions[place])
+
+        return await self._through(self._scope, keys, unpack, ask, _pack)
 
     async def _through(
         self,

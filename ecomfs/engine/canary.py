@@ -22,21 +22,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from ecomfs.core.cache import ByteCache, cache_folder
 from ecomfs.core.retry import permanent
 from ecomfs.engine import logprobs
 from ecomfs.engine.chat import chat_model, frame_checked
 from ecomfs.engine.protocol import (
-    ChosenAnswer,
     Engine,
     SupportsChoice,
     SupportsPerServer,
     SupportsTokenConstraint,
     SupportsTopTokens,
     Tokenizer,
-    TopTokens,
 )
 from ecomfs.errors import (
     CanaryError,
@@ -46,8 +44,9 @@ from ecomfs.errors import (
     EngineUnavailableError,
     InvalidLogprobsError,
 )
-from ecomfs.types import Generation, Prompt, Question, Reading, TemplateRef
+from ecomfs.types import Prompt, Question, Reading, TemplateRef
 
+T = TypeVar("T")
 Probe = tuple[int, ...]
 """Log-probabilities of a few tokens, in tenths of nats below zero."""
 
@@ -161,7 +160,6 @@ _PREFIX = "Each line is a review and its label.\n" + "".join(
 )
 _REVIEW = f"{_PREFIX}Review: broke at once\n{_CUE}"
 _THINKING = ("<think", "<|channel|>", "<reasoning", "◁think▷", "[THINK]")
-_SLACK = 1e-3  # single-precision sums over a vocabulary
 _STEADY = 0.05  # nats; bfloat16 batches differ by some hundredths
 _SHORT_CONTEXT = 1024
 
@@ -271,6 +269,12 @@ async def _guarded(
     return Check(name, ok, detail, "" if ok else hint, required)
 
 
+def _given(answer: T | EngineError) -> T:
+    if isinstance(answer, EngineError):
+        raise answer
+    return answer
+
+
 async def _encoded(tokenizer: Tokenizer, text: str, *, bos: bool = False) -> list[int]:
     # A remote tokenizer asks its server; rows may be in flight on this event loop.
     return await asyncio.to_thread(tokenizer.encode, text, bos=bos)
@@ -295,9 +299,7 @@ async def _thinking(engine: Engine) -> _Outcome:
     tokenizer = engine.tokenizer
     token_ids = tuple(await _encoded(tokenizer, text, bos=True)) if tokenizer else ()
     (answer,) = await engine.generate([Prompt(text, _TEMPLATE, token_ids)], max_tokens=8)
-    if not isinstance(answer, Generation):
-        raise answer
-    text = answer.text.strip()
+    text = _given(answer).text.strip()
     bad = any(mark in text for mark in _THINKING)
     return not bad, f"answers {text[:40]!r}", "switch thinking off in the model or its template"
 
@@ -318,24 +320,21 @@ async def _chat_frame(engine: Engine) -> _Outcome:
 async def _likely(engine: SupportsTopTokens) -> _Outcome:
     """The likeliest next tokens are listed with probabilities that can be."""
     (answer,) = await engine.top([Prompt(_REVIEW, _TEMPLATE)])
-    if not isinstance(answer, TopTokens):
-        raise answer
-    mass = sum(map(math.exp, answer.logprobs.values()))
-    best = next(iter(answer.logprobs), "")
-    hint = "read the text instead: litellm:…?top_logprobs=0"
-    if len(answer.logprobs) < 2 or not mass <= 1 + _SLACK:
-        return False, f"{len(answer.logprobs)} tokens that sum to {mass:.3f}", hint
-    return True, f"{len(answer.logprobs)} tokens, mass {mass:.2f}, first {best!r}", ""
+    likely = _given(answer).logprobs
+    mass = sum(map(math.exp, likely.values()))
+    if len(likely) < 2 or not mass <= 1 + logprobs.SLACK:
+        hint = "read the text instead: litellm:…?top_logprobs=0"
+        return False, f"{len(likely)} tokens that sum to {mass:.3f}", hint
+    return True, f"{len(likely)} tokens, mass {mass:.2f}, first {next(iter(likely))!r}", ""
 
 
 async def _choice(engine: SupportsChoice) -> _Outcome:
     """One of the answers comes, even where all of them are unlikely."""
     answers = (" violin", " seventeen")
     (answer,) = await engine.choose([Prompt(_SENTENCE, _TEMPLATE)], answers)
-    if not isinstance(answer, ChosenAnswer):
-        raise answer
-    text = " ".join(answer.text.split())[:40]
-    if answer.text not in answers:
+    said = _given(answer).text
+    text = " ".join(said.split())[:40]
+    if said not in answers:
         raise permanent(
             EngineResponseError(
                 f"answers {text!r}, which is none of {len(answers)} answers",
@@ -365,9 +364,7 @@ class _LogprobChecks:
 
     async def read(self, prompt: Prompt, codes: Sequence[int]) -> Reading:
         (answer,) = await logprobs.read(self._engine, [prompt], [Question(tuple(codes))])
-        if not isinstance(answer, Reading):
-            raise answer
-        return answer
+        return _given(answer)
 
     async def logprobs(self, codes: Sequence[str]) -> _Outcome:
         """They arrive and are unmasked: letters are an unlikely end of a sentence, but under a mask

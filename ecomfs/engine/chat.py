@@ -187,10 +187,6 @@ def _refuse(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-def _today(form: str) -> str:
-    return _TODAY.strftime(form)
-
-
 def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
     # Jinja's own escapes HTML.
     return json.dumps(value, ensure_ascii=ensure_ascii, **options)
@@ -203,16 +199,4 @@ _ENVIRONMENT = BoundedEnvironment(
     autoescape=False,
     extensions=[_Generation, "jinja2.ext.loopcontrols"],
 )
-_ENVIRONMENT.globals |= {"raise_exception": _refuse, "strftime_now": _today}
-
-
-__all__ = [
-    "CONTROL",
-    "SWITCHES",
-    "ChatModel",
-    "ChatTemplate",
-    "SupportsChat",
-    "chat_model",
-    "frame_checked",
-    "without_control",
-]
+_ENVIRONMENT.globals |= {"raise_exception": _refuse, "strftime_now": _TODAY.strftime}

@@ -74,27 +74,15 @@ def _convert(gguf: Path, work: Path) -> None:
 def tokenizer_to_huggingface(gguf: Path, folder: Path) -> Path:
     """Write the tokenizer of a GGUF model into a folder, as Hugging Face's programs read it.
 
-    Parameters
-    ----------
-    gguf
-        The model file.
-    folder
-        Where to write; made if need be.
+    Args:
+        gguf: the model file.
+        folder: where to write; made if need be.
 
-    Returns
-    -------
-    Path
-        ``folder``.
+    Raises:
+        MissingFileError, ModelError: ``gguf`` is not a model, or transformers does not know its
+            architecture.
+        EngineUnavailableError: the ``transformers`` extra is not installed.
 
-    Raises
-    ------
-    MissingFileError, ModelError
-        ``gguf`` is not a model, or transformers does not know its architecture.
-    EngineUnavailableError
-        The ``transformers`` extra is not installed.
-
-    Examples
-    --------
     >>> tokenizer_to_huggingface(Path("no-such.gguf"), Path("out"))
     Traceback (most recent call last):
     ecomfs.errors.MissingFileError: no-such.gguf: no such file (see 'ecomfs models')

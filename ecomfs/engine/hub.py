@@ -185,15 +185,7 @@ def _read_listing(folder: Path) -> Listing | None:
 
 def _list_huggingface(model: HubModel) -> Listing:
     try:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import (
-            GatedRepoError,
-            HfHubHTTPError,
-            HFValidationError,
-            HTTPError,
-            OfflineModeIsEnabled,
-            RepositoryNotFoundError,
-        )
+        from huggingface_hub import HfApi, errors
     except ImportError as error:
         raise EngineUnavailableError(
             f"{model.repository}: downloading from the Hugging Face hub needs {error.name}, which "
@@ -204,24 +196,24 @@ def _list_huggingface(model: HubModel) -> Listing:
     site = _Address(model.repository, api.endpoint)
     try:
         info = api.model_info(model.repo, files_metadata=True, timeout=30)
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise ModelError(
             f"{model.repository}: {api.endpoint} refuses access to this repository",
             hint="accept its terms on its page, then set HF_TOKEN",
         ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise ModelError(
             f"{model.repository}: {api.endpoint} has no repository {model.repo}",
             hint="check the name; a private repository needs HF_TOKEN, a file ends in .gguf",
         ) from error
-    except OfflineModeIsEnabled as error:
+    except errors.OfflineModeIsEnabled as error:
         raise EngineUnavailableError(
             f"{model.repository}: not on this machine, and HF_HUB_OFFLINE is set",
             hint="unset it for the download",
         ) from error
-    except HfHubHTTPError as error:
+    except errors.HfHubHTTPError as error:
         raise site.refused(error.response.status_code) from error
-    except (HTTPError, OSError) as error:
+    except (errors.HTTPError, OSError) as error:
         raise site.unreachable(error) from error
     except (ValueError, TypeError, KeyError) as error:
         raise _no_listing(site) from error

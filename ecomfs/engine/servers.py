@@ -13,11 +13,8 @@ from ecomfs.errors import EngineError
 
 logger = logging.getLogger(__name__)
 
-Revive = Callable[[str], Awaitable[None]]
-"""Checks a server that was unhealthy; raises an :class:`EngineError` while it still is."""
-
-Confirm = Callable[[str], Awaitable[None]]
-"""Checks that a healthy server still is what it was; raises an :class:`EngineError` if not."""
+ServerCheck = Callable[[str], Awaitable[None]]
+"""Checks the server of an address; raises an :class:`EngineError` if it must not be used."""
 
 IN_A_ROW = 3
 """Consecutive failures after which a server that still listens is marked unhealthy."""
@@ -175,10 +172,10 @@ class ServerPool:
         self,
         urls: Sequence[str],
         most: int,
-        revive: Revive,
+        revive: ServerCheck,
         pause: float,
         *,
-        confirm: Confirm | None = None,
+        confirm: ServerCheck | None = None,
         confirm_every: float = math.inf,
     ) -> None:
         self._all = [ModelServer(url, most) for url in urls]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from ecomfs.engine.chat import ChatModel, ChatTemplate
 from ecomfs.engine.files import OpenFiles, sha256_cached
 from ecomfs.engine.gguf import check_gguf, header_text, split_parts
 from ecomfs.engine.in_process import InProcessEngine, Tokens, Worker, in_order
-from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
+from ecomfs.engine.llama.model import BLOCK, LlamaServer
 from ecomfs.engine.llama.process import LlamaTokenizer
 from ecomfs.engine.models import gguf_file
 from ecomfs.engine.protocol import Capabilities, Sampling
@@ -98,7 +99,7 @@ class GgufEngine(InProcessEngine):
         self._files = OpenFiles(digests)
         hashes = [*digests.values()]
         content = hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
-        return f"gguf-{content[:12]}-xllamacpp{runtime_version()}-{self._order}"
+        return f"gguf-{content[:12]}-xllamacpp{metadata.version('xllamacpp')}-{self._order}"
 
     def _chat_model(self, file: Path) -> ChatModel | None:
         """How the model is asked in turns. (llama.cpp itself falls back to a frame that a base

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,6 @@ _TOP = 512  # top tokens asked for at first: 3 ms more than one, and nearly alwa
 _BIAS = 100.0  # nats; lifts the wanted tokens above all others
 _AHEAD = 25.0  # nats; lifts the reference above the wanted tokens
 _HTTP_SECONDS = 30
-
-
-def runtime_version() -> str:
-    """Version of the installed xllamacpp."""
-    return metadata.version("xllamacpp")
 
 
 class LlamaServer:

@@ -178,7 +178,7 @@ class TransformersEngine(InProcessEngine):
                     attention_mask=torch.tensor(mask, device=self._device),
                     generation_config=settings,
                 )
-            texts = [self.tokenizer.plain(row[width:].tolist()) for row in output]
+            texts = [self.tokenizer.decode(row[width:].tolist(), plain=True) for row in output]
             return [Generation(_cut(t, stops), len(i)) for t, i in zip(texts, ids, strict=True)]
 
         return await self._grouped(prompts, write, size=self._batch, room=max_tokens)
@@ -347,14 +347,7 @@ class HfTokenizer:
         template = ChatTemplate(source, tokens, where)
         return ChatModel(template.identity, template.render, self.encode_control)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids, control tokens included."""
-        return self._text(ids, skip=False)
-
-    def plain(self, ids: Sequence[int]) -> str:
-        """Text of token ids without control tokens."""
-        return self._text(ids, skip=True)
-
-    def _text(self, ids: Sequence[int], *, skip: bool) -> str:
-        options = {"skip_special_tokens": skip, "clean_up_tokenization_spaces": False}
+    def decode(self, ids: Sequence[int], *, plain: bool = False) -> str:
+        """Text of token ids; ``plain``: without control tokens."""
+        options = {"skip_special_tokens": plain, "clean_up_tokenization_spaces": False}
         return str(self._tokenizer.decode(list(ids), **options))

@@ -11,7 +11,7 @@ import aiohttp
 
 from ecomfs.core.http import HttpClient, Response
 from ecomfs.core.retry import is_retried, isolate, may_be_the_prompts, permanent, retrying
-from ecomfs.engine.servers import Confirm, ModelServer, Revive, ServerPool
+from ecomfs.engine.servers import ModelServer, ServerCheck, ServerPool
 from ecomfs.engine.vllm import wire
 from ecomfs.engine.vllm.served_model import ServedModel, key_refused
 from ecomfs.errors import (
@@ -59,9 +59,9 @@ class Requests:
     attempts: int
     backoff: float
     sleep: Callable[[float], Awaitable[None]]
-    revive: Revive
+    revive: ServerCheck
     probe_after: float
-    confirm: Confirm
+    confirm: ServerCheck
     confirm_every: float
     cache_salt: str | None
     closed: bool = False
