@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, TypeVar
 
-from ecomfs.core.http import HttpClient
-from ecomfs.core.retry import permanent
+import aiohttp
+
+from ecomfs.core.http import HttpClient, Response
+from ecomfs.core.retry import is_retried, isolate, may_be_the_prompts, permanent, retrying
 from ecomfs.engine.canary import (
     CanaryReport,
     Probe,
@@ -35,24 +37,32 @@ from ecomfs.engine.protocol import (
     TopTokens,
     sampling_options,
 )
+from ecomfs.engine.servers import ModelServer, ServerPool
 from ecomfs.engine.vllm import wire
-from ecomfs.engine.vllm.requests import Requests, Tokens
 from ecomfs.engine.vllm.served_model import (
     ServedModel,
     check_still_served,
     checked_url,
+    key_refused,
     served_chat,
     served_model,
 )
 from ecomfs.errors import (
     ConfigError,
+    ContextOverflowError,
     EngineError,
+    EngineResponseError,
     EngineTimeoutError,
     EngineUnavailableError,
+    InvalidLogprobsError,
     ModelError,
+    RequestRefusedError,
+    ServerStatusError,
 )
 from ecomfs.types import Generation, Prompt, Question, Reading
 
+T = TypeVar("T")
+Tokens = list[int]
 Recheck = Callable[[Engine], Awaitable[object]]
 """Checks an engine of one server; raises an :class:`EngineError` if it must not be used."""
 
@@ -132,22 +142,12 @@ class VllmEngine:
         self._top = max(0, top_logprobs)
         self._lacking: frozenset[str] = frozenset()
         self._chat: tuple[ChatModel | None, ...] = ()
-        self._requests = Requests(
-            self._http,
-            self._urls,
-            self._served,
-            spec=self.spec,
-            size=max(1, prompts_per_request),
-            concurrency=max(1, concurrency),
-            attempts=attempts,
-            backoff=backoff,
-            sleep=sleep,
-            revive=self._revive,
-            probe_after=probe_after,
-            confirm=self._confirm,
-            confirm_every=confirm_every,
-            cache_salt=self.cache_salt,
-        )
+        self._size = max(1, prompts_per_request)
+        self._concurrency = max(1, concurrency)
+        self._attempts, self._backoff, self._sleep = attempts, backoff, sleep
+        self._probe_after, self._confirm_every = probe_after, confirm_every
+        self._pools: dict[asyncio.AbstractEventLoop, ServerPool] = {}
+        self._closed = False
 
     @classmethod
     def from_name(cls, name: str, spec: str, **options: Any) -> VllmEngine:
@@ -171,7 +171,7 @@ class VllmEngine:
             generates=True,
             prefix_reuse=True,
             context_tokens=self._served.context,
-            batch=self._requests.size * self._requests.concurrency * len(self._urls),
+            batch=self._size * self._concurrency * len(self._urls),
             codes_per_look=wire.MAX_CODES,
             top_logprobs=self._top,
             choice=True,
@@ -204,13 +204,13 @@ class VllmEngine:
 
         async def job(rows: list[Tokens]) -> list[Any]:
             # One part after another: from the second on, the prompts are in the server's cache.
-            looks = [await self._requests.read_part(rows, part) for part in parts]
+            looks = [await self._read_part(rows, part) for part in parts]
             return [
                 wire.reading(row, [of[n] for of in looks], parts, questions)
                 for n, row in enumerate(rows)
             ]
 
-        return await self._requests.each(prompts, job)
+        return await self._each(prompts, job)
 
     async def read_each(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
@@ -219,11 +219,9 @@ class VllmEngine:
 
         async def ask(part: wire.Part, places: list[int]) -> list[Any]:
             mine = [prompts[place] for place in places]
-            return await self._requests.each(
-                mine, lambda rows: self._requests.read_part(rows, part)
-            )
+            return await self._each(mine, lambda rows: self._read_part(rows, part))
 
-        return await wire.read_parts(questions, lambda: self._requests.tokens(prompts), ask)
+        return await wire.read_parts(questions, lambda: self._tokens(prompts), ask)
 
     async def generate(
         self,
@@ -235,12 +233,12 @@ class VllmEngine:
     ) -> list[Generation | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
         body = {"max_tokens": max_tokens, "stop": list(stop), **sampling_options(sampling)}
-        return await self._requests.each_asked(prompts, max_tokens, body, wire.texts)
+        return await self._each_asked(prompts, max_tokens, body, wire.texts)
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
         """See :meth:`ecomfs.engine.protocol.SupportsTopTokens.top`."""
         body = wire.top_body(self._top)
-        return await self._requests.each_asked(prompts, 1, body, wire.top_tokens)
+        return await self._each_asked(prompts, 1, body, wire.top_tokens)
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
@@ -249,14 +247,14 @@ class VllmEngine:
         # The constraint works on characters: any spelling by tokens may be taken.
         room = 1 + max(len(answer.encode()) for answer in answers)
         body = wire.choice_body(answers, room, self.capabilities.top_logprobs)
-        return await self._requests.each_asked(prompts, room, body, wire.chosen)
+        return await self._each_asked(prompts, room, body, wire.chosen)
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
         """The most likely token among ``allowed``: shows whether constrained decoding is
         enforced."""
-        rows = await self._requests.tokens([prompt])
+        rows = await self._tokens([prompt])
         body = {"prompt": rows, **wire.question_body(tuple(allowed)[: wire.MAX_CODES])}
-        return await self._requests.once(body, wire.sampled)
+        return await self._retry(lambda: self._post(body, wire.sampled))
 
     async def cache_counters(self) -> tuple[int, int] | None:
         """Prefix-cache (hits, queries) in tokens since the servers started, from all their
@@ -273,7 +271,10 @@ class VllmEngine:
 
     async def aclose(self) -> None:
         """Close the connections; closing twice is fine."""
-        await self._requests.aclose()
+        self._closed = True
+        if pool := self._pools.pop(asyncio.get_running_loop(), None):
+            await pool.aclose()
+        await self._http.close()
 
     def per_server(self) -> list[VllmEngine]:
         """An engine for each of the servers alone, to check one by one; to be closed by the
@@ -287,8 +288,8 @@ class VllmEngine:
             timeout=self._timeout,
             attempts=1,
             top_logprobs=self._top,
-            backoff=self._requests.backoff,
-            sleep=self._requests.sleep,
+            backoff=self._backoff,
+            sleep=self._sleep,
             served=self._served,
             cache_salt=self.cache_salt,
         )
@@ -369,6 +370,212 @@ class VllmEngine:
                 hint="start it as it was, or run again",
             )
 
+    async def _each(
+        self,
+        prompts: Sequence[Prompt],
+        job: Callable[[list[Tokens]], Coroutine[Any, Any, list[Any]]],
+    ) -> list[Any]:
+        """``job`` for all prompts, one request's worth at a time; answers in input order."""
+        rows = await self._tokens(prompts)
+        # Equal prefixes in one request: the server computes them once and keeps them.
+        order = sorted(range(len(rows)), key=rows.__getitem__)
+        size = self._size
+        batches = [order[i : i + size] for i in range(0, len(order), size)]
+        # A task group cancels the rest when one job fails or the caller is cancelled.
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job([rows[i] for i in batch])) for batch in batches]
+        answers = dict(
+            pair
+            for batch, task in zip(batches, tasks, strict=True)
+            for pair in zip(batch, task.result(), strict=True)
+        )
+        results = [answers[i] for i in range(len(rows))]
+        if results and all(isinstance(r, EngineUnavailableError) for r in results):
+            raise results[0]  # nothing could be read: an error of the call, not of its rows
+        return results
+
+    async def _each_asked(
+        self,
+        prompts: Sequence[Prompt],
+        room: int,
+        body: dict[str, Any],
+        parse: Callable[[dict[str, Any], list[Tokens]], list[Any]],
+    ) -> list[Any]:
+        """:meth:`_ask` for all prompts."""
+        return await self._each(prompts, lambda rows: self._ask(rows, room, body, parse))
+
+    async def _tokens(self, prompts: Sequence[Prompt]) -> list[Tokens]:
+        """Token ids of prompts; those without are encoded by the served model's tokenizer."""
+        rows = [[*p.token_ids] for p in prompts]
+        # A remote tokenizer calls its server and blocks; the event loop must stay free.
+        return rows if all(rows) else await asyncio.to_thread(self._encoded, prompts)
+
+    def _encoded(self, prompts: Sequence[Prompt]) -> list[Tokens]:
+        encode = self._served.tokenizer.encode
+        return [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
+
+    def _fitting(self, rows: Sequence[Tokens], room: int) -> list[Tokens | EngineError]:
+        return [
+            ContextOverflowError(
+                f"{self._served.name}: a prompt of {len(row)} tokens and {room} to answer do not "
+                f"fit the context of {self._served.context}",
+                hint="fewer demonstrations (--k), shorter texts, or a larger --max-model-len",
+            )
+            if len(row) + room > self._served.context
+            else row
+            for row in rows
+        ]
+
+    async def _read_part(
+        self, rows: Sequence[Tokens], part: wire.Part
+    ) -> list[wire.PartAnswer | EngineError]:
+        """One part's log-probabilities for each prompt of a request."""
+        return await self._ask(
+            [[*row, *part.suffix] for row in rows],
+            1,
+            wire.question_body(part.codes),
+            lambda answer, prompts: wire.part_answers(answer, prompts, part.codes),
+        )
+
+    async def _ask(
+        self,
+        rows: Sequence[Tokens],
+        room: int,
+        body: dict[str, Any],
+        parse: Callable[[dict[str, Any], list[Tokens]], list[Any]],
+    ) -> list[Any]:
+        """One request for all prompts that fit the context with their answers.
+
+        Args:
+            rows: token ids of the prompts.
+            room: tokens an answer may take.
+            body: fields of the request beside its prompts.
+            parse: reads the server's answer; gives one entry per prompt.
+        """
+        asked = self._fitting(rows, room)
+        good = [i for i, ids in enumerate(asked) if not isinstance(ids, EngineError)]
+        results: list[Any] = list(asked)
+
+        async def send(prompts: list[Tokens]) -> list[Any]:
+            return await self._post({"prompt": prompts, **body}, lambda a: parse(a, prompts))
+
+        prompts: list[Tokens] = [results[i] for i in good]
+        if prompts:
+            for i, answer in zip(good, await self._together(prompts, send), strict=True):
+                results[i] = answer
+        return results
+
+    async def _together(
+        self, prompts: list[Tokens], send: Callable[[list[Tokens]], Awaitable[list[Any]]]
+    ) -> list[Any]:
+        try:
+            return [*await self._retry(lambda: send(prompts))]
+        except EngineError as error:
+            refused = isinstance(error, RequestRefusedError)
+            if len(prompts) == 1 or not (refused or may_be_the_prompts(error)):
+                return [error] * len(prompts)
+        if not refused:
+            return await isolate(prompts, send)
+        # Refusals are not retried, so only other failures of the halves are.
+        return await isolate(prompts, lambda part: self._retry(lambda: send(part)))
+
+    async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await retrying(call, attempts=self._attempts, base=self._backoff, sleep=self._sleep)
+
+    async def _post(self, body: dict[str, Any], parse: Callable[[dict[str, Any]], T]) -> T:
+        """What ``parse`` makes of a server's answer. When a server is unreachable, or is marked
+        unhealthy because of this answer, the next healthy one is asked at once."""
+        if self._closed:
+            raise permanent(EngineUnavailableError(f"{self.spec}: the engine is closed"))
+        salt = {} if self.cache_salt is None else {"cache_salt": self.cache_salt}
+        whole = {"model": self._served.name, **salt, **body}
+        pool = self._pool()
+        others = len(self._urls) - 1
+        while True:
+            server, sent = await pool.acquire()
+            try:
+                await pool.confirm(server)
+                response = await self._http.request("POST", server.url, "/v1/completions", whole)
+                if response.connected is not None:  # another program may listen there now
+                    await pool.confirm(server, response.connected)
+                answer = parse(_checked(response))
+            except EngineError as error:
+                _note_failure(pool, server, sent, error)
+                if server.unhealthy is None or not others or not pool.healthy:
+                    raise
+            else:
+                if _note_answer(pool, server, answer) or server.unhealthy is None:
+                    return answer
+                if not others or not pool.healthy:
+                    return answer
+            finally:
+                pool.release(server)
+            others -= 1
+
+    def _pool(self) -> ServerPool:
+        loop = asyncio.get_running_loop()
+        for old in [known for known in self._pools if known.is_closed()]:
+            del self._pools[old]
+        if loop not in self._pools:
+            self._pools[loop] = ServerPool(
+                self._urls,
+                self._concurrency,
+                self._revive,
+                self._probe_after,
+                confirm=self._confirm,
+                confirm_every=self._confirm_every,
+            )
+        return self._pools[loop]
+
 
 def _not_used(url: str, error: EngineError) -> EngineUnavailableError:
     return permanent(EngineUnavailableError(f"{url} is not used: {error.message}", hint=error.hint))
+
+
+def _checked(response: Response) -> dict[str, Any]:
+    """The JSON object of a response.
+
+    Raises:
+        EngineError: another status than 200, or no JSON object.
+    """
+    url, status = response.url, response.status
+    if status == 200:
+        answer = response.json_object()
+        if answer is None:
+            raise EngineResponseError(f"{url}: the answer is not a JSON object")
+        return answer
+    if status in (401, 403):
+        raise key_refused(url, status)
+    message = f"{url} answered HTTP {status}: {response.text}"
+    if is_retried(status):
+        raise response.retryable_error(message)
+    if status == 404:
+        hint = "is this a vLLM server? does it serve this model?"
+        raise permanent(EngineResponseError(message, hint=hint))
+    raise RequestRefusedError(message)
+
+
+def _note_answer(pool: ServerPool, server: ModelServer, answer: object) -> bool:
+    """Whether all readings of an answer are distributions. One that is not counts as a failure
+    of the server; the next good one resets the count."""
+    well = True
+    for reading in answer if isinstance(answer, list) else [answer]:
+        if isinstance(reading, InvalidLogprobsError):
+            pool.gave_no_distribution(server, reading)
+            well = False
+        else:
+            server.failures = 0
+    server.window.answered()
+    return well
+
+
+def _note_failure(pool: ServerPool, server: ModelServer, sent: int, error: EngineError) -> None:
+    if isinstance(error, EngineTimeoutError) or (
+        isinstance(error, ServerStatusError) and error.busy
+    ):
+        server.window.overloaded(sent)
+    if error.retryable:
+        unreachable = isinstance(error.__cause__, aiohttp.ClientConnectorError)
+        pool.failed(server, error, unreachable=unreachable)
+    else:
+        server.failures = 0  # it answered: the request or the key is at fault
