@@ -91,7 +91,8 @@ def models_of(files: Iterable[ModelFile]) -> dict[str, list[ModelFile]]:
     for file in files:
         name = PurePosixPath(file.path).name.lower()
         if name.endswith(".gguf") and not name.startswith((*_NO_MODELS, ".")):
-            models[_first_part(file.path)].append(file)
+            first = _SPLIT.sub(r"-00001-of-\2", _stem(file.path)) + file.path[-len(".gguf") :]
+            models[first].append(file)
     return models
 
 
@@ -155,10 +156,6 @@ def files_in(folder: Path) -> list[ModelFile]:
 
 def _stem(path: str) -> str:
     return path[: -len(".gguf")]
-
-
-def _first_part(path: str) -> str:
-    return _SPLIT.sub(r"-00001-of-\2", _stem(path)) + path[-len(".gguf") :]
 
 
 def _named(models: Mapping[str, list[ModelFile]], quant: str) -> list[str]:

@@ -304,7 +304,11 @@ def _download(model: HubModel, file: ModelFile, revision: str, progress: Progres
     part = target.with_name(f".{target.name}.{file.sha256[:16]}.part")
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _take_from_cache(model, file, part)
+        # Hugging Face's own tools may have it: blobs there have their SHA-256 as name.
+        blob = hub_cache() / f"models--{model.repo.replace('/', '--')}" / "blobs" / file.sha256
+        if blob.is_file() and _size_of(blob) == file.size:
+            part.unlink(missing_ok=True)
+            shutil.copyfile(blob, part)
         missing = file.size - _size_of(part)
         if (free := shutil.disk_usage(target.parent).free) < missing:
             raise ModelError(
@@ -325,14 +329,6 @@ def _download(model: HubModel, file: ModelFile, revision: str, progress: Progres
                 hint="try again; behind a proxy or a mirror, check what that delivers",
             )
         os.replace(part, target)
-
-
-def _take_from_cache(model: HubModel, file: ModelFile, part: Path) -> None:
-    """Use what Hugging Face's own tools have downloaded: blobs there have their SHA-256 as name."""
-    blob = hub_cache() / f"models--{model.repo.replace('/', '--')}" / "blobs" / file.sha256
-    if blob.is_file() and blob.stat().st_size == file.size:
-        part.unlink(missing_ok=True)
-        shutil.copyfile(blob, part)
 
 
 def _is_whole(path: Path, file: ModelFile) -> bool:

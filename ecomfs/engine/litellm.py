@@ -115,7 +115,7 @@ class LiteLlmEngine:
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, ServerPool] = WeakKeyDictionary()
         self._spending = Spending()
         self._closed = False
-        _hold()
+        _users.append(None)
 
     @property
     def spec(self) -> str:
@@ -206,7 +206,10 @@ class LiteLlmEngine:
         twice is fine."""
         if not self._closed:
             self._closed = True
-            await _release(self._library)
+            _users.pop()
+            if not _users:  # litellm opens new ones if need be
+                await self._library.close_litellm_async_clients()
+                self._library.in_memory_llm_clients_cache.flush_cache()
 
     async def _each(
         self, prompts: Sequence[Prompt], options: dict[str, Any], parse: Callable[[Any], T]
@@ -330,20 +333,7 @@ def _library() -> Any:
     return litellm
 
 
-_users: list[None] = []  # one entry an open engine; appending and popping are atomic
-
-
-def _hold() -> None:
-    """One more engine uses litellm's connections."""
-    _users.append(None)
-
-
-async def _release(litellm: Any) -> None:
-    """One engine fewer; the last one closes the connections (litellm opens new ones if need be)."""
-    _users.pop()
-    if not _users:
-        await litellm.close_litellm_async_clients()
-        litellm.in_memory_llm_clients_cache.flush_cache()
+_users: list[None] = []  # of litellm's connections: an entry an open engine (atomic)
 
 
 def _known(litellm: Any, model: str) -> tuple[bool, Collection[str], Mapping[str, Any]]:
@@ -406,7 +396,6 @@ def top_tokens(answer: Any, text: bool) -> TopTokens:
 
 
 def _generation(answer: Any, text: bool) -> Generation:
-    """The text of an answer; empty when there is none."""
     choice = _choice(answer)
     content = choice.text if text else choice.message.content
     return Generation(content or "", *_prompt_tokens(answer))

@@ -9,7 +9,7 @@ All calls are asynchronous; :func:`ecomfs.core.event_loop.run` calls them from s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -127,19 +127,11 @@ class Tokenizer(Protocol):
         ...
 
 
-@runtime_checkable
-class SupportsBatchEncoding(Protocol):
-    """A tokenizer that encodes many texts faster together than one after another."""
-
-    def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
-        """As :meth:`Tokenizer.encode`, one list per text, in order."""
-        ...
-
-
 def encode_all(tokenizer: Tokenizer, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
-    """Token ids of many texts, in one batch where the tokenizer supports it."""
-    if isinstance(tokenizer, SupportsBatchEncoding):
-        return tokenizer.encode_all(texts, bos=bos)
+    """Token ids of many texts; in one batch where the tokenizer has a method ``encode_all``."""
+    together: Callable[..., list[list[int]]] | None = getattr(tokenizer, "encode_all", None)
+    if together is not None:
+        return together(texts, bos=bos)
     return [tokenizer.encode(text, bos=bos) for text in texts]
 
 
@@ -361,13 +353,8 @@ class Spending:
 
     def __sub__(self, earlier: Spending) -> Spending:
         """Use since ``earlier``."""
-        return Spending(
-            self.calls - earlier.calls,
-            self.prompt_tokens - earlier.prompt_tokens,
-            self.answer_tokens - earlier.answer_tokens,
-            self.usd - earlier.usd,
-            self.unpriced - earlier.unpriced,
-        )
+        before = asdict(earlier)
+        return Spending(**{name: value - before[name] for name, value in asdict(self).items()})
 
 
 @runtime_checkable

@@ -62,8 +62,7 @@ class Clock:
 
 def model_folder(name: str, tokenizer: str, work: Path) -> tuple[str, str]:
     """The folder of a model and how vLLM loads its weights."""
-    from ecomfs.engine.conversion import tokenizer_to_huggingface
-    from ecomfs.engine.models import huggingface_source
+    from ecomfs.engine.models import huggingface_source, tokenizer_to_huggingface
     from ecomfs.engine.packaged import packaged_model
 
     if name not in SHAPES:

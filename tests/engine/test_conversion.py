@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tiny import tiny_model
 
-from ecomfs.engine.conversion import check_bos, to_huggingface
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.llama.engine import GgufEngine
+from ecomfs.engine.models import check_bos, to_huggingface
 from ecomfs.engine.packaged import packaged_model
 from ecomfs.errors import MissingFileError, ModelError
 from ecomfs.types import Question, Reading

@@ -166,7 +166,8 @@ class LlamaProcess:
 
     def __init__(self, start: Callable[[], Any], name: str, key: str) -> None:
         server = start()
-        _pin(server)
+        _pinned.add(id(server))
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
         self.http = LlamaTokenizer(name, server.listening_address, key)
         if not self.http.loop_answers(READY_SECONDS):
             raise EngineUnavailableError(
@@ -211,23 +212,14 @@ def _destroy(held: list[Any], http: LlamaTokenizer, name: str, owner: int) -> No
     # A connection that stays open, or a call on it, is something the destructor would wait for.
     http.close()
     if http.loop_answers(CLOSE_SECONDS):
-        _unpin(held[0])
+        _pinned.discard(id(held[0]))
+        ctypes.pythonapi.Py_DecRef(ctypes.py_object(held[0]))
         held.clear()
     else:
         logger.warning("%s: llama.cpp does not answer; its memory stays until the end", name)
 
 
-_pinned: set[int] = set()
-
-
-def _pin(server: Any) -> None:
-    _pinned.add(id(server))
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
-
-
-def _unpin(server: Any) -> None:
-    ctypes.pythonapi.Py_DecRef(ctypes.py_object(server))
-    _pinned.discard(id(server))
+_pinned: set[int] = set()  # ids of servers that an extra reference keeps alive
 
 
 def _in_forked_child() -> None:

@@ -324,7 +324,7 @@ class HfTokenizer:
         return self.encode_all([text], bos=bos)[0]
 
     def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
-        """See :meth:`ecomfs.engine.protocol.SupportsBatchEncoding.encode_all`."""
+        """See :func:`ecomfs.engine.protocol.encode_all`."""
         if not texts:
             return []
         options = {"add_special_tokens": False, "split_special_tokens": True}

@@ -237,7 +237,7 @@ class VllmEngine:
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
         """See :meth:`ecomfs.engine.protocol.SupportsTopTokens.top`."""
-        body = wire.top_body(self._top)
+        body = {"max_tokens": 1, "temperature": 0, "logprobs": self._top}
         return await self._each_asked(prompts, 1, body, wire.top_tokens)
 
     async def choose(

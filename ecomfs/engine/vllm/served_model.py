@@ -253,8 +253,7 @@ class FileTokenizer:
         return self.encode_all([text], bos=bos)[0]
 
     def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
-        """See :meth:`ecomfs.engine.protocol.SupportsBatchEncoding.encode_all`: Python's lock is
-        free while all of them are encoded."""
+        """See :func:`ecomfs.engine.protocol.encode_all`; Python's lock is free meanwhile."""
         encode = self._encoded if self._beginnings is None else self._beginnings.encode_all
         found = encode(texts)
         return [[*self._bos, *ids] for ids in found] if bos and self._bos else found

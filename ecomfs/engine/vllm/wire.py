@@ -191,11 +191,6 @@ def _steps(logprobs: Any) -> tuple[tuple[str, dict[str, float]], ...]:
         return ()  # the answer itself is there
 
 
-def top_body(count: int) -> dict[str, Any]:
-    """The fields of a completion request that ask for the likeliest tokens."""
-    return {"max_tokens": 1, "temperature": 0, "logprobs": count}
-
-
 def top_tokens(
     answer: dict[str, Any], prompts: Sequence[Sequence[int]]
 ) -> list[TopTokens | EngineError]:
