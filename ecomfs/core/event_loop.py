@@ -135,8 +135,6 @@ def abandon(inherited: object) -> None:
     """Leak an object that a forked process inherited and cannot use.
 
     Its destructor would wait for threads that the fork did not copy, also at exit.
-
-    >>> abandon(None)
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 

