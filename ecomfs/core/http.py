@@ -65,11 +65,7 @@ class Response:
     connected: float | None = None
 
     def json_object(self) -> dict[str, Any] | None:
-        """The body as a JSON object; ``None`` when it is anything else.
-
-        >>> Response("http://x", 200, {}, b'{"a": 1}').json_object()
-        {'a': 1}
-        """
+        """The body as a JSON object; ``None`` when it is anything else."""
         try:
             value = from_json(self.content)
         except ValueError:
@@ -89,11 +85,6 @@ class Response:
 
 _PART_BYTES = 2**20
 _JSON = {"Content-Type": "application/json"}
-
-
-def _named(error: Exception) -> str:
-    """What broke; messages of other libraries may hold the address as it was given."""
-    return re.sub(r"//[^/\s?#]*@", "//***@", str(error)) or type(error).__name__
 
 
 class HttpClient:
@@ -143,8 +134,7 @@ class HttpClient:
 
         Args:
             method: such as ``"POST"``.
-            url: address of the server, without a trailing slash.
-            path: path below it.
+            url, path: address of the server, without a trailing slash, and a path below it.
             body: sent as JSON; ``bytes`` are sent as they are; ``None``: no body.
             headers: further ones; ``Content-Type`` of a body is JSON unless it is among them.
             timeout: seconds; default: the client's.
@@ -191,8 +181,10 @@ class HttpClient:
                 f"{shown}: no answer within {seconds:g} s", hint=self._slow_hint
             ) from error
         except aiohttp.ClientError as error:
+            # Messages of other libraries may hold the address as it was given.
+            said = re.sub(r"//[^/\s?#]*@", "//***@", str(error)) or type(error).__name__
             raise EngineUnavailableError(
-                f"{shown}: the connection broke: {_named(error)}", hint=self._start_hint
+                f"{shown}: the connection broke: {said}", hint=self._start_hint
             ) from error
 
     def _session(self) -> aiohttp.ClientSession:

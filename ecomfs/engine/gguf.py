@@ -29,13 +29,8 @@ _GGUF_HINT = "a GGUF model starts with the bytes 'GGUF'; see 'ecomfs models'"
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file of a repository or folder.
-
-    Attributes:
-        path: below the repository, with ``/``.
-        size: bytes.
-        sha256: in hex; empty when unknown.
-    """
+    """A file of a repository or folder: its path below that, with ``/``, its bytes, and its SHA-256
+    in hex (empty when unknown)."""
 
     path: str
     size: int
@@ -109,11 +104,7 @@ def quant_of(name: str) -> str:
 
 
 def check_parts(paths: list[str], where: str) -> None:
-    """Check that the parts of a split model are all there; ``paths`` are sorted.
-
-    Raises:
-        ModelError: one is missing.
-    """
+    """Check that the parts of a split model are all there; ``paths`` are sorted."""
     match = _SPLIT.search(_stem(paths[0]))
     if match is None:
         return
@@ -158,16 +149,17 @@ def _stem(path: str) -> str:
     return path[: -len(".gguf")]
 
 
-def _named(models: Mapping[str, list[ModelFile]], quant: str) -> list[str]:
-    def matching(texts: Mapping[str, str]) -> list[str]:
-        return [name for name, text in texts.items() if text.casefold() == quant.casefold()]
-
-    return (
-        matching({name: name for name in models})
-        or matching({name: PurePosixPath(name).name for name in models})
-        or matching({name: quant_of(name) for name in models})
-        or matching({name: quant_of(name).removeprefix("UD-") for name in models})
-    )
+def _named(models: Iterable[str], quant: str) -> list[str]:
+    """The models of a path, a file's name or a quantisation; of the first that there is."""
+    for text_of in (
+        str,
+        lambda name: PurePosixPath(name).name,
+        quant_of,
+        lambda name: quant_of(name).removeprefix("UD-"),
+    ):
+        if found := [name for name in models if text_of(name).casefold() == quant.casefold()]:
+            return found
+    return []
 
 
 def _smallest(models: Mapping[str, list[ModelFile]]) -> list[str]:
@@ -176,17 +168,12 @@ def _smallest(models: Mapping[str, list[ModelFile]]) -> list[str]:
     sizes = {
         name: sum(file.size for file in files)
         for name, files in models.items()
-        if _bits(quant_of(name)) >= 4
+        if (bits := re.search(r"\d+", quant_of(name))) and int(bits[0]) >= 4
     }
     if not sizes:
         return []
     best = min(sizes, key=lambda name: sizes[name])
     return [name for name in sizes if quant_of(name) == quant_of(best)]
-
-
-def _bits(quant: str) -> int:
-    match = re.search(r"\d+", quant)
-    return int(match[0]) if match else 0
 
 
 def _choices(models: Iterable[str], where: str) -> str:

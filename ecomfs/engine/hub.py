@@ -66,17 +66,13 @@ class HubModel:
 
     @property
     def repository(self) -> str:
-        """The name without the quantisation, as in an engine's spec.
-
-        >>> HubModel("modelscope", "Qwen/Qwen3-8B-GGUF", "Q8_0").repository
-        'gguf:modelscope:Qwen/Qwen3-8B-GGUF'
-        """
+        """The name without the quantisation, as in an engine's spec."""
         return f"gguf:{self.hub}{':' if self.hub else ''}{self.repo}"
 
     @property
     def folder(self) -> Path:
         """Where its files are kept."""
-        return _hub_folder() / (self.hub or "huggingface") / self.repo.replace("/", "--")
+        return models_dir() / "hub" / (self.hub or "huggingface") / self.repo.replace("/", "--")
 
 
 def parse_hub_name(name: str) -> HubModel | None:
@@ -99,14 +95,8 @@ def parse_hub_name(name: str) -> HubModel | None:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a hub says of a repository.
-
-    Attributes:
-        repository: such as ``gguf:ORG/REPO``.
-        files: its GGUF files.
-        licence: of the weights; empty when it names none.
-        revision: the commit that the files belong to.
-    """
+    """What a hub says of a repository, such as ``gguf:ORG/REPO``: its GGUF files, the licence of
+    the weights (empty when it names none), and the commit that the files belong to."""
 
     repository: str
     files: list[ModelFile]
@@ -135,6 +125,8 @@ def hub_file(model: HubModel, *, refresh: bool = False, progress: Progress = sil
     if not refresh and (known := _known(model)) is not None:
         return known
     listing = _list_modelscope(model) if model.hub else _list_huggingface(model)
+    gguf = [file for files in models_of(listing.files).values() for file in files]
+    listing = replace(listing, files=gguf)
     chosen = choose_files(listing.files, model.quant, model.repository)
     for file in chosen:
         _download(model, file, listing.revision, progress)
@@ -159,19 +151,16 @@ def _known(model: HubModel) -> Path | None:
 def downloaded() -> list[tuple[str, Listing, Path]]:
     """Models of hubs on this machine: spec, listing, first file. Nothing is read but listings."""
     found = []
-    for place in sorted(_hub_folder().glob(f"*/*/{_LISTING}")):
-        listing = _read_listing(place.parent)
-        for name, files in models_of(listing.files).items() if listing else ():
+    for place in sorted(models_dir().glob(f"hub/*/*/{_LISTING}")):
+        if (listing := _read_listing(place.parent)) is None:
+            continue
+        for name, files in models_of(listing.files).items():
             paths = [place.parent / file.path for file in files]
-            if listing and all(path.is_file() for path in paths):
+            if all(path.is_file() for path in paths):
                 quant = quant_of(name) or PurePosixPath(name).name
                 own = replace(listing, files=files)
                 found.append((f"{listing.repository}:{quant}", own, min(paths)))
     return found
-
-
-def _hub_folder() -> Path:
-    return models_dir() / "hub"
 
 
 def _read_listing(folder: Path) -> Listing | None:
@@ -224,7 +213,7 @@ def _list_huggingface(model: HubModel) -> Listing:
         for s in info.siblings or ()
     ]
     licences = [tag[8:] for tag in info.tags or () if tag.startswith("license:")]
-    return _listing(model, files, licence=", ".join(licences), revision=info.sha or "main")
+    return Listing(model.repository, files, ", ".join(licences), info.sha or "main")
 
 
 def _list_modelscope(model: HubModel) -> Listing:
@@ -248,7 +237,7 @@ def _list_modelscope(model: HubModel) -> Listing:
         ]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _no_listing(where) from error
-    return _listing(model, found, revision="master")
+    return Listing(model.repository, found, revision="master")
 
 
 def _no_listing(site: _Address) -> ModelError:
@@ -256,13 +245,6 @@ def _no_listing(site: _Address) -> ModelError:
         f"{site.model}: {site.host} answers with something else than a list of files",
         hint="check the address of the hub or mirror, and whether a proxy or login page answers",
     )
-
-
-def _listing(
-    model: HubModel, files: list[ModelFile], *, licence: str = "", revision: str
-) -> Listing:
-    models = [file for files_of in models_of(files).values() for file in files_of]
-    return Listing(model.repository, models, licence, revision)
 
 
 def _file_address(model: HubModel, file: ModelFile, revision: str) -> _Address:
@@ -359,7 +341,7 @@ class _Address:
     process and does not compare the SHA-256 of what came over HTTP.
 
     Attributes:
-        model: spec of the model, for messages.
+        model: its spec, for messages.
         url: of the file, list or hub.
         headers: of the request.
     """
@@ -387,20 +369,13 @@ class _Address:
         )
 
     async def get(self) -> tuple[int, bytes]:
-        """Status and content of the answer.
-
-        Raises:
-            EngineError: there is none.
-        """
+        """Status and content of the answer."""
         async with self._response({}) as response:
             return response.status, await response.read()
 
     async def fetch(self, part: Path, size: int, progress: Progress) -> None:
-        """Download into ``part`` until it has ``size`` bytes, or until attempts bring no more.
-
-        Raises:
-            EngineError: the last failure.
-        """
+        """Download into ``part`` until it has ``size`` bytes, or until attempts bring no more; then
+        the last failure is raised."""
         most = -1
         while True:
             try:

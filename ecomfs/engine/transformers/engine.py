@@ -126,12 +126,14 @@ class TransformersEngine(InProcessEngine):
                     return [Reading((), prompt_tokens=len(i)) for i in ids]
                 rows = [(*i, *suffix) for i in ids for suffix in suffixes]
                 logprobs, reused = decoder.next_logprobs(rows)
-                return [
-                    _reading(
-                        i, n * len(suffixes), suffixes, questions[places[at]], logprobs, reused
-                    )
-                    for n, (i, at) in enumerate(zip(ids, which, strict=True))
-                ]
+                readings = []
+                for n, (i, at) in enumerate(zip(ids, which, strict=True)):
+                    start = n * len(suffixes)
+                    row = dict(zip(suffixes, logprobs[start : start + len(suffixes)], strict=True))
+                    found = [row[q.suffix][list(q.codes)].tolist() for q in questions[places[at]]]
+                    cached = min(reused[start], len(i))
+                    readings.append(Reading(tuple(map(tuple, found)), len(i), cached))
+                return readings
 
             # Several suffixes: the rows of one prompt are a batch, and the prompt is its prefix.
             size = self._batch if len(suffixes) == 1 else 1
@@ -152,7 +154,6 @@ class TransformersEngine(InProcessEngine):
         """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
         self._opened()
         torch, transformers = runtime()
-        stops = tuple(stop)
         ends = self._model.generation_config.eos_token_id
         pad = (ends[0] if isinstance(ends, list) else ends) or 0
         # The model's own settings (sampling, repetition penalty) would not be greedy.
@@ -163,7 +164,6 @@ class TransformersEngine(InProcessEngine):
             do_sample=sampling is not None,
             **({} if sampling is None else {"temperature": sampling.temperature}),
         )
-
         devices = [self._device] if self._device.type == "cuda" else []
 
         def write(ids: list[Tokens], _: list[int]) -> list[Generation]:
@@ -179,7 +179,7 @@ class TransformersEngine(InProcessEngine):
                     generation_config=settings,
                 )
             texts = [self.tokenizer.decode(row[width:].tolist(), plain=True) for row in output]
-            return [Generation(_cut(t, stops), len(i)) for t, i in zip(texts, ids, strict=True)]
+            return [Generation(_cut(t, stop), len(i)) for t, i in zip(texts, ids, strict=True)]
 
         return await self._grouped(prompts, write, size=self._batch, room=max_tokens)
 
@@ -233,22 +233,6 @@ class TransformersEngine(InProcessEngine):
             self._decoder = None
             self._model = None
             self._worker.close()
-
-
-def _reading(
-    ids: tuple[int, ...],
-    start: int,
-    suffixes: Sequence[tuple[int, ...]],
-    questions: Sequence[Question],
-    logprobs: Any,
-    reused: Sequence[int],
-) -> Reading:
-    row = {suffix: logprobs[start + n] for n, suffix in enumerate(suffixes)}
-    return Reading(
-        tuple(tuple(row[q.suffix][list(q.codes)].tolist()) for q in questions),
-        prompt_tokens=len(ids),
-        cached_tokens=min(reused[start], len(ids)),
-    )
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:
