@@ -1,21 +1,20 @@
 """Progress of long work: one protocol that work calls, and displays that show it.
 
-Work reports its phase, and how many steps of how many are done::
-
-    progress("fitting", 16, 48)
-
-A phase is reported before its work starts.
-:class:`Terminal`, :class:`Lines` and :class:`Notebook` show what is reported; :class:`Phases` also
-times it. Nothing heavy is imported here before it is needed.
+Work reports its phase, and how many steps of how many are done: ``progress("fitting", 16, 48)``. A
+phase is reported before its work starts. :class:`Terminal`, :class:`Lines` and :class:`Notebook`
+show what is reported; :class:`Phases` also times it. Nothing heavy is imported here before it is
+needed.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 CHECKING = "checking the input"
@@ -59,11 +58,7 @@ def within(progress: Progress, name: str) -> Progress:
     >>> within(lambda phase, *_: print(phase), "v2")("fitting", 0, 48)
     v2: fitting
     """
-
-    def report(phase: str, done: int = 0, total: int | None = None, detail: str = "") -> None:
-        progress(f"{name}: {phase}", done, total, detail)
-
-    return report
+    return lambda phase, *steps, **more: progress(f"{name}: {phase}", *steps, **more)
 
 
 def part(progress: Progress, name: str, before: int, of: int) -> Progress:
@@ -131,8 +126,7 @@ class Lines(Display):
         if phase == self._phase and now - self._shown < _EVERY:
             return
         self._phase, self._shown = phase, now
-        shown = ", ".join(filter(None, (count(done, total), detail)))
-        self._write(f"{phase}: {shown}" if shown else phase)
+        self._write(": ".join(filter(None, (phase, _steps(done, total, detail)))))
 
 
 class Terminal(Display):
@@ -153,7 +147,7 @@ class Terminal(Display):
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._task, self._phase = self._bar.add_task(phase, total=None, shown=""), phase
-        shown = ", ".join(filter(None, (count(done, total), detail)))
+        shown = _steps(done, total, detail)
         self._bar.update(self._task, completed=done, total=total, shown=shown)
         self._bar.refresh()
 
@@ -221,13 +215,15 @@ def count(done: int, total: int | None) -> str:
     return f"{done:,}" if done else ""
 
 
+def _steps(done: int, total: int | None, detail: str) -> str:
+    return ", ".join(filter(None, (count(done, total), detail)))
+
+
 class Phases:
     """Passes progress on to a display and times each phase.
 
     Args:
-        display: shows it.
         started: start of the whole, by ``clock``; ``None``: now.
-        clock: seconds that only go up.
 
     >>> now = iter([0.0, 1.0, 3.0, 7.0, 8.0])
     >>> phases = Phases(clock=lambda: next(now))
@@ -292,11 +288,7 @@ class Phases:
 def display() -> Display:
     """Bars in a notebook, a changing line on a terminal, else lines on standard error."""
     if in_notebook():
-        from importlib.util import find_spec
-
         return Notebook() if find_spec("tqdm") else Terminal()
-    import os
-
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return Terminal()
     return Lines(lambda line: print(line, file=sys.stderr, flush=True))

@@ -75,13 +75,7 @@ def retry_after(header: str | None, *, now: datetime | None = None) -> float:
 
 def may_be_the_prompts(error: EngineError) -> bool:
     """Whether an error may be caused by the prompt: a server may fail on one, but it is not busy,
-    unreachable or slow because of one.
-
-    >>> may_be_the_prompts(ServerStatusError("HTTP 500"))
-    True
-    >>> may_be_the_prompts(ServerStatusError("HTTP 429", busy=True))
-    False
-    """
+    unreachable or slow because of one."""
     if isinstance(error, ServerStatusError):
         return not error.busy
     return error.retryable and isinstance(error, EngineResponseError)
@@ -148,6 +142,11 @@ async def retrying(
         asked = error.seconds if isinstance(error, ServerStatusError) else 0.0
         return max(asked, backoff(state))
 
+    async def attempt() -> T:
+        if failed:
+            raise failed.pop()
+        return await call()  # tenacity awaits coroutine functions only, not what a lambda returns
+
     retries = AsyncRetrying(
         stop=stop_after_attempt(attempts),
         wait=pause,
@@ -155,12 +154,6 @@ async def retrying(
         sleep=sleep,
         reraise=True,
     )
-
-    async def attempt() -> T:
-        if failed:
-            raise failed.pop()
-        return await call()  # tenacity awaits coroutine functions only, not what a lambda returns
-
     return await retries(attempt)
 
 

@@ -163,8 +163,7 @@ class CachedEngine:
         }
         if kept:
             await asyncio.to_thread(self.cache.put, scope, kept)
-            recent = self._unconfirmed.setdefault(scope, bytearray())
-            recent.extend(b"".join(kept))
+            self._unconfirmed.setdefault(scope, bytearray()).extend(b"".join(kept))
         self.hits += len(known)
         self.hit_tokens += sum(value.prompt_tokens for value in known.values())
         self.misses += len(missing)

@@ -67,7 +67,7 @@ class EngineKind:
         adapter: ``module:class`` below ``ecomfs.engine``; imported when such an engine is opened.
             The class takes the name as its argument and options as keyword arguments, or has
             a class method ``from_name(name, spec, **options)``.
-        extra: the extra of the package that installs the runtime.
+        extra: what installs the runtime.
         forms: specs of this kind, for messages.
         served: another program runs the model, so the canary checks it at every start.
         salted: it has the option ``cache_salt``.
@@ -149,11 +149,12 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
         raise ConfigError(f"{spec!r} names no engine", hint=f"one of: {forms}, auto, none")
     name, given = split_options(rest)
     adapter = _load(ENGINES[kind])
+    settings = {**given, **options}
     try:
         if hasattr(adapter, "from_name"):
-            engine: Engine = adapter.from_name(name, spec, **{**given, **options})
+            engine: Engine = adapter.from_name(name, spec, **settings)
         else:
-            engine = adapter(name, **{**given, **options})
+            engine = adapter(name, **settings)
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
             raise ConfigError(f"{spec}: {error}", hint="see the engine's class") from error

@@ -315,11 +315,7 @@ class VllmEngine:
             return await probe(engine)
 
     async def _confirm(self, url: str) -> None:
-        """Check that a server reads as it did when the canary looked.
-
-        Raises:
-            EngineUnavailableError: it does not answer, or is another.
-        """
+        """Check that a server reads as it did when the canary looked."""
         if not self._probe:
             return
         try:
@@ -332,23 +328,17 @@ class VllmEngine:
             raise _not_used(url, error) from error
         if not near(now, self._probe):
             self.swapped = True
-            raise _not_used(
-                url,
-                ModelError(
-                    f"its weights changed under the same name ({now} after the canary's prompts, "
-                    f"not {self._probe}); rows that it answered in the minutes before may be of "
-                    "either model",
-                    hint="start the model as it was, or run again from the start",
-                ),
+            changed = ModelError(
+                f"its weights changed under the same name ({now} after the canary's prompts, "
+                f"not {self._probe}); rows that it answered in the minutes before may be of "
+                "either model",
+                hint="start the model as it was, or run again from the start",
             )
+            raise _not_used(url, changed)
         self.confirmed += 1
 
     async def _revive(self, url: str) -> None:
-        """Check a server that was unhealthy.
-
-        Raises:
-            EngineUnavailableError: it is not reachable, or not what it was.
-        """
+        """Check a server that was unhealthy."""
         try:
             await asyncio.to_thread(check_still_served, self._http, url, self._served)
             async with aclosing(self._alone(url)) as engine:
@@ -401,7 +391,6 @@ class VllmEngine:
         body: dict[str, Any],
         parse: Callable[[dict[str, Any], list[Tokens]], list[Any]],
     ) -> list[Any]:
-        """:meth:`_ask` for all prompts."""
         return await self._each(prompts, lambda rows: self._ask(rows, room, body, parse))
 
     async def _tokens(self, prompts: Sequence[Prompt]) -> list[Tokens]:
@@ -447,7 +436,6 @@ class VllmEngine:
         """One request for all prompts that fit the context with their answers.
 
         Args:
-            rows: token ids of the prompts.
             room: tokens an answer may take.
             body: fields of the request beside its prompts.
             parse: reads the server's answer; gives one entry per prompt.
@@ -533,11 +521,7 @@ def _not_used(url: str, error: EngineError) -> EngineUnavailableError:
 
 
 def _checked(response: Response) -> dict[str, Any]:
-    """The JSON object of a response.
-
-    Raises:
-        EngineError: another status than 200, or no JSON object.
-    """
+    """The JSON object of a response with status 200."""
     url, status = response.url, response.status
     if status == 200:
         answer = response.json_object()

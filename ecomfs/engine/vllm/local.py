@@ -37,11 +37,7 @@ NEEDS = "pip install 'ecomfs[vllm]' (0.15 or newer)"
 
 def load(folder: str, kv_cache_gib: int) -> tuple[Any, Any, Any]:
     """vLLM, torch and transformers, imported under vLLM's own settings: no telemetry, no second
-    process (whose start would run the user's script again), all cores.
-
-    Raises:
-        EngineUnavailableError: one of them is not installed.
-    """
+    process (whose start would run the user's script again), all cores."""
     os.environ.update(private(folder))
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")

@@ -68,12 +68,7 @@ def served_model(http: HttpClient, urls: Sequence[str], *, model: str | None) ->
 
 
 def check_still_served(http: HttpClient, url: str, served: ServedModel) -> None:
-    """Check that the server at ``url``, which was unhealthy, still serves the same.
-
-    Raises:
-        EngineUnavailableError: nothing answers yet.
-        ModelError: it is another model now, another vLLM, or has a shorter context.
-    """
+    """Check that the server at ``url`` still serves the same model, by the same vLLM."""
     api = ServerApi(http, url)
     _require_same(api, _card(api, served.name), served)
 
@@ -270,13 +265,7 @@ class FileTokenizer:
 def served_chat(http: HttpClient, url: str, served: ServedModel) -> ChatModel | None:
     """How the model of a server is asked in turns: by the server's own chat template, which its
     tokenizer renders; where it cannot, by the one in the model's folder, if that is here.
-
-    Returns:
-        ``None``: there is no chat template.
-
-    Raises:
-        EngineError: nothing answers, or the folder's template fails.
-    """
+    ``None``: there is no chat template."""
     api = ServerApi(http, url)
     remote = RemoteTokenizer(api, served.name)
 

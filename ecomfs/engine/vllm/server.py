@@ -104,7 +104,6 @@ def serve_foreground(
     """Start vLLM as :func:`start_vllm` does and stay until it ends or the user ends it.
 
     Args:
-        model: see :func:`start_vllm`, as ``options``.
         ready: called once the server answers.
 
     Returns:
@@ -254,12 +253,7 @@ class Runtime:
 
 
 def inspect(python: str, device: str = "auto") -> Runtime:
-    """What can run in the environment of ``python``.
-
-    Raises:
-        ConfigError: no such device, or ``gpu`` where there is none.
-        EngineUnavailableError: the interpreter does not run, or vLLM is not installed there.
-    """
+    """What can run in the environment of ``python``."""
     if device not in ("auto", "gpu", "cpu"):
         raise ConfigError(f"device {device!r}", hint="one of: auto, gpu, cpu")
     hint = "pip install 'ecomfs[vllm]', or set ECOMFS_VLLM_PYTHON to its environment's python"

@@ -6,7 +6,6 @@ import asyncio
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -29,8 +28,7 @@ _UNREADABLE = (KeyError, IndexError, TypeError, AttributeError, ValueError, Over
 _TOO_OLD = "vLLM 0.15 or newer is needed: older ones ignore logprob_token_ids"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One request's share of the questions: codes (at most :data:`MAX_CODES`) after a suffix."""
 
     suffix: tuple[int, ...]
@@ -87,29 +85,18 @@ def part_answers(
     answer: dict[str, Any], prompts: Sequence[Sequence[int]], codes: tuple[int, ...]
 ) -> list[PartAnswer | EngineError]:
     """Log-probabilities of ``codes`` for every prompt of a request, or the error that they are no
-    distribution.
-
-    Raises:
-        EngineResponseError: a choice or a code is missing, or the constraint was ignored.
-    """
+    distribution."""
     found: list[PartAnswer | EngineError] = []
     allowed = set(codes)
     for choice, _, cached in _by_prompt(answer, prompts):
         top, picked = _first(choice)
         if missing := allowed - top.keys():
-            raise permanent(
-                EngineResponseError(
-                    f"the server gave no log-probability for {len(missing)} of {len(codes)} codes",
-                    hint=_TOO_OLD,
-                )
-            )
+            message = f"the server gave no log-probability for {len(missing)} of {len(codes)} codes"
+            raise permanent(EngineResponseError(message, hint=_TOO_OLD))
         if picked not in allowed:
-            raise permanent(
-                EngineResponseError(
-                    "the server ignored allowed_token_ids: it sampled another token",
-                    hint="run 'ecomfs check'; a gateway in between may drop unknown fields",
-                )
-            )
+            message = "the server ignored allowed_token_ids: it sampled another token"
+            hint = "run 'ecomfs check'; a gateway in between may drop unknown fields"
+            raise permanent(EngineResponseError(message, hint=hint))
         if len(top) > len(allowed):
             top = {code: top[code] for code in codes}
         found.append(part_answer(top, cached))
@@ -194,11 +181,7 @@ def _steps(logprobs: Any) -> tuple[tuple[str, dict[str, float]], ...]:
 def top_tokens(
     answer: dict[str, Any], prompts: Sequence[Sequence[int]]
 ) -> list[TopTokens | EngineError]:
-    """The likeliest next tokens of every prompt of a request, as text.
-
-    Raises:
-        EngineResponseError: a choice or the list is missing.
-    """
+    """The likeliest next tokens of every prompt of a request, as text."""
     found: list[TopTokens | EngineError] = []
     for choice, tokens, cached in _by_prompt(answer, prompts):
         try:
@@ -268,11 +251,8 @@ def _first(choice: dict[str, Any]) -> tuple[dict[int, float], int]:
         top = {_id(name): _number(value) for name, value in logprobs["top_logprobs"][0].items()}
         return top, _id(logprobs["tokens"][0])
     except _UNREADABLE as error:
-        raise permanent(
-            EngineResponseError(
-                "the server's answer holds no log-probabilities by token id", hint=_TOO_OLD
-            )
-        ) from error
+        message = "the server's answer holds no log-probabilities by token id"
+        raise permanent(EngineResponseError(message, hint=_TOO_OLD)) from error
 
 
 def _number(value: Any) -> float:
