@@ -32,13 +32,7 @@ Words = Callable[[str], Sequence[tuple[str, tuple[int, int]]]]
 
 
 class _Beginning(NamedTuple):
-    """What texts have in common.
-
-    Attributes:
-        text: which has tokens of its own.
-        guard: ``text``, and what must follow it.
-        ids: the tokens of ``text``.
-    """
+    """What texts have in common: a text with tokens of its own, and what must follow it."""
 
     text: str
     guard: str
@@ -113,11 +107,8 @@ class Beginnings:
 
 
 def cuts_by_words(tokenizer: Mapping[str, Any]) -> bool:
-    """Whether a tokenizer cuts texts into words from left to right, each for itself, and then looks
-    for the tokens of each word.
-
-    Args:
-        tokenizer: the content of a ``tokenizer.json``.
+    """Whether a ``tokenizer.json`` cuts texts into words from left to right, each for itself, and
+    then looks for the tokens of each word.
 
     >>> model, words = {"type": "BPE"}, {"type": "ByteLevel", "add_prefix_space": False}
     >>> cuts_by_words({"model": model, "pre_tokenizer": words})

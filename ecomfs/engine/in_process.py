@@ -27,16 +27,8 @@ Work = Callable[[list[Tokens], list[int]], Sequence[T | EngineError]]
 
 
 def check_not_forked(owner: int, name: str) -> None:
-    """Refuse a model that another process loaded: a fork copies no threads, so every call on it
-    would never return.
-
-    Args:
-        owner: id of the process that loaded it.
-        name: its name, for the message.
-
-    Raises:
-        EngineUnavailableError: this process is a fork of ``owner``.
-    """
+    """Refuse a model that another process (``owner``) loaded: a fork copies no threads, so every
+    call on it would never return."""
     if os.getpid() != owner:
         raise EngineUnavailableError(
             f"{name}: the model was loaded before this process was forked, and cannot be used here",
@@ -45,13 +37,9 @@ def check_not_forked(owner: int, name: str) -> None:
 
 
 class Worker:
-    """Runs one job at a time in one thread. A job gets an event and must check it between steps: it
-    is set when the caller was cancelled, because a thread cannot be stopped from outside.
-
-    Args:
-        name: of the thread.
-        engine: the engine's name, for messages.
-    """
+    """Runs one job of an engine at a time in one thread. A job gets an event and must check it
+    between steps: it is set when the caller was cancelled, because a thread cannot be stopped from
+    outside."""
 
     def __init__(self, name: str, engine: str) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -59,11 +47,7 @@ class Worker:
         self._owner = os.getpid()
 
     async def run(self, job: Callable[[threading.Event], T]) -> T:
-        """The job's result; its exceptions are raised here.
-
-        Raises:
-            EngineUnavailableError: in a process that was forked from the one with the thread.
-        """
+        """The job's result; its exceptions are raised here."""
         check_not_forked(self._owner, self._engine)
         given_up = threading.Event()
         try:

@@ -167,11 +167,8 @@ class LiteLlmEngine:
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
     ) -> list[Reading | EngineError]:
         """An error for every prompt: providers cannot be asked about named tokens."""
-        error = permanent(
-            EngineResponseError(
-                f"{self.spec} gives no log-probabilities of named tokens", hint="--readout auto"
-            )
-        )
+        message = f"{self.spec} gives no log-probabilities of named tokens"
+        error = permanent(EngineResponseError(message, hint="--readout auto"))
         return [error for _ in prompts]
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
@@ -338,11 +335,7 @@ _users: list[None] = []  # of litellm's connections: an entry an open engine (at
 
 def _known(litellm: Any, model: str) -> tuple[bool, Collection[str], Mapping[str, Any]]:
     """What litellm's table says of a model: whether it completes texts and does not chat, the
-    settings that it takes, and other facts.
-
-    Raises:
-        ConfigError: it has no such provider.
-    """
+    settings that it takes, and other facts."""
     try:
         name, provider, _, _ = litellm.get_llm_provider(model)
     except Exception as error:
@@ -360,11 +353,7 @@ def _known(litellm: Any, model: str) -> tuple[bool, Collection[str], Mapping[str
 
 
 def top_tokens(answer: Any, text: bool) -> TopTokens:
-    """The likeliest first tokens of an answer.
-
-    Raises:
-        EngineResponseError: it lists none, or what is no part of a distribution.
-    """
+    """The likeliest first tokens of an answer."""
     choice = _choice(answer)
     logprobs = getattr(choice, "logprobs", None)
     try:
@@ -382,12 +371,9 @@ def top_tokens(answer: Any, text: bool) -> TopTokens:
         if not found:
             raise ValueError("empty")
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise permanent(
-            EngineResponseError(
-                "the provider listed no likely tokens",
-                hint="read the text instead: ?top_logprobs=0",
-            )
-        ) from error
+        hint = "read the text instead: ?top_logprobs=0"
+        message = "the provider listed no likely tokens"
+        raise permanent(EngineResponseError(message, hint=hint)) from error
     ordered = sorted(found.items(), key=lambda pair: -pair[1])
     prompt_tokens, cached = _prompt_tokens(answer)
     if (wrong := fault(found.values())) is not None:
@@ -470,10 +456,8 @@ def _translated(error: Exception, spec: str) -> EngineError:
 def _asked(error: Exception) -> float:
     """Seconds of a ``Retry-After`` header, wherever litellm keeps the headers."""
     response = getattr(error, "response", None)
-    for headers in (
-        getattr(error, "litellm_response_headers", None),
-        getattr(response, "headers", None),
-    ):
+    own = getattr(error, "litellm_response_headers", None)
+    for headers in (own, getattr(response, "headers", None)):
         if isinstance(headers, Mapping) and (value := headers.get("retry-after")):
             return retry_after(str(value))
     return 0.0

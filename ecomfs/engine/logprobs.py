@@ -61,11 +61,7 @@ async def choose(
 
 
 def checked(reading: Reading | EngineError, questions: Sequence[Question]) -> Reading | EngineError:
-    """The reading, or the error that it is none; errors stay what they are.
-
-    Args:
-        reading: of one prompt.
-        questions: what was asked about it.
+    """The reading of one prompt, or the error that it is none; errors stay what they are.
 
     >>> ask = [Question((1, 2))]
     >>> checked(Reading(((-0.7, -0.7),)), ask)

@@ -80,9 +80,6 @@ def gguf_file(name: str) -> Path:
     Raises:
         MissingFileError, ModelError: there is no such file or model.
         EngineUnavailableError: it is not on this machine and cannot be downloaded now.
-
-    >>> gguf_file("no-such.gguf").name
-    'no-such.gguf'
     """
     if name in PACKAGED:
         return packaged_model(name)
@@ -98,14 +95,12 @@ def gguf_file(name: str) -> Path:
 
 
 def get_model(name: str, *, progress: Progress = silent) -> Path:
-    """Download a model, or its newest version; what is here already is not downloaded again.
+    """Download a model, or its newest version, to its GGUF file; what is here already is not
+    downloaded again.
 
     Args:
         name: a packaged model or ``ORG/REPO[:QUANT]`` of a hub, with ``gguf:`` or without.
         progress: told what is downloaded.
-
-    Returns:
-        Its GGUF file.
 
     Raises:
         ConfigError: it names no such model.
@@ -187,15 +182,11 @@ def _from_hubs() -> list[LocalModel]:
 
 def _unpacked() -> list[LocalModel]:
     known = {model.file for model in PACKAGED.values()}
-    folder = models_dir()
-    files = [f for f in sorted(folder.glob("*.gguf")) if f.name not in known]
-    configs = sorted(folder.glob("*/config.json"))
+    files = [f for f in sorted(models_dir().glob("*.gguf")) if f.name not in known]
+    folders = [config.parent for config in sorted(models_dir().glob("*/config.json"))]
     return [
         *(LocalModel(f"gguf:{f}", "file in the cache", f, size=f.stat().st_size) for f in files),
-        *(
-            LocalModel(f"transformers:{c.parent}", "Hugging Face folder in the cache", c.parent)
-            for c in configs
-        ),
+        *(LocalModel(f"transformers:{f}", "Hugging Face folder in the cache", f) for f in folders),
     ]
 
 
@@ -242,14 +233,7 @@ def huggingface_source(model: str) -> str:
 
 
 def to_huggingface(gguf: Path, folder: Path) -> Path:
-    """Convert a GGUF model to a Hugging Face folder, once.
-
-    Args:
-        gguf: the model file.
-        folder: the target; an existing one is only checked.
-
-    Returns:
-        ``folder``.
+    """Convert a GGUF model to a Hugging Face folder, once; an existing one is only checked.
 
     Raises:
         MissingFileError, ModelError: ``gguf`` is not a model, its architecture is not known to
@@ -296,10 +280,6 @@ def _convert(gguf: Path, work: Path) -> None:
 
 def tokenizer_to_huggingface(gguf: Path, folder: Path) -> Path:
     """Write the tokenizer of a GGUF model into a folder, as Hugging Face's programs read it.
-
-    Args:
-        gguf: the model file.
-        folder: where to write; made if need be.
 
     Raises:
         MissingFileError, ModelError: ``gguf`` is not a model, or transformers does not know its
@@ -366,11 +346,7 @@ def _restore_bos(gguf: Path, folder: Path) -> None:
 
 
 def check_bos(gguf: Path, folder: Path) -> None:
-    """Check that a converted folder's tokenizer adds BOS as the GGUF file says.
-
-    Raises:
-        ModelError: it does not.
-    """
+    """Check that a converted folder's tokenizer adds BOS as the GGUF file says."""
     try:
         from transformers import AutoTokenizer
     except ImportError as error:

@@ -32,12 +32,8 @@ class PackagedModel:
 
     Attributes:
         name: how ``gguf:<name>`` calls it.
-        about: what it is.
-        languages: that it reads well.
-        licence: of the weights.
-        file: the GGUF file's name.
-        size: its bytes.
-        sha256: of that file.
+        about, languages, licence: what it is, which ones it reads well, and that of the weights.
+        file, size, sha256: of the GGUF file.
         parts: pinned package → its file, below the place where it is installed; in order.
         install: the command that gets it.
         notice: text that its licence requires to be shown; empty if none.

@@ -79,11 +79,7 @@ def shared_engine(spec: str = "auto") -> Engine:
 
 
 def _checked(engine: Engine) -> tuple[CanaryReport, ...]:
-    """The canary's reports of an engine that passed.
-
-    Raises:
-        CanaryError: a required check failed.
-    """
+    """The canary's reports of an engine that passed."""
     if not has_model(engine):
         return ()
     if not is_served(engine):
@@ -134,11 +130,7 @@ def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
 
 def reopen_engine(spec: str) -> Engine:
     """:func:`shared_engine` for a classifier from another process, where the engine was an open
-    object.
-
-    Raises:
-        EngineUnavailableError: an engine of that name cannot be opened.
-    """
+    object."""
     try:
         return shared_engine(spec)
     except (ConfigError, ModelError, MissingFileError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.core.cpus import sleeping_threads, usable_cpus
+from ecomfs.engine.in_process import Tokens
 from ecomfs.engine.llama.process import open_process
 from ecomfs.engine.protocol import Sampling, sampling_options
 from ecomfs.errors import (
@@ -33,20 +34,14 @@ class LlamaServer:
     """One GGUF model in memory, with one key/value cache of ``context`` tokens."""
 
     def __init__(
-        self,
-        file: Path,
-        *,
-        context: int,
-        threads: int | None,
-        repeatable: bool,
-        block: int = BLOCK,
+        self, file: Path, *, context: int, threads: int | None, repeatable: bool, block: int
     ) -> None:
         xllamacpp = _runtime()
         self._block = block
         self._name = file.name
         key = secrets.token_urlsafe(24)
         self._repeatable = repeatable
-        self._held: tuple[int, ...] = ()  # what the cache begins with
+        self._held: Tokens = ()  # what the cache begins with
         self._end = 0  # how much of it was computed in blocks; the rest on top of that
         self._generated = False  # whether unknown tokens follow
         params = xllamacpp.CommonParams()
@@ -78,11 +73,8 @@ class LlamaServer:
             try:
                 return xllamacpp.Server(params)
             except RuntimeError as error:
-                raise ModelError(
-                    f"{file}: llama.cpp cannot load this model",
-                    hint="the file may be cut short, of a newer architecture, or larger than "
-                    "memory",
-                ) from error
+                hint = "the file may be cut short, of a newer architecture, or larger than memory"
+                raise ModelError(f"{file}: llama.cpp cannot load this model", hint=hint) from error
 
         self._process = open_process(start, self._name, key)
         try:
@@ -95,12 +87,12 @@ class LlamaServer:
             self._process.close()
             raise
 
-    def read(self, ids: tuple[int, ...], questions: Sequence[Question]) -> Reading:
+    def read(self, ids: Tokens, questions: Sequence[Question]) -> Reading:
         """Exact log-probabilities for every question about the prompt ``ids``."""
-        wanted: dict[tuple[int, ...], set[int]] = {}
+        wanted: dict[Tokens, set[int]] = {}
         for question in questions:
             wanted.setdefault(question.suffix, set()).update(question.codes)
-        found: dict[tuple[int, ...], dict[int, float]] = {}
+        found: dict[Tokens, dict[int, float]] = {}
         cached: int | None = None
         if self._repeatable and () not in wanted and not self._holds(ids):
             cached = _cached(self._complete(ids, n_predict=0))
@@ -113,9 +105,7 @@ class LlamaServer:
             cached_tokens=cached or 0,
         )
 
-    def _look(
-        self, ids: tuple[int, ...], suffix: tuple[int, ...], codes: set[int]
-    ) -> tuple[dict[int, float], int]:
+    def _look(self, ids: Tokens, suffix: Tokens, codes: set[int]) -> tuple[dict[int, float], int]:
         for code in codes:
             if not 0 <= code < self.vocabulary:
                 raise EngineResponseError(f"{self._name}: no token {code} in the vocabulary")
@@ -134,12 +124,7 @@ class LlamaServer:
         return {code: top[code] for code in codes}, _cached(answer)
 
     def _outside_top(
-        self,
-        ids: tuple[int, ...],
-        suffix: tuple[int, ...],
-        codes: set[int],
-        reference: int,
-        known: float,
+        self, ids: Tokens, suffix: Tokens, codes: set[int], reference: int, known: float
     ) -> dict[int, float]:
         """Exact log-probabilities of tokens too unlikely for the top list.
 
@@ -158,10 +143,7 @@ class LlamaServer:
                 n_probs=len(pending) + 1,
                 post_sampling_probs=True,
                 samplers=[],
-                logit_bias=[
-                    [reference, _BIAS + _AHEAD],
-                    *([code, lift[code]] for code in pending),
-                ],
+                logit_bias=[[reference, _BIAS + _AHEAD], *([code, lift[code]] for code in pending)],
             )
             p = {t["id"]: t["prob"] for t in _first_token(answer)["top_probs"]}
             for code in pending:
@@ -175,12 +157,7 @@ class LlamaServer:
         return found
 
     def generate(
-        self,
-        ids: tuple[int, ...],
-        *,
-        max_tokens: int,
-        stop: Sequence[str],
-        sampling: Sampling | None = None,
+        self, ids: Tokens, *, max_tokens: int, stop: Sequence[str], sampling: Sampling | None
     ) -> Generation:
         """Text after the prompt, greedy without ``sampling``."""
         drawn = sampling_options(sampling)
@@ -188,9 +165,7 @@ class LlamaServer:
         self._generated = True  # computed one by one
         return Generation(answer["choices"][0]["text"], len(ids), _cached(answer))
 
-    def _complete(
-        self, ids: tuple[int, ...], suffix: tuple[int, ...] = (), **options: Any
-    ) -> dict[str, Any]:
+    def _complete(self, ids: Tokens, suffix: Tokens = (), **options: Any) -> dict[str, Any]:
         whole = (*ids, *suffix)
         if len(whole) >= self.context_tokens:
             raise ContextOverflowError(
@@ -205,11 +180,11 @@ class LlamaServer:
         self._held, self._end, self._generated = whole, len(ids), False
         return answer
 
-    def _holds(self, ids: tuple[int, ...]) -> bool:
+    def _holds(self, ids: Tokens) -> bool:
         """Whether the cache has all of ``ids``, computed in blocks to their end."""
         return self._end == len(ids) and self._held[: self._end] == ids
 
-    def _align(self, ids: tuple[int, ...], suffix: tuple[int, ...]) -> bool:
+    def _align(self, ids: Tokens, suffix: Tokens) -> bool:
         """Make the cache end where the computation goes on: of ``ids`` at the last block border
         that they share with it, of a suffix at the end of ``ids``. So a suffix costs its own
         tokens, whatever was asked before. Returns whether anything of the cache is of use."""
@@ -231,7 +206,7 @@ class LlamaServer:
             self._held, self._end, self._generated = cut, keep, False
         return keep > 0
 
-    def _request(self, ids: tuple[int, ...], **options: Any) -> dict[str, Any]:
+    def _request(self, ids: Tokens, **options: Any) -> dict[str, Any]:
         answer = self._process.complete({"prompt": list(ids), **options})
         if isinstance(answer, dict) and "choices" in answer:
             return answer

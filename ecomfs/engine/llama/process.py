@@ -40,12 +40,7 @@ CLOSE_SECONDS = 60.0
 class LlamaTokenizer:
     """The model's own tokenizer (:class:`ecomfs.engine.protocol.Tokenizer`); any thread may use
     it, also while a prompt is computed. xllamacpp offers it only over HTTP: on loopback, a free
-    port, with a key of this process.
-
-    Args:
-        name: the model's name, for messages.
-        address: where llama.cpp listens.
-        key: what opens it.
+    port (``address``), with a key of this process.
     """
 
     def __init__(self, name: str, address: str, key: str) -> None:
@@ -62,13 +57,13 @@ class LlamaTokenizer:
         """Token ids; text that looks like a control token stays plain text."""
         if not text and not bos:
             return []
-        body = {"content": text, "add_special": bos, "parse_special": False}
-        ids: list[int] = self._call("POST", "/tokenize", body)["tokens"]
-        return ids
+        return self._ids({"content": text, "add_special": bos, "parse_special": False})
 
     def encode_control(self, text: str) -> list[int]:
         """Token ids of a part of a chat template's frame: control tokens in it are parsed."""
-        body = {"content": text, "add_special": False, "parse_special": True}
+        return self._ids({"content": text, "add_special": False, "parse_special": True})
+
+    def _ids(self, body: dict[str, Any]) -> list[int]:
         ids: list[int] = self._call("POST", "/tokenize", body)["tokens"]
         return ids
 
@@ -87,11 +82,14 @@ class LlamaTokenizer:
         props = self._call("GET", "/props", None)
         return {name: str(props.get(name) or "") for name in ("bos_token", "eos_token")}
 
+    def _connected(self, seconds: float) -> http.client.HTTPConnection:
+        host = self.address.hostname or "127.0.0.1"
+        return http.client.HTTPConnection(host, self.address.port, timeout=seconds)
+
     def loop_answers(self, seconds: float) -> bool:
         """Whether llama.cpp's main loop answers a tiny request within ``seconds``; on a
         connection of its own, so that nothing else is waited for."""
-        host, port = self.address.hostname or "127.0.0.1", self.address.port
-        connection = http.client.HTTPConnection(host, port, timeout=seconds)
+        connection = self._connected(seconds)
         # An answer to this can only come from the loop: other paths (tokens, the model's
         # description) are answered by the HTTP threads, also while there is no loop yet.
         body = json.dumps({"prompt": "a", "n_predict": 0, "cache_prompt": False})
@@ -137,8 +135,7 @@ class LlamaTokenizer:
 
     def _exchange(self, method: str, path: str, payload: str | None) -> tuple[int, bytes]:
         if self._connection is None:
-            host, port = self.address.hostname or "127.0.0.1", self.address.port
-            self._connection = http.client.HTTPConnection(host, port, timeout=60)
+            self._connection = self._connected(60)
         try:
             self._connection.request(method, path, payload, self._headers)
             response = self._connection.getresponse()
