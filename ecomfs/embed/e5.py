@@ -164,13 +164,9 @@ class E5Tokenizer:
         control = {weights.begin, weights.end, weights.padding, weights.unknown}
         control.add(len(weights.pieces) - 1)  # <mask>
         self._ids = {p: i for i, p in enumerate(weights.pieces) if i not in control}
-        self._scores = weights.scores
+        self._weights = weights
         self._longest = max(map(len, self._ids))
-        self._unknown = weights.unknown
         self._unknown_score = min(weights.scores) - _PENALTY
-        self._replaced = weights.replaced
-        self._begin, self._end = weights.begin, weights.end
-        self._room = weights.window - 2
         self._frequent = lru_cache(_REMEMBERED)(self._split)
 
     def ids(self, text: str) -> list[int]:
@@ -179,22 +175,24 @@ class E5Tokenizer:
         Args:
             text: with its ``query:`` or ``passage:`` in front.
         """
-        text = _SPACES.sub(" ", text.translate(self._replaced)).replace(" ", _MARK)
+        weights = self._weights
+        text = _SPACES.sub(" ", text.translate(weights.replaced)).replace(" ", _MARK)
         if not text.startswith(_MARK):
             text = _MARK + text
         found: list[int] = []
         for word in _WORD.findall(text):
             found += self._frequent(word) if len(word) <= _LONG else self._split(word)
-            if len(found) >= self._room:
+            if len(found) >= weights.window - 2:
                 break
-        return [self._begin, *found[: self._room], self._end]
+        return [weights.begin, *found[: weights.window - 2], weights.end]
 
     def _split(self, word: str) -> tuple[int, ...]:
         size = len(word)
         best = [0.0] + [float("-inf")] * size  # of all ways to write the first n characters
         came_from = [0] * (size + 1)
-        last = [self._unknown] * (size + 1)
-        ids, scores, longest = self._ids, self._scores, self._longest
+        unknown, scores = self._weights.unknown, self._weights.scores
+        last = [unknown] * (size + 1)
+        ids, longest = self._ids, self._longest
         for start in range(size):
             so_far = best[start]
             for end in range(start + 1, min(start + longest, size) + 1):
@@ -204,12 +202,12 @@ class E5Tokenizer:
                     came_from[end], last[end] = start, piece
             if so_far + self._unknown_score > best[start + 1]:
                 best[start + 1] = so_far + self._unknown_score
-                came_from[start + 1], last[start + 1] = start, self._unknown
+                came_from[start + 1], last[start + 1] = start, unknown
         found: list[int] = []
         end = size
         while end:
             # Unknown characters side by side are one token.
-            if not (found and found[-1] == last[end] == self._unknown):
+            if not (found and found[-1] == last[end] == unknown):
                 found.append(last[end])
             end = came_from[end]
         return tuple(reversed(found))

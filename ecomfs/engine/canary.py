@@ -171,12 +171,12 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
     checks: list[Check] = []
     tokenizer = engine.tokenizer
     if tokenizer is not None and engine.capabilities.logprobs:
-        reads = _LogprobChecks(engine, tokenizer)
-        named = await _guarded("log-probabilities", True, lambda: reads.logprobs(codes), "logprobs")
+        reads = _LogprobChecks(engine, tokenizer, codes)
+        named = await _guarded("log-probabilities", True, reads.logprobs, "logprobs")
         checks.append(named)
-        rest: tuple[tuple[str, bool, Callable[[], Awaitable[_Outcome]]], ...] = (
-            ("codes are single tokens", True, lambda: _single_tokens(tokenizer, codes)),
-            ("constraint enforced", True, lambda: reads.constraint(codes)),
+        rest = (
+            ("codes are single tokens", True, reads.single_tokens),
+            ("constraint enforced", True, reads.constraint),
             ("beginning of sequence", True, reads.sense),
             ("context length", True, reads.context),
             ("room for demonstrations", False, reads.room),
@@ -272,20 +272,6 @@ async def _encoded(tokenizer: Tokenizer, text: str, *, bos: bool = False) -> lis
     return await asyncio.to_thread(tokenizer.encode, text, bos=bos)
 
 
-async def _single_tokens(tokenizer: Tokenizer, codes: Sequence[str]) -> _Outcome:
-    before = await _encoded(tokenizer, _CUE)
-    seen: dict[tuple[int, ...], str] = {}
-    for code in codes:
-        ids = await _encoded(tokenizer, _CUE + code)
-        own = tuple(ids[len(before) :])
-        if ids[: len(before)] != before or len(own) != 1:
-            return False, f"{code!r} after {_CUE!r} is {len(own)} tokens", "choose other codes"
-        if own in seen:
-            return False, f"{code!r} and {seen[own]!r} are one token", "choose other codes"
-        seen[own] = code
-    return True, f"{len(codes)} of {len(codes)}", ""
-
-
 async def _thinking(engine: Engine) -> _Outcome:
     text = "Review: great product\nLabel: positive\nReview: broke at once\nLabel:"
     token_ids = await _encoded(engine.tokenizer, text, bos=True) if engine.tokenizer else ()
@@ -338,9 +324,10 @@ async def _choice(engine: SupportsChoice) -> _Outcome:
 class _LogprobChecks:
     """The checks that read log-probabilities."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, codes: Sequence[str] = CODES) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
+        self._codes = codes
 
     async def prompt(self, text: str) -> Prompt:
         return Prompt(text, _TEMPLATE, tuple(await _encoded(self._tokenizer, text, bos=True)))
@@ -357,20 +344,34 @@ class _LogprobChecks:
         (answer,) = await logprobs.read(self._engine, [prompt], [Question(tuple(codes))])
         return _given(answer)
 
-    async def logprobs(self, codes: Sequence[str]) -> _Outcome:
+    async def logprobs(self) -> _Outcome:
         """They arrive and are unmasked: letters are an unlikely end of a sentence, but under a mask
         they would have all of the probability. That they are a distribution, each read checks."""
-        ids = list(dict.fromkeys([await self.after(_CUE, code) for code in codes]))
+        ids = list(dict.fromkeys([await self.after(_CUE, code) for code in self._codes]))
         (values,) = (await self.read(await self.prompt(_SENTENCE), ids)).logprobs
         mass = sum(map(math.exp, values))
         return mass <= 0.95, f"mass of unlikely codes {mass:.2g}", _RAW
 
-    async def constraint(self, codes: Sequence[str]) -> _Outcome:
+    async def single_tokens(self) -> _Outcome:
+        """Each code is one token of its own, which leaves the tokens before it as they are."""
+        before = await _encoded(self._tokenizer, _CUE)
+        seen: dict[int, str] = {}
+        for code in self._codes:
+            ids = await _encoded(self._tokenizer, _CUE + code)
+            own = ids[len(before) :]
+            if ids[: len(before)] != before or len(own) != 1:
+                return False, f"{code!r} after {_CUE!r} is {len(own)} tokens", "choose other codes"
+            if own[0] in seen:
+                return False, f"{code!r} and {seen[own[0]]!r} are one token", "choose other codes"
+            seen[own[0]] = code
+        return True, f"{len(self._codes)} of {len(self._codes)}", ""
+
+    async def constraint(self) -> _Outcome:
         """Only an allowed token is sampled, even where all of them are unlikely."""
         engine = self._engine
         if not isinstance(engine, SupportsTokenConstraint):
             return True, "none is needed: the distribution is read directly", ""
-        allowed = {await self.after(_CUE, code) for code in codes}
+        allowed = {await self.after(_CUE, code) for code in self._codes}
         picked = await engine.pick(await self.prompt(_SENTENCE), sorted(allowed))
         text = await asyncio.to_thread(self._tokenizer.decode, [picked])
         return (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 MIN_SHARED = 16
@@ -93,15 +92,6 @@ def _by_prefix(rows: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
     return batches
 
 
-@dataclass(slots=True)
-class _Kept:
-    """A computed prefix: its tokens and, a layer, keys and values of shape
-    ``[1, heads, tokens, head dimension]``."""
-
-    tokens: tuple[int, ...]
-    layers: list[tuple[Any, Any]]
-
-
 class PrefixDecoder:
     """Log-probabilities of the next token after each of several token sequences.
 
@@ -114,17 +104,16 @@ class PrefixDecoder:
         self._model = model
         self._device = model.device
         self._reuse = reuse
-        self._kept = _Kept((), [])
+        # The kept prefix, and a layer its keys and values: [1, heads, tokens, head dimension].
+        self._kept: tuple[int, ...] = ()
+        self._layers: list[tuple[Any, Any]] = []
         parameters = inspect.signature(model.forward).parameters
         # The argument was renamed within transformers 5.
         self._cache = "cache" if "cache" in parameters else "past_key_values"
         self._picks_positions = "logits_to_keep" in parameters
 
     def next_logprobs(self, rows: Sequence[tuple[int, ...]]) -> tuple[Any, list[int]]:
-        """Log-softmax over the vocabulary after each row.
-
-        Args:
-            rows: token ids, each of at least one token.
+        """Log-softmax over the vocabulary after each row, which has at least one token.
 
         Returns:
             A float32 tensor ``[rows, vocabulary]`` and, a row, how many of its tokens were not
@@ -144,22 +133,17 @@ class PrefixDecoder:
         """Make the kept prefix equal ``tokens``; how many of them were there before."""
         import torch
 
-        known = shared_length([tokens, self._kept.tokens])
-        layers = [(k[..., :known, :], v[..., :known, :]) for k, v in self._kept.layers]
+        known = shared_length([tokens, self._kept])
+        layers = [(k[..., :known, :], v[..., :known, :]) for k, v in self._layers]
         if known < len(tokens):
             cache = self._new_cache(layers if known else [], 1)
             ids = torch.tensor([tokens[known:]], device=self._device)
             places = torch.arange(known, len(tokens), device=self._device)[None]
-            options = {"logits_to_keep": 1} if self._picks_positions else {}
-            self._model(
-                input_ids=ids,
-                position_ids=places,
-                use_cache=True,
-                **{self._cache: cache},
-                **options,
-            )
+            options: dict[str, Any] = {"logits_to_keep": 1} if self._picks_positions else {}
+            options[self._cache] = cache
+            self._model(input_ids=ids, position_ids=places, use_cache=True, **options)
             layers = [(layer.keys, layer.values) for layer in cache.layers]
-        self._kept = _Kept(tokens, layers)
+        self._kept, self._layers = tokens, layers
         return known
 
     def _forward(self, rows: Sequence[tuple[int, ...]], shared: int) -> Any:
@@ -176,18 +160,13 @@ class PrefixDecoder:
             kept, picked = torch.arange(width, device=self._device), last
         options: dict[str, Any] = {"logits_to_keep": kept} if self._picks_positions else {}
         if shared:
-            options[self._cache] = self._new_cache(self._kept.layers, len(rows))
+            options[self._cache] = self._new_cache(self._layers, len(rows))
         mask = torch.tensor(
             [[1] * len(row) + [0] * (shared + width - len(row)) for row in rows],
             device=self._device,
         )
-        logits = self._model(
-            input_ids=ids,
-            position_ids=places,
-            attention_mask=mask,
-            use_cache=bool(shared),
-            **options,
-        ).logits
+        options |= {"attention_mask": mask, "use_cache": bool(shared)}
+        logits = self._model(input_ids=ids, position_ids=places, **options).logits
         wanted = logits[torch.arange(len(rows), device=self._device), picked]
         return torch.log_softmax(wanted.float(), dim=-1)
 
@@ -205,4 +184,4 @@ class PrefixDecoder:
 
     def forget(self) -> None:
         """Give the kept prefix's memory back."""
-        self._kept = _Kept((), [])
+        self._kept, self._layers = (), []

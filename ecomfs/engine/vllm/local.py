@@ -22,7 +22,7 @@ from ecomfs.engine.models import huggingface_source
 from ecomfs.engine.protocol import Capabilities, ChosenAnswer, Sampling, sampling_options
 from ecomfs.engine.transformers.engine import HfTokenizer
 from ecomfs.engine.vllm import wire
-from ecomfs.engine.vllm.server import cpu_settings, private
+from ecomfs.engine.vllm.server import CPU_CONTEXT, cpu_settings, private
 from ecomfs.errors import (
     EngineError,
     EngineResponseError,
@@ -79,8 +79,6 @@ def translating(spec: str) -> Iterator[None]:
 
 T = TypeVar("T")
 
-_CPU_CONTEXT = 4096
-
 
 class VllmLocalEngine(InProcessEngine):
     """Reads a Hugging Face model through ``vllm.LLM``; code from the model's folder is never run.
@@ -121,8 +119,8 @@ class VllmLocalEngine(InProcessEngine):
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         text = config.get_text_config(decoder=True)
         self._vocabulary = int(text.vocab_size)
-        trained = int(getattr(text, "max_position_embeddings", 0) or _CPU_CONTEXT)
-        self._context = min(context or (trained if gpu else _CPU_CONTEXT), trained)
+        trained = int(getattr(text, "max_position_embeddings", 0) or CPU_CONTEXT)
+        self._context = min(context or (trained if gpu else CPU_CONTEXT), trained)
         self._dtype = dtype if dtype != "auto" or gpu else "float32"
         settings: dict[str, Any] = {
             "model": folder,

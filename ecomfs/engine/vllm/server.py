@@ -207,7 +207,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-_CPU_CONTEXT = 4096
+CPU_CONTEXT = 4096
 
 # Runs in the other environment. It reads metadata and looks for a GPU through torch: importing vllm
 # takes half a minute.
@@ -342,4 +342,4 @@ def _context(runtime: Runtime, folder: str) -> int | None:
     if runtime.gpu or not config.is_file():
         return None
     trained = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
-    return min(_CPU_CONTEXT, int(trained)) if trained else _CPU_CONTEXT
+    return min(CPU_CONTEXT, int(trained)) if trained else CPU_CONTEXT
