@@ -51,21 +51,11 @@ class HashedEmbedder:
     def __init__(self, dimensions: int = 4096, *, idf: NDArray[np.float32] | None = None) -> None:
         if dimensions < 2 or dimensions & (dimensions - 1):
             raise ValueError(f"dimensions must be a power of two, not {dimensions}")
-        self._dimensions = dimensions
+        self.dimensions = dimensions
         self._idf = idf
         seen = b"" if idf is None else np.ascontiguousarray(idf).tobytes()
         digest = hashlib.sha256(seen).hexdigest()[:16]
-        self._fingerprint = f"hashed-1-{dimensions}-{digest}"
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the method, the dimensions and the fitted weights."""
-        return self._fingerprint
-
-    @property
-    def dimensions(self) -> int:
-        """Length of a vector."""
-        return self._dimensions
+        self.fingerprint = f"hashed-1-{dimensions}-{digest}"
 
     def fit(self, texts: Sequence[str]) -> HashedEmbedder:
         """A copy whose weights are idf = ln((1 + N) / (1 + df)) + 1 over ``texts``."""
@@ -73,23 +63,23 @@ class HashedEmbedder:
         for _, _, buckets, _ in _grams(texts):
             frequency += np.bincount(buckets, minlength=_BUCKETS)
         idf = np.log((1 + len(texts)) / (1 + frequency)) + 1
-        return HashedEmbedder(self._dimensions, idf=idf.astype(np.float32))
+        return HashedEmbedder(self.dimensions, idf=idf.astype(np.float32))
 
     def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
         """Unit vectors; queries and examples are embedded alike."""
-        vectors = np.zeros((len(texts), self._dimensions), dtype=np.float32)
+        vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for start, rows, buckets, counts in _grams(texts):
             weights = 1 + np.log(counts)
             if self._idf is not None:
                 weights = weights * self._idf[buckets]
             hashed = _scramble(buckets.astype(np.uint64) + np.uint64(1))
             signs = np.where(hashed >> np.uint64(63), 1.0, -1.0)
-            columns = (hashed & np.uint64(self._dimensions - 1)).astype(np.int64)
+            columns = (hashed & np.uint64(self.dimensions - 1)).astype(np.int64)
             size = int(rows[-1]) + 1
             block = np.bincount(
-                rows * self._dimensions + columns, weights * signs, size * self._dimensions
+                rows * self.dimensions + columns, weights * signs, size * self.dimensions
             )
-            vectors[start : start + size] = unit_rows(block.reshape(size, self._dimensions))
+            vectors[start : start + size] = unit_rows(block.reshape(size, self.dimensions))
         return vectors
 
 

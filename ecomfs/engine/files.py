@@ -91,16 +91,6 @@ class OpenFiles:
 
     Args:
         digests: SHA-256 of each.
-
-    >>> import tempfile
-    >>> file = Path(tempfile.mkdtemp()) / "model"
-    >>> _ = file.write_bytes(b"one")
-    >>> files = OpenFiles({file: sha256_of(file)})
-    >>> files.check()
-    >>> _ = file.write_bytes(b"two")
-    >>> files.check()
-    Traceback (most recent call last):
-    ecomfs.errors.EngineUnavailableError: .../model was overwritten while the model was in use ...
     """
 
     def __init__(self, digests: Mapping[Path, str]) -> None:

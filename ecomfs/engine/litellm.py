@@ -71,6 +71,8 @@ class LiteLlmEngine:
         ConfigError: no such provider or mode, or a limit that is not above 0.
     """
 
+    tokenizer = None
+
     def __init__(
         self,
         model: str,
@@ -95,20 +97,27 @@ class LiteLlmEngine:
         self._library = _library()
         text, given, info = _known(self._library, model)
         lists = "logprobs" in given and (text or "top_logprobs" in given)
+        self.spec = f"litellm:{model}"
         self._model = model
         self._api_base = api_base
         self._text = text if mode == "auto" else mode == "text"
         self._seeds = "seed" in given
         most = 5 if self._text else 20
         self._top = most if top_logprobs is None and lists else (top_logprobs or 0)
-        self._lacking: frozenset[str] = frozenset()
         known = info.get("max_input_tokens") or info.get("max_tokens")
-        self._context = context or int(known or _CONTEXT)
         self._timeout = timeout
         self._attempts = attempts
         self._backoff = backoff
         self._sleep = sleep
         self._concurrency = max(1, concurrency)
+        self.capabilities = Capabilities(
+            logprobs=False,
+            generates=True,
+            prefix_reuse=False,
+            context_tokens=context or int(known or _CONTEXT),
+            batch=self._concurrency,
+            top_logprobs=self._top,
+        )
         self._requests = RateLimit(rpm, sleep=sleep)
         self._tokens = RateLimit(tpm, sleep=sleep)
         self._tokens_a_byte = 0.3  # corrected by every answer
@@ -118,10 +127,6 @@ class LiteLlmEngine:
         _users.append(None)
 
     @property
-    def spec(self) -> str:
-        return f"litellm:{self._model}"
-
-    @property
     def fingerprint(self) -> str:
         """Model, address, way of asking, and litellm's version. What a provider changes behind a
         model's name is not in it."""
@@ -129,30 +134,15 @@ class LiteLlmEngine:
         content = hashlib.sha256("\0".join(asked).encode()).hexdigest()
         return f"litellm-{content[:12]}-{_installed_version()}"
 
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(
-            logprobs=False,
-            generates=True,
-            prefix_reuse=False,
-            context_tokens=self._context,
-            batch=self._concurrency,
-            top_logprobs=self._top,
-        ).without(self._lacking)
-
     def drop_capabilities(self, lacking: Collection[str]) -> None:
         """See :class:`ecomfs.engine.protocol.SupportsDowngrade`."""
-        self._lacking |= frozenset(lacking)
+        self.capabilities = self.capabilities.without(lacking)
 
     @property
     def chat(self) -> ChatModel | None:
         """Turns are sent as messages, which the provider puts into its model's frame; a model that
         completes texts takes none."""
         return None if self._text else ChatModel("messages")
-
-    @property
-    def tokenizer(self) -> None:
-        return None
 
     @property
     def spending(self) -> Spending:

@@ -34,16 +34,6 @@ class Window:
 
     Attributes:
         in_flight: requests sent and not yet answered.
-
-    >>> window = Window(8)
-    >>> sent = window.enter()
-    >>> window.overloaded(sent)
-    >>> window.limit
-    4
-    >>> for _ in range(4):
-    ...     window.answered()
-    >>> window.limit
-    5
     """
 
     def __init__(self, most: int) -> None:
@@ -95,16 +85,6 @@ class RateLimit:
 
     Raises:
         ValueError: ``per_minute`` is not above 0.
-
-    >>> now = [0.0]
-    >>> async def sleep(seconds: float) -> None:
-    ...     now[0] += seconds
-    >>> async def three(limit: RateLimit) -> float:
-    ...     for _ in range(3):
-    ...         await limit.take(10)
-    ...     return now[0]
-    >>> asyncio.run(three(RateLimit(60, clock=lambda: now[0], sleep=sleep)))
-    20.0
     """
 
     def __init__(

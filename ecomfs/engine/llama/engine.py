@@ -80,7 +80,13 @@ class GgufEngine(InProcessEngine):
         self._server: LlamaServer | None = LlamaServer(
             file, context=context, threads=threads, repeatable=repeatable, block=block
         )
-        self._context = self._server.context_tokens
+        self.capabilities = Capabilities(
+            logprobs=True,
+            generates=True,
+            prefix_reuse=True,
+            context_tokens=self._server.context_tokens,
+            batch=16,
+        )
         self.tokenizer = self._server.tokenizer
         try:
             self.fingerprint = self._identify(file)
@@ -109,16 +115,6 @@ class GgufEngine(InProcessEngine):
             return None
         template = ChatTemplate(source, self.tokenizer.control_tokens(), self.spec)
         return ChatModel(template.identity, template.render, self.tokenizer.encode_control)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(
-            logprobs=True,
-            generates=True,
-            prefix_reuse=True,
-            context_tokens=self._context,
-            batch=16,
-        )
 
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]

@@ -73,8 +73,15 @@ class TransformersEngine(InProcessEngine):
         config = self._model.config.get_text_config(decoder=True)
         self._context = min(context, getattr(config, "max_position_embeddings", None) or context)
         self._vocabulary = int(config.vocab_size)
-        self._reuses = not getattr(self._model, "_is_stateful", False)
-        self._decoder: PrefixDecoder | None = PrefixDecoder(self._model, reuse=self._reuses)
+        reuses = not getattr(self._model, "_is_stateful", False)
+        self._decoder: PrefixDecoder | None = PrefixDecoder(self._model, reuse=reuses)
+        self.capabilities = Capabilities(
+            logprobs=True,
+            generates=True,
+            prefix_reuse=reuses,
+            context_tokens=self._context,
+            batch=self._batch,
+        )
         self._worker = Worker("ecomfs-transformers", self.spec)
         self.fingerprint = self._identify(name)
 
@@ -93,16 +100,6 @@ class TransformersEngine(InProcessEngine):
         precision = str(self._model.dtype).removeprefix("torch.")
         version = metadata.version("transformers")
         return f"transformers-{content}-{precision}-{self._device.type}-{version}"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(
-            logprobs=True,
-            generates=True,
-            prefix_reuse=self._reuses,
-            context_tokens=self._context,
-            batch=self._batch,
-        )
 
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]

@@ -33,7 +33,6 @@ from ecomfs.engine.protocol import (
     ChosenAnswer,
     Engine,
     Sampling,
-    Tokenizer,
     TopTokens,
     sampling_options,
 )
@@ -125,6 +124,7 @@ class VllmEngine:
         self._urls = list(dict.fromkeys(urls))
         if not self._urls:
             raise ConfigError("vllm: no address given", hint="vllm:http://host:8000")
+        self.spec = "vllm:" + ",".join(self._urls)
         self._key = api_key or os.environ.get("ECOMFS_VLLM_API_KEY")
         self._http = HttpClient(
             api_key=self._key,
@@ -133,6 +133,7 @@ class VllmEngine:
             slow_hint="a larger timeout, or fewer prompts in flight",
         )
         self._served = served or served_model(self._http, self._urls, model=model)
+        self.tokenizer = self._served.tokenizer
         self._recheck = recheck or self._canary
         self.rechecks: list[CanaryReport] = []
         self.confirmed = 0
@@ -155,10 +156,6 @@ class VllmEngine:
         return cls([url for url in name.split(",") if url], **options)
 
     @property
-    def spec(self) -> str:
-        return "vllm:" + ",".join(self._urls)
-
-    @property
     def fingerprint(self) -> str:
         """Model, its content where its folder is on this machine, vLLM's version, and after
         :meth:`remember` what the model reads of the canary's prompts."""
@@ -176,10 +173,6 @@ class VllmEngine:
             top_logprobs=self._top,
             choice=True,
         ).without(self._lacking)
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self._served.tokenizer
 
     @property
     def chat(self) -> ChatModel | None:
