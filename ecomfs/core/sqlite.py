@@ -43,10 +43,6 @@ def write_ahead(connection: _Executes, seconds: float = BUSY_SECONDS) -> None:
     together, one gets an error at once (https://sqlite.org/c3ref/busy_handler.html, "deadlock").
     This function retries.
 
-    Args:
-        connection: or a cursor.
-        seconds: how long to try.
-
     Raises:
         sqlite3.OperationalError: still locked after ``seconds``, or another failure.
 

@@ -396,17 +396,14 @@ class VllmEngine:
         encode = self._served.tokenizer.encode
         return [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
 
-    def _fitting(self, rows: Sequence[Tokens], room: int) -> list[Tokens | EngineError]:
-        return [
-            ContextOverflowError(
-                f"{self._served.name}: a prompt of {len(row)} tokens and {room} to answer do not "
-                f"fit the context of {self._served.context}",
-                hint="fewer demonstrations (--k), shorter texts, or a larger --max-model-len",
-            )
-            if len(row) + room > self._served.context
-            else row
-            for row in rows
-        ]
+    def _misfit(self, row: Tokens, room: int) -> EngineError | None:
+        if len(row) + room <= self._served.context:
+            return None
+        return ContextOverflowError(
+            f"{self._served.name}: a prompt of {len(row)} tokens and {room} to answer do not "
+            f"fit the context of {self._served.context}",
+            hint="fewer demonstrations (--k), shorter texts, or a larger --max-model-len",
+        )
 
     async def _read_part(
         self, rows: Sequence[Tokens], part: wire.Part
@@ -433,16 +430,15 @@ class VllmEngine:
             body: fields of the request beside its prompts.
             parse: reads the server's answer; gives one entry per prompt.
         """
-        asked = self._fitting(rows, room)
-        good = [i for i, ids in enumerate(asked) if not isinstance(ids, EngineError)]
-        results: list[Any] = list(asked)
+        results: list[Any] = [self._misfit(row, room) for row in rows]
+        good = [i for i, error in enumerate(results) if error is None]
 
         async def send(prompts: list[Tokens]) -> list[Any]:
             return await self._post({"prompt": prompts, **body}, lambda a: parse(a, prompts))
 
-        prompts: list[Tokens] = [results[i] for i in good]
-        if prompts:
-            for i, answer in zip(good, await self._together(prompts, send), strict=True):
+        if good:
+            answers = await self._together([rows[i] for i in good], send)
+            for i, answer in zip(good, answers, strict=True):
                 results[i] = answer
         return results
 
