@@ -112,9 +112,6 @@ class Borrowing:
             space: labels of the pool that borrows.
             labelled: the options of the pool: its task, unless ``borrow_task`` names another,
                 its encoding and the seed.
-
-        Raises:
-            EcomfsError: the table, or a label or field of it, does not fit.
         """
         from ecomfs.batch import read_examples
         from ecomfs.pool import sample_examples

@@ -41,20 +41,12 @@ class MaybeLabelled:
 
     @property
     def fields(self) -> dict[str, str]:
-        """Card field → column, as ``--field`` says.
-
-        Raises:
-            ConfigError: an entry without ``=``.
-        """
+        """Card field → column, as ``--field`` says."""
         return parse_fields(self.field)
 
     @property
     def sources(self) -> list[str]:
-        """The values of ``--examples``.
-
-        Raises:
-            ConfigError: a pool, and something beside it.
-        """
+        """The values of ``--examples``."""
         given = self.examples or ()
         # Callers in Python may name one source as it is.
         named = [str(given)] if isinstance(given, str | Path) else [str(each) for each in given]
@@ -76,9 +68,6 @@ class MaybeLabelled:
         Args:
             fields: of the table, where they differ from :attr:`fields`.
             id_column: of the table.
-
-        Raises:
-            PoolError: all examples are synthetic, and they are not wanted.
         """
         from ecomfs.batch import read_several
         from ecomfs.errors import PoolError
@@ -164,9 +153,6 @@ def refuse_composite_labels(card: TaskCard, labels: Sequence[str], where: str) -
     """Refuse labels such as ``late|broken`` where the task has one label a row: each combination
     would silently become a label of its own. Labels that look like a taxonomy are named on
     standard error.
-
-    Raises:
-        InputError: they look like several labels in one cell.
     """
     from ecomfs.errors import InputError
     from ecomfs.task import composite_separator, tree_separator
@@ -204,11 +190,7 @@ def is_pool(source: str | Path) -> bool:
 
 
 def parse_fields(values: Sequence[str] | None) -> dict[str, str]:
-    """``["text=review"]`` → ``{"text": "review"}``.
-
-    Raises:
-        ConfigError: an entry without ``=``.
-    """
+    """``["text=review"]`` → ``{"text": "review"}``."""
     return parse_pairs(values, "--field", "NAME=COLUMN")
 
 
@@ -216,9 +198,6 @@ def parse_pairs(
     values: Sequence[str] | None, option: str, form: str = "THERE=HERE"
 ) -> dict[str, str]:
     """What a repeatable option maps to what.
-
-    Raises:
-        ConfigError: an entry without ``=``.
 
     >>> parse_pairs(["liked=positive"], "--map")
     {'liked': 'positive'}
@@ -268,11 +247,7 @@ def without_fit(settings: o.Settings) -> o.Settings:
 
 
 def one_label_only(card: TaskCard) -> None:
-    """Refuse a task that the command cannot be used for.
-
-    Raises:
-        ConfigError: its rows have several labels.
-    """
+    """Refuse a task that the command cannot be used for."""
     if card.several_labels:
         raise ConfigError(
             f"task {card.name!r} has several labels a row, and this command takes one",
@@ -297,9 +272,6 @@ def classifier(labelled: MaybeLabelled, settings: o.Settings, **more: Any) -> Fe
 def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classifier:
     """The classifier that the task's card asks for: of one label a row, of a hierarchy, or of
     several labels a row.
-
-    Raises:
-        ConfigError: no examples, or an option that this classifier does not have.
     """
     from ecomfs.estimators import classifier_of
     from ecomfs.task import load_task
@@ -319,9 +291,6 @@ def fitted_classifier(
 ) -> Classifier:
     """Load the model, fit the classifier on the examples that are read already, and print what the
     fit found.
-
-    Raises:
-        EcomfsError: wrong options or examples; the engine cannot be opened.
     """
     check_guarantees(settings, labelled)
     if settings["engine"] != NO_MODEL:

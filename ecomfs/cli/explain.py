@@ -84,9 +84,6 @@ def explain(
 def as_row(text: str) -> str | Row:
     """A JSON object as fields, anything else as the text of the row.
 
-    Raises:
-        InputError: it begins like a JSON object and is none.
-
     >>> as_row('{"age": 30}'), as_row("broke after a day")
     ({'age': 30}, 'broke after a day')
     """
@@ -107,11 +104,7 @@ def as_row(text: str) -> str | Row:
 
 
 def _check_text(text: str, card: TaskCard) -> None:
-    """Refuse a text that is a table, or that no field of the task takes.
-
-    Raises:
-        InputError: it is one of these.
-    """
+    """Refuse a text that is a table, or that no field of the task takes."""
     from ecomfs.errors import InputError
 
     try:
@@ -136,12 +129,7 @@ def _check_text(text: str, card: TaskCard) -> None:
 def _row_of_table(
     source: str, id_: str, card: TaskCard, labelled: MaybeLabelled, id_column: str | None
 ) -> dict[str, Any]:
-    """The cells of one row of a table.
-
-    Raises:
-        InputError: no such table, column or row; an id that two rows have; a row that cannot be
-            read.
-    """
+    """The cells of one row of a table."""
     from ecomfs.batch import find_columns
     from ecomfs.errors import DuplicateIdError, InputError
     from ecomfs.io import TableReader

@@ -207,11 +207,7 @@ def _task(table: LabelledTable, label: str, ask: Questions) -> tuple[str | None,
 
 
 def _refuse_several(table: LabelledTable, card: TaskCard, label: str) -> None:
-    """Refuse cells of several labels: this command is for one label per row.
-
-    Raises:
-        InputError: cells look so, or the task has such cells.
-    """
+    """Refuse cells of several labels: this command is for one label per row."""
     from ecomfs.task import composite_separator
 
     kinds = table.kinds(label)
@@ -267,11 +263,7 @@ def _counts(labels: Counter[str]) -> str:
 
 
 def _refuse_files(folder: Path) -> None:
-    """Nothing is overwritten.
-
-    Raises:
-        OutputError: the folder holds one of the files that are made.
-    """
+    """Nothing is overwritten."""
     there = next((folder / name for name in _FILES if (folder / name).exists()), None)
     if folder.is_file() or there is not None:
         raise OutputError(f"{there or folder} is there already", hint="name another folder: -o")
@@ -319,12 +311,7 @@ class LabelledTable:
 
     @classmethod
     def read(cls, source: Path, encoding: str | None) -> LabelledTable:
-        """All rows of it.
-
-        Raises:
-            EmptyInputError: it has none.
-            InputError: it cannot be read.
-        """
+        """All rows of it."""
         from ecomfs.io import TableReader
 
         reader = TableReader(source, encoding=encoding)
@@ -350,11 +337,7 @@ class LabelledTable:
         return Counter(value for value in values if value)
 
     def fields(self, card: TaskCard, label: str, given: Mapping[str, str]) -> FieldMap:
-        """Which column is which field of a card; the label is none.
-
-        Raises:
-            ColumnError: a required field has no column.
-        """
+        """Which column is which field of a card; the label is none."""
         from ecomfs.batch import read_marks
         from ecomfs.task import FieldMap
 
@@ -400,11 +383,7 @@ class LabelledExamples:
 def read_examples(
     table: LabelledTable, card: TaskCard, mapping: FieldMap, label: str, id_column: str | None
 ) -> LabelledExamples:
-    """The examples of a table.
-
-    Raises:
-        InputError: a label that the task does not know, too few examples or labels.
-    """
+    """The examples of a table."""
     from ecomfs.features import RowText
     from ecomfs.task import LabelSpace, column_labels, first_empty
     from ecomfs.types import Example
@@ -486,9 +465,6 @@ class Questions:
         Args:
             choices: value → evidence for it.
             options: of the command line, that would have answered.
-
-        Raises:
-            ConfigError: nobody is asked.
         """
         if not self.asking:
             shown = "; ".join(f"{value} ({text})" for value, text in choices.items())
@@ -529,11 +505,7 @@ class Commands:
         self._more = ["--quiet"] * is_quiet() + ["--json"] * self._as_json
 
     def do(self, words: list[str]) -> None:
-        """Run one command line.
-
-        Raises:
-            typer.Exit: it failed; its error is on standard error.
-        """
+        """Run one command line."""
         from ecomfs.cli import run
 
         say(f"\n$ {shlex.join(['ecomfs', *words])}", flush=True)

@@ -145,11 +145,7 @@ Synthetic = Annotated[
 
 
 def known_encoding(name: str | None) -> str | None:
-    """The name of an encoding that there is.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
+    """The name of an encoding that there is."""
     if name is not None:
         from ecomfs.io import encoding_named
 

@@ -67,11 +67,7 @@ class Cleaning:
 
     @property
     def policy(self) -> CleanPolicy:
-        """As the cleaning takes it.
-
-        Raises:
-            ConfigError: a value that an option cannot have.
-        """
+        """As the cleaning takes it."""
         from pydantic import ValidationError
 
         from ecomfs.prepare.clean import CleanPolicy
@@ -158,9 +154,6 @@ def _how(path: Path, encoding: str | None) -> dict[str, Any]:
 def beside(path: Path, what: str) -> Path:
     """``OUT.csv`` → ``OUT.<what>.csv``; of standard input, ``stdin.<what>.csv``.
 
-    Raises:
-        MissingFileError: the path is a folder.
-
     >>> beside(Path("out/a.csv.gz"), "ranked").as_posix()
     'out/a.csv.ranked.csv'
     """
@@ -171,11 +164,7 @@ def beside(path: Path, what: str) -> Path:
 
 
 def check_targets(sources: list[Path], targets: list[Path | None]) -> None:
-    """Refuse outputs that would overwrite an input or another output.
-
-    Raises:
-        OutputError: they would, or their folder does not exist.
-    """
+    """Refuse outputs that would overwrite an input or another output."""
     from ecomfs.io import InputFile, check_target, is_standard, reading
 
     taken = [InputFile(f"the input {path.name}", path) for path in sources]

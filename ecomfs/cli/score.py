@@ -137,11 +137,7 @@ class Checked:
 
 
 def output_format(table: RowOptions) -> OutputFormat | None:
-    """The format that ``--output-format`` names.
-
-    Raises:
-        ConfigError: there is no such format.
-    """
+    """The format that ``--output-format`` names."""
     from ecomfs.errors import ConfigError
 
     if table.form is not None and table.form not in FORMATS:
@@ -175,11 +171,7 @@ def jobs_of(sources: list[str], table: RowOptions) -> list[Job]:
 
 
 def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Checked:
-    """Check files, columns and conditions before a model is loaded.
-
-    Raises:
-        EcomfsError: a wrong option, file or column.
-    """
+    """Check files, columns and conditions before a model is loaded."""
     from ecomfs.batch import Condition, Selection, check_paths, find_columns, read_marks
     from ecomfs.errors import ConfigError
     from ecomfs.features import with_decimals

@@ -202,9 +202,6 @@ def _declared(
 ) -> tuple[str | None, str | None]:
     """What the card says of its labels: the separator of several, or the mark of a hierarchy;
     asked where the labels look so and the command does not say it.
-
-    Raises:
-        ConfigError: they look so, and nobody can be asked.
     """
     from ecomfs.task import composite_separator, tree_separator
 
