@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
 import typer
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ecomfs.prepare.augment import Augmented, Candidate, CandidateFilter, RareLabel
     from ecomfs.task import LabelSpace, TaskCard
     from ecomfs.types import Example
+
+    Borrow: TypeAlias = Callable[[CandidateFilter, list[RareLabel] | None], Augmented]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +55,6 @@ class Rewriting:
 
 
 @dataclass(frozen=True, slots=True)
-class Borrowed:
-    """Examples of another table, and how its labels and fields map to those of the pool.
-
-    Attributes:
-        examples: of the table, as its own task reads them.
-        labels: label there → label here.
-        fields: field here → field there.
-        origin: task and file, written into every borrowed example.
-    """
-
-    examples: list[Example]
-    labels: dict[str, str]
-    fields: dict[str, str]
-    origin: str
-
-    def borrow(self, checks: CandidateFilter, needs: list[RareLabel] | None) -> Augmented:
-        """Check them with the classifier; those that pass are kept, up to what is needed
-        (``None``: all)."""
-        from ecomfs.core import event_loop
-        from ecomfs.prepare.augment import borrow
-
-        return event_loop.run(
-            borrow(checks, self.examples, self.labels, self.fields, self.origin, needs)
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Borrowing:
     """From which table examples are borrowed, and how its labels and fields are read."""
 
@@ -105,8 +80,9 @@ class Borrowing:
         typer.Option(min=1, hidden=True, help="of a longer table, a seeded sample of so many rows"),
     ] = 200
 
-    def load(self, card: TaskCard, space: LabelSpace, labelled: Labelled) -> Borrowed | None:
-        """The examples with their labels and fields, checked; ``None`` without ``--borrow``.
+    def load(self, card: TaskCard, space: LabelSpace, labelled: Labelled) -> Borrow | None:
+        """What borrows the examples of the table, whose labels and fields are checked; ``None``
+        without ``--borrow``.
 
         Args:
             space: labels of the pool that borrows.
@@ -114,8 +90,9 @@ class Borrowing:
                 its encoding and the seed.
         """
         from ecomfs.batch import read_examples
+        from ecomfs.core import event_loop
         from ecomfs.pool import sample_examples
-        from ecomfs.prepare.augment import map_fields, map_labels
+        from ecomfs.prepare.augment import borrow, map_fields, map_labels
         from ecomfs.task import load_task
 
         labels = parse_pairs(self.map_, "--map")
@@ -135,7 +112,10 @@ class Borrowing:
             say(f"{path.name}: {part}")
             examples = sample_examples(examples, self.borrow_limit, labelled.seed)
         mapped = map_fields(card, other, fields)
-        return Borrowed(examples, meanings, mapped, f"{other.name}:{path.name}")
+        origin = f"{other.name}:{path.name}"  # is written into every borrowed example
+        return lambda checks, needs: event_loop.run(
+            borrow(checks, examples, meanings, mapped, origin, needs)
+        )
 
 
 @o.flatten_options
@@ -208,30 +188,25 @@ def augment(
     one_label_only(card)
     # Errors that need no model are found before it is loaded.
     borrows = borrowing.borrow is not None
-    plan = _plan(card, pool, target, share, label, borrows, r.rewrite, r.rewrite_field)
+    space, needs, text = _plan(
+        card, pool, target, share, label, borrows, r.rewrite, r.rewrite_field
+    )
     prompts = load_prompts(r.prompt)
     print_left_out(labelled, card, id_column)
-    borrowed = borrowing.load(card, plan.space, labelled)
+    borrow = borrowing.load(card, space, labelled)
     phases = show_phases(LOADING)
     clf = classifier(labelled, settings).fit(pool, progress=phases)
     phases.clear()
-    checks = CandidateFilter(clf.pipeline_, plan.field, policy)
+    checks = CandidateFilter(clf.pipeline_, text, policy)
     results: list[Augmented] = []
-    if borrowed is not None:
-        results.append(borrowed.borrow(checks, plan.needs or None))
-    needs = _still_missing(plan.needs, results)
-    if r.rewrite and needs and not any(result.error for result in results):
+    if borrow is not None:
+        results.append(borrow(checks, needs or None))
+    missing = _still_missing(needs, results)
+    if r.rewrite and missing and not any(result.error for result in results):
         writer = clf.engine_ if r.writer is None else shared_engine(r.writer)
-        job = rewrite(checks, writer, needs, plan.field or "", how, prompts, on_round=print_round)
+        job = rewrite(checks, writer, missing, text or "", how, prompts, on_round=print_round)
         results.append(event_loop.run(job))
-    finish(clf.pipeline_, pool, results, plan.needs, output, rejected, report)
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    space: LabelSpace
-    needs: list[RareLabel]
-    field: str | None
+    finish(clf.pipeline_, pool, results, needs, output, rejected, report)
 
 
 def _plan(
@@ -243,7 +218,8 @@ def _plan(
     borrows: bool,
     rewrites: bool,
     field: str | None,
-) -> _Plan:
+) -> tuple[LabelSpace, list[RareLabel], str | None]:
+    """The labels of the pool, those that need examples, and the field that is rewritten."""
     from ecomfs.prepare.augment import rare_labels, text_field
     from ecomfs.task import LabelSpace
 
@@ -264,8 +240,8 @@ def _plan(
         )
     texts = [spec.name for spec in card.fields if spec.kind == "text"]
     if rewrites or field is not None:
-        return _Plan(space, needs, text_field(card, field))
-    return _Plan(space, needs, texts[0] if len(texts) == len(card.fields) == 1 else None)
+        return space, needs, text_field(card, field)
+    return space, needs, texts[0] if len(texts) == len(card.fields) == 1 else None
 
 
 def _still_missing(needs: Sequence[RareLabel], results: Sequence[Augmented]) -> list[RareLabel]:

@@ -152,8 +152,7 @@ class Labelled(MaybeLabelled):
 def refuse_composite_labels(card: TaskCard, labels: Sequence[str], where: str) -> None:
     """Refuse labels such as ``late|broken`` where the task has one label a row: each combination
     would silently become a label of its own. Labels that look like a taxonomy are named on
-    standard error.
-    """
+    standard error."""
     from ecomfs.errors import InputError
     from ecomfs.task import composite_separator, tree_separator
 
@@ -271,8 +270,7 @@ def classifier(labelled: MaybeLabelled, settings: o.Settings, **more: Any) -> Fe
 
 def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classifier:
     """The classifier that the task's card asks for: of one label a row, of a hierarchy, or of
-    several labels a row.
-    """
+    several labels a row."""
     from ecomfs.estimators import classifier_of
     from ecomfs.task import load_task
 
@@ -290,8 +288,7 @@ def fitted_classifier(
     labelled: MaybeLabelled, settings: o.Settings, pool: list[Example], phases: Phases
 ) -> Classifier:
     """Load the model, fit the classifier on the examples that are read already, and print what the
-    fit found.
-    """
+    fit found."""
     check_guarantees(settings, labelled)
     if settings["engine"] != NO_MODEL:
         phases(LOADING)

@@ -30,16 +30,8 @@ if TYPE_CHECKING:
     from ecomfs.types import Prediction
 
 COLUMNS = (
-    "rank",
-    "score",
-    "status",
-    "suggestion",
-    "prediction_set",
-    "novelty",
-    "suspicious",
-    "source",
-    "error",
-    "note",
+    *("rank", "score", "status", "suggestion", "prediction_set", "novelty", "suspicious"),
+    *("source", "error", "note"),
 )
 TOP = 10
 

@@ -182,7 +182,12 @@ def serve(
         check_guarantees(settings, labelled)
         card, pool = labelled.load(id_column=id_column)
         options = {**settings, "seed": labelled.seed}
-        variants = _variants(variant, options, card, task) if variant else []
+        variants: list[Variant] = []
+        if variant:
+            from ecomfs.ab import check_variants, read_variants
+
+            variants = read_variants((), variant)
+            check_variants(variants, options, card, task)
         traffic = None if log is None else stack.enter_context(closing(TrafficLog(log)))
         examples = stack.enter_context(labelled.to_fit(pool))
         served: Any
@@ -393,17 +398,6 @@ def _fitted(
     if tenant:
         clf.set_params(engine=salted(str(clf.engine), tenant))
     return cast("FewShotClassifier", clf.fit(pool, progress=phases))
-
-
-def _variants(
-    written: Sequence[str], options: dict[str, Any], card: TaskCard, task: str
-) -> list[Variant]:
-    """The variants, checked before a model is loaded."""
-    from ecomfs.ab import check_variants, read_variants
-
-    variants = read_variants((), written)
-    check_variants(variants, options, card, task)
-    return variants
 
 
 def _split(

@@ -201,8 +201,7 @@ def _declared(
     labels: Sequence[str], separator: str | None, hierarchy: str | None, where: str
 ) -> tuple[str | None, str | None]:
     """What the card says of its labels: the separator of several, or the mark of a hierarchy;
-    asked where the labels look so and the command does not say it.
-    """
+    asked where the labels look so and the command does not say it."""
     from ecomfs.task import composite_separator, tree_separator
 
     if separator or hierarchy:
