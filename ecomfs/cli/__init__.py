@@ -1,4 +1,4 @@
-"""The command line: one file a verb, nothing imported before it is needed."""
+"""The command line: nothing is imported before it is needed."""
 
 from __future__ import annotations
 

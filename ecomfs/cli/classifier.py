@@ -115,11 +115,7 @@ class MaybeLabelled:
     @contextmanager
     def to_fit(self, loaded: list[Example]) -> Iterator[Pool | list[Example]]:
         """What a classifier is fitted on: a pool itself, so that predictions bear its version
-        and a service follows its changes; or the examples of a table, or of a sample.
-
-        Args:
-            loaded: what :meth:`load` gave.
-        """
+        and a service follows its changes; or what was loaded of a table, or as a sample."""
         sources = self.sources
         if not sources or self.shots is not None or not is_pool(sources[0]):
             yield loaded
@@ -254,18 +250,17 @@ def one_label_only(card: TaskCard) -> None:
         )
 
 
-def classifier(labelled: MaybeLabelled, settings: o.Settings, **more: Any) -> FewShotClassifier:
-    """The classifier that a command line describes, not yet fitted.
-
-    Args:
-        more: options that are not in ``settings``, or other values than theirs.
-    """
+def classifier(labelled: MaybeLabelled, settings: o.Settings) -> FewShotClassifier:
+    """The classifier that a command line describes, not yet fitted."""
     from ecomfs.estimators import FewShotClassifier
     from ecomfs.task import load_task
 
     one_label_only(load_task(labelled.task))
-    given = {"seed": labelled.seed, "fields": labelled.fields, **settings, **more}
-    return FewShotClassifier(labelled.task, **given)
+    return FewShotClassifier(labelled.task, **_given(labelled, settings))
+
+
+def _given(labelled: MaybeLabelled, settings: o.Settings) -> dict[str, Any]:
+    return {"seed": labelled.seed, "fields": labelled.fields, **settings}
 
 
 def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classifier:
@@ -279,9 +274,7 @@ def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classif
         raise ConfigError(
             f"task {card.name!r} needs labelled examples", hint="name them with --examples"
         )
-    return classifier_of(
-        labelled.task, **{"seed": labelled.seed, "fields": labelled.fields, **settings}
-    )
+    return classifier_of(labelled.task, **_given(labelled, settings))
 
 
 def fitted_classifier(

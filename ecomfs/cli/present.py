@@ -48,11 +48,7 @@ def note(text: str) -> None:
 
 
 def guarantee_lines(found: Mapping[str, Any]) -> list[str]:
-    """The thresholds of the guarantees, one line each.
-
-    Args:
-        found: of a profile.
-    """
+    """The thresholds of the guarantees among what a profile has found, one line each."""
     lines = []
     for name, what in (("skip", "answered without the model"), ("accept", "accepted")):
         seen = found.get(name)
@@ -77,12 +73,7 @@ def notes_of(fitted: Classifier) -> list[str]:
 
 
 def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
-    """Print the summary of a run on standard error.
-
-    Args:
-        k: demonstrations per prompt.
-        spec: of the engine.
-    """
+    """Print the summary of a run with ``k`` demonstrations per prompt on standard error."""
     tally = result.tally
     counts = " · ".join(f"{n} {name}" for name, n in tally.status.items() if n)
     lines = [f"{tally.rows} rows ({counts})", *_sources(tally)]
@@ -110,12 +101,8 @@ def profile_of(fitted: Classifier) -> Profile | None:
 
 
 def without_model(fitted: Profile | None, rows: int) -> str:
-    """One line on what the model would cost and was worth, as far as a profile knows it.
-
-    Args:
-        fitted: the profile; ``None``: there is none.
-        rows: that would be read.
-    """
+    """One line on what the model would cost for some rows and was worth, as far as a profile knows
+    it."""
     from ecomfs.batch.runlog import last_rate
 
     if fitted is None or "fused" not in fitted.found["loss"]:

@@ -17,12 +17,7 @@ from ecomfs_eval.predictions import Predictions
 
 
 def print_outcome(found: Outcome, show: int, written: Sequence[Path] = ()) -> None:
-    """Print everything, the decision last.
-
-    Args:
-        show: most rows to list whose prediction changed.
-        written: files to name.
-    """
+    """Print everything, at most ``show`` rows whose prediction changed, and the decision last."""
     first = found.result.comparisons[0]
     level = 100 * (1 - float(found.about["alpha"]))
     plain(f"{first.rows:,} rows compared · {level:g} % intervals")

@@ -264,16 +264,7 @@ def row_classifier(
     settings: o.Settings,
     phases: Phases,
 ) -> Iterator[RowClassifier]:
-    """Load the model in this process, or in the actors of a cluster.
-
-    Args:
-        pool: the labelled examples, read already.
-        phases: show the progress.
-
-    Raises:
-        ConfigError: an unknown runner, or options of Ray without it.
-        EcomfsError: other wrong options.
-    """
+    """Load the model in this process, or in the actors of a cluster."""
     from ecomfs.batch.runner import LocalScorer
     from ecomfs.cli.present import note, profile_of
     from ecomfs.errors import ConfigError

@@ -159,8 +159,8 @@ def test_a_value_out_of_range_is_one_line_that_names_the_option(name: str, value
 
 def test_every_setting_is_an_option_of_the_classifier() -> None:
     labelled = MaybeLabelled(task="review_sentiment", seed=7, field=["text=review"])
-    settings = o.Settings(k=3, passes=2, calibration_size=5, coverage=0.9)
-    shown = classifier(labelled, settings, tune=8).get_params()
+    settings = o.Settings(k=3, passes=2, calibration_size=5, coverage=0.9, tune=8)
+    shown = classifier(labelled, settings).get_params()
     wanted = {
         "k": 3,
         "passes": 2,
