@@ -28,26 +28,16 @@ def compare_log(
 ) -> Outcome:
     """Compare the variants of a live split with the first of them.
 
-    Parameters
-    ----------
-    card : TaskCard
-        The task of the log.
-    design : Design
-        ``sequential`` is not for logs: decide beforehand when the labels are complete.
-    where : str
-        What to call the gold labels in errors.
+    Args:
+        card: the task of the log.
+        design: ``sequential`` is not for logs: decide beforehand when the labels are complete.
+        where: what to call the gold labels in errors.
 
-    Raises
-    ------
-    UnknownLabelError
-        A true label that the service did not know.
-    EmptyInputError
-        No logged row has a true label, or only one variant's have.
-    InputError, ConfigError
-        The harness refuses the rows, or the design.
+    Raises:
+        UnknownLabelError: a true label that the service did not know.
+        EmptyInputError: no logged row has a true label, or only one variant's have.
+        InputError, ConfigError: the harness refuses the rows, or the design.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> from ecomfs.traffic import LoggedStart
     >>> from ecomfs.types import Prediction

@@ -34,25 +34,16 @@ METRICS = {
 class Outcome:
     """What a comparison of variants found.
 
-    Attributes
-    ----------
-    systems : tuple of Predictions
-        Each variant's answers on the rows that were compared; the first is the one in use.
-    result : Comparisons
-        The comparisons with the first.
-    scores : mapping
-        Variant → metric → score.
-    notes : tuple of str
-        Sentences on how it was made: what was compared, on which rows, what was kept out.
-    about : mapping
-        The same for programs.
-    texts : bool
-        Whether rows and prompts may stand in what is written.
-    model_alone : Outcome, optional
-        The same comparison by the model alone, before fusion; ``None`` without experts.
+    Attributes:
+        systems: each variant's answers on the rows that were compared; the first is the one in use.
+        result: the comparisons with the first.
+        scores: variant → metric → score.
+        notes: sentences on how it was made: what was compared, on which rows, what was kept out.
+        about: the same for programs.
+        texts: whether rows and prompts may stand in what is written.
+        model_alone: the same comparison by the model alone, before fusion; ``None`` without
+            experts.
 
-    Examples
-    --------
     >>> from ecomfs_eval.compare import compare_many
     >>> gold = ["good", "bad"] * 20
     >>> a = Predictions.of(gold, ["good"] * 40, labels=["good", "bad"], name="A")
@@ -160,20 +151,13 @@ def outcome(
 def check_targets(*paths: Path | None, folder: Path | None = None) -> None:
     """Refuse files that cannot be written, before any time is spent.
 
-    Parameters
-    ----------
-    *paths : Path or None
-        Files that will be written.
-    folder : Path, optional
-        Folder of the report; it may be missing.
+    Args:
+        *paths: files that will be written.
+        folder: folder of the report; it may be missing.
 
-    Raises
-    ------
-    OutputError
-        A path is a folder, or lies in none; the folder is a file.
+    Raises:
+        OutputError: a path is a folder, or lies in none; the folder is a file.
 
-    Examples
-    --------
     >>> check_targets(Path("no-such-folder/ab.json"))
     Traceback (most recent call last):
     ecomfs.errors.OutputError: no-such-folder/ab.json: no folder no-such-folder (name a file in ...
@@ -192,20 +176,13 @@ def check_targets(*paths: Path | None, folder: Path | None = None) -> None:
 def check_page(path: Path | None, language: str = "en") -> None:
     """Refuse a page whose name does not say what it is, or a language without words.
 
-    Parameters
-    ----------
-    path : Path, optional
-        The page; ``-`` is standard output.
-    language : str
-        Of the report.
+    Args:
+        path: the page; ``-`` is standard output.
+        language: of the report.
 
-    Raises
-    ------
-    ConfigError
-        None of ``.html``, ``.md`` and ``.json``; neither ``en`` nor ``zh``.
+    Raises:
+        ConfigError: none of ``.html``, ``.md`` and ``.json``; neither ``en`` nor ``zh``.
 
-    Examples
-    --------
     >>> check_page(Path("ab.html"), "zh")
     >>> check_page(Path("ab.pdf"))
     Traceback (most recent call last):
@@ -232,36 +209,22 @@ def write_pages(
 ) -> tuple[Path, ...]:
     """The report: one page (HTML or Markdown), or a folder with HTML, Markdown and JSON.
 
-    Parameters
-    ----------
-    found : Outcome
-        The comparison.
-    page : Path, optional
-        One page: ``.html``, ``.md``, ``.json`` (the whole comparison), or ``-`` for Markdown on
-        standard output.
-    folder : Path, optional
-        Folder of ``report.html``, ``report.md`` and ``report.json``.
-    title : str
-        Of the report.
-    language : str
-        ``en`` or ``zh``.
-    how : Bootstrap
-        Resamples, level and seed of the intervals.
-    source : mapping, optional
-        Where the numbers come from (:func:`ecomfs.evaluation.source.numbers_source`).
+    Args:
+        found: the comparison.
+        page: one page: ``.html``, ``.md``, ``.json`` (the whole comparison), or ``-`` for Markdown
+            on standard output.
+        folder: folder of ``report.html``, ``report.md`` and ``report.json``.
+        title: of the report.
+        language: ``en`` or ``zh``.
+        how: resamples, level and seed of the intervals.
+        source: where the numbers come from (:func:`ecomfs.evaluation.source.numbers_source`).
 
-    Returns
-    -------
-    tuple of Path
+    Returns:
         The files that were written; none when neither page nor folder is named.
 
-    Raises
-    ------
-    OutputError
-        It cannot be written.
+    Raises:
+        OutputError: it cannot be written.
 
-    Examples
-    --------
     >>> import tempfile
     >>> from ecomfs_eval.compare import compare_many
     >>> gold = ["good", "bad"] * 20

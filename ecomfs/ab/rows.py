@@ -22,15 +22,10 @@ MOST_VALUES = 50
 class ComparedRows:
     """Labelled rows that every variant answers.
 
-    Attributes
-    ----------
-    rows : tuple of Example
-        With their true labels in the pool's spelling.
-    slices : mapping
-        Column → one value per row.
+    Attributes:
+        rows: with their true labels in the pool's spelling.
+        slices: column → one value per row.
 
-    Examples
-    --------
     >>> len(ComparedRows((Example("r1", {"text": "fits"}, "positive"),), {"shop": ("A",)}))
     1
     """
@@ -56,28 +51,17 @@ def read_test_rows(
 ) -> ComparedRows:
     r"""The rows to compare on.
 
-    Parameters
-    ----------
-    pool : sequence of Example
-        All labelled examples (before any sample of them), which define the labels.
-    slice_columns : sequence of str
-        Columns to compare by.
-    limit : int, optional
-        Only the first rows.
-    encoding : str, optional
-        Of a table that is not UTF-8; detected by default.
+    Args:
+        pool: all labelled examples (before any sample of them), which define the labels.
+        slice_columns: columns to compare by.
+        limit: only the first rows.
+        encoding: of a table that is not UTF-8; detected by default.
 
-    Raises
-    ------
-    InputError
-        The file, a row, a column, doubled ids, or a synthetic row.
-    UnknownLabelError
-        A true label that the pool does not have.
-    ConfigError
-        A slice column with too many values, or a limit below 1.
+    Raises:
+        InputError: the file, a row, a column, doubled ids, or a synthetic row.
+        UnknownLabelError: a true label that the pool does not have.
+        ConfigError: a slice column with too many values, or a limit below 1.
 
-    Examples
-    --------
     >>> import tempfile
     >>> from ecomfs.task import load_task
     >>> path = Path(tempfile.mkdtemp()) / "test.csv"
@@ -167,20 +151,13 @@ def read_gold(
 ) -> GoldLabels:
     """True labels by row id.
 
-    Parameters
-    ----------
-    encoding : str, optional
-        Of a table that is not UTF-8; detected by default.
+    Args:
+        encoding: of a table that is not UTF-8; detected by default.
 
-    Raises
-    ------
-    InputError
-        The file, its columns or a row; an id that is there twice.
-    EmptyInputError
-        No row has a label.
+    Raises:
+        InputError: the file, its columns or a row; an id that is there twice.
+        EmptyInputError: no row has a label.
 
-    Examples
-    --------
     >>> import tempfile
     >>> from ecomfs.task import load_task
     >>> path = Path(tempfile.mkdtemp()) / "gold.csv"

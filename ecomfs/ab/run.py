@@ -49,28 +49,18 @@ CHUNK = 64
 class Design:
     """How variants are compared; to be chosen before looking.
 
-    Attributes
-    ----------
-    primary : str
-        The metric that decides.
-    alpha : float
-        Rate of false decisions.
-    margin : float, optional
-        The smallest difference that matters; ``None``: none is named.
-    sequential : bool
-        Look every ``every`` rows and stop when decided.
-    failed_as_wrong : bool
-        Count rows a variant failed on as wrong, instead of keeping the row out for all.
-    seed : int
-        Of orders and resamples.
+    Attributes:
+        primary: the metric that decides.
+        alpha: rate of false decisions.
+        margin: the smallest difference that matters; ``None``: none is named.
+        sequential: look every ``every`` rows and stop when decided.
+        failed_as_wrong: count rows a variant failed on as wrong, instead of keeping the row out for
+            all.
+        seed: of orders and resamples.
 
-    Raises
-    ------
-    ConfigError
-        Values out of range, or a running test of another metric than accuracy.
+    Raises:
+        ConfigError: values out of range, or a running test of another metric than accuracy.
 
-    Examples
-    --------
     >>> Design(primary="log_loss", margin=0.01).how.level
     0.95
     >>> Design(primary="log_loss", sequential=True)
@@ -312,23 +302,15 @@ def run(
 ) -> Outcome:
     """Put the rows to every variant, compare, and decide.
 
-    Parameters
-    ----------
-    variants : sequence of FittedVariant
-        The first is the one in use.
-    texts : bool
-        Whether rows and prompts may stand in what is written.
-    progress : Progress
-        Called with the answers of all variants together.
-    on_look : callable
-        Called at each look of a sequential run.
+    Args:
+        variants: the first is the one in use.
+        texts: whether rows and prompts may stand in what is written.
+        progress: called with the answers of all variants together.
+        on_look: called at each look of a sequential run.
 
-    Raises
-    ------
-    InputError, ConfigError
-        The harness refuses the rows, or the design.
-    EngineError
-        An engine is gone.
+    Raises:
+        InputError, ConfigError: the harness refuses the rows, or the design.
+        EngineError: an engine is gone.
     """
     pipelines = {c.name: c.pipeline for c in variants}
     card = next(iter(pipelines.values())).card

@@ -36,21 +36,14 @@ _NAMED = re.compile(r"\s*([^:=]{1,40}?)\s*:(?:\s+|$)(.*)", re.DOTALL)
 class Variant:
     """One variant of the classifier.
 
-    Attributes
-    ----------
-    name : str
-        A, B, C, … unless the user names it; the first is the one in use.
-    source : str
-        As the user wrote it.
-    options : mapping
-        Parameters of :class:`~ecomfs.FewShotClassifier` in which it differs from what is common to
-        all.
-    weight : float
-        Its share of the traffic of a service, relative to the others'; not used where all variants
-        answer the same rows.
+    Attributes:
+        name: A, B, C, … unless the user names it; the first is the one in use.
+        source: as the user wrote it.
+        options: parameters of :class:`~ecomfs.FewShotClassifier` in which it differs from what is
+            common to all.
+        weight: its share of the traffic of a service, relative to the others'; not used where all
+            variants answer the same rows.
 
-    Examples
-    --------
     >>> Variant("B", "k=4", {"k": 4}, weight=0.1).options
     {'k': 4}
     """
@@ -64,27 +57,20 @@ class Variant:
 def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list[Variant]:
     """All variants of a command line.
 
-    Parameters
-    ----------
-    templates : sequence of str
-        Each a version (``v1``), a template file, or one of either per language
-        (``en=A.jinja,zh=v1``). The version, or the name of the file, is the variant's name; where
-        there is none, or two are equal, it is a letter. A file serves every language, unless its
-        name starts with ``en.`` or ``zh.``: then the other language keeps the card's template.
-    written : sequence of str
-        Each ``name: option=value …`` (the name may be left out), or a YAML file that maps names to
-        options.
+    Args:
+        templates: each a version (``v1``), a template file, or one of either per language
+            (``en=A.jinja,zh=v1``). The version, or the name of the file, is the variant's name;
+            where there is none, or two are equal, it is a letter. A file serves every language,
+            unless its name starts with ``en.`` or ``zh.``: then the other language keeps the card's
+            template.
+        written: each ``name: option=value …`` (the name may be left out), or a YAML file that maps
+            names to options.
 
-    Raises
-    ------
-    ConfigError
-        Fewer than two, too many, two of one name, an unknown option, or a value that does not fit
-        its option.
-    MissingFileError
-        A named file is not there.
+    Raises:
+        ConfigError: fewer than two, too many, two of one name, an unknown option, or a value that
+            does not fit its option.
+        MissingFileError: a named file is not there.
 
-    Examples
-    --------
     >>> for v in read_variants(["v1", "en=v2"], ["more: k=16 engine=vllm:http://127.0.0.1:8000"]):
     ...     print(v.name, v.options)
     v1 {'template': 'v1'}
@@ -297,22 +283,14 @@ def check_variants(
     """Compile every template that may be needed, and refuse variants that are the same, before an
     engine is loaded.
 
-    Parameters
-    ----------
-    common : mapping
-        The classifier's options that no variant names.
+    Args:
+        common: the classifier's options that no variant names.
 
-    Raises
-    ------
-    TemplateError
-        A template does not compile; the message names its file and line.
-    TaskError
-        The task has no such version.
-    ConfigError
-        Two variants do not differ.
+    Raises:
+        TemplateError: a template does not compile; the message names its file and line.
+        TaskError: the task has no such version.
+        ConfigError: two variants do not differ.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> same = [Variant("A", "k=4", {"k": 4}), Variant("B", "k=4", {"k": 4})]
     >>> check_variants(same, {}, load_task("review_sentiment"), "review_sentiment")
@@ -357,18 +335,12 @@ def fit_variants(
     """Fit every variant before the first row is read: an error in the last one must not cost the
     time of the others.
 
-    Parameters
-    ----------
-    progress : Progress
-        Called with the progress, phase by phase of every variant.
+    Args:
+        progress: called with the progress, phase by phase of every variant.
 
-    Raises
-    ------
-    EcomfsError
-        As :meth:`FewShotClassifier.fit`, naming the variant.
+    Raises:
+        EcomfsError: as :meth:`FewShotClassifier.fit`, naming the variant.
 
-    Examples
-    --------
     >>> wrong = Variant("few", "k=-1", {"k": -1})
     >>> try:
     ...     fit_variants([wrong], {}, "review_sentiment", [])

@@ -26,21 +26,13 @@ class _Line(BaseModel):
 class LoggedStart(_Line):
     """A service began to split traffic.
 
-    Attributes
-    ----------
-    task : str
-        The task's name.
-    labels : tuple of str
-        The label space.
-    weights, seed : dict, int
-        Of the split.
-    variants : dict
-        Name → what the user wrote for it.
-    time : str
-        UTC, ISO 8601.
+    Attributes:
+        task: the task's name.
+        labels: the label space.
+        weights, seed: of the split.
+        variants: name → what the user wrote for it.
+        time: UTC, ISO 8601.
 
-    Examples
-    --------
     >>> LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0).kind
     'start'
     """
@@ -58,20 +50,14 @@ class LoggedStart(_Line):
 class LoggedPrediction(_Line):
     """One prediction.
 
-    Attributes
-    ----------
-    id : str
-        Of the row; it decided the variant.
-    variant : str
-        Which variant answered.
-    language : Language
-        The row's prompt language. label, probabilities, status, error, engine, template,
-        pool_version, prompt_tokens, cached_tokens: as in :class:`~ecomfs.types.Prediction`.
-    time : str
-        UTC, ISO 8601.
+    Attributes:
+        id: of the row; it decided the variant.
+        variant: which variant answered.
+        language: the row's prompt language.
+        label, probabilities, status, error, engine, template, pool_version, prompt_tokens,
+            cached_tokens: as in :class:`~ecomfs.types.Prediction`.
+        time: UTC, ISO 8601.
 
-    Examples
-    --------
     >>> found = Prediction("r1", "a", {"a": 0.75, "b": 0.25})
     >>> LoggedPrediction.of("A", "en", found).probabilities
     {'a': 0.75, 'b': 0.25}
@@ -127,18 +113,12 @@ def now() -> str:
 class TrafficLog:
     """Appends to a log; safe for threads, and for several processes on one file.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file; it is made if need be, in a folder that exists.
+    Args:
+        path: the file; it is made if need be, in a folder that exists.
 
-    Raises
-    ------
-    OutputError
-        It cannot be opened.
+    Raises:
+        OutputError: it cannot be opened.
 
-    Examples
-    --------
     >>> import tempfile
     >>> log = TrafficLog(Path(tempfile.mkdtemp()) / "traffic.jsonl")
     >>> start = LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0)
@@ -164,10 +144,8 @@ class TrafficLog:
     def write(self, lines: Iterable[LoggedStart | LoggedPrediction]) -> None:
         """Append, and hand it to the system before returning.
 
-        Raises
-        ------
-        OutputError
-            The disk is full, or gone.
+        Raises:
+            OutputError: the disk is full, or gone.
         """
         data = "".join(line.model_dump_json() + "\n" for line in lines).encode()
         try:
@@ -195,21 +173,14 @@ class TrafficLog:
 class TrafficRecord:
     """A log that was read.
 
-    Attributes
-    ----------
-    starts : tuple of LoggedStart
-        Every start of the service, in order.
-    entries : tuple of LoggedPrediction
-        The first prediction of each id that one variant only answered.
-    repeated : int
-        Later predictions of an id by the same variant (a caller that tried again).
-    crossed : int
-        Ids that several variants answered, because weights or seed were changed; they are left out.
-    unreadable : int
-        Lines that are no record (a service that was killed in the middle of one).
+    Attributes:
+        starts: every start of the service, in order.
+        entries: the first prediction of each id that one variant only answered.
+        repeated: later predictions of an id by the same variant (a caller that tried again).
+        crossed: ids that several variants answered, because weights or seed were changed; they are
+            left out.
+        unreadable: lines that are no record (a service that was killed in the middle of one).
 
-    Examples
-    --------
     >>> start = LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0)
     >>> TrafficRecord((start,), (), repeated=0, crossed=0, unreadable=0).entries
     ()
@@ -225,27 +196,17 @@ class TrafficRecord:
 def read_log(path: str | Path) -> TrafficRecord:
     """Read a log.
 
-    Parameters
-    ----------
-    path : str or Path
-        What :class:`TrafficLog` wrote.
+    Args:
+        path: what :class:`TrafficLog` wrote.
 
-    Returns
-    -------
-    TrafficRecord
+    Returns:
         Starts of the service, and the first prediction of each id.
 
-    Raises
-    ------
-    MissingFileError
-        It is not there.
-    EmptyInputError
-        It holds no prediction.
-    InputError
-        It is no traffic log.
+    Raises:
+        MissingFileError: it is not there.
+        EmptyInputError: it holds no prediction.
+        InputError: it is no traffic log.
 
-    Examples
-    --------
     >>> import tempfile
     >>> log = TrafficLog(Path(tempfile.mkdtemp()) / "traffic.jsonl")
     >>> log.write([LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0)])

@@ -17,21 +17,14 @@ class TrafficSplit:
     """Assigns rows to variants by a hash of their id: the same id always goes the same way, in
     every process and after every restart, and the way cannot be predicted without the seed.
 
-    Parameters
-    ----------
-    weights : mapping
-        Variant → its share of the traffic, relative to the others'.
-    seed : int
-        Another seed assigns ids differently, so that a second experiment does not inherit the
-        groups of the first.
+    Args:
+        weights: variant → its share of the traffic, relative to the others'.
+        seed: another seed assigns ids differently, so that a second experiment does not inherit the
+            groups of the first.
 
-    Raises
-    ------
-    ConfigError
-        No variants, or a weight that is not positive.
+    Raises:
+        ConfigError: no variants, or a weight that is not positive.
 
-    Examples
-    --------
     >>> split = TrafficSplit({"A": 3, "B": 1}, seed=7)
     >>> split.of("order-1001"), split.of("order-1001") == split.of("order-1001")
     ('A', True)
