@@ -3,24 +3,34 @@
 import sqlalchemy as sa
 from alembic import op
 
-from ecomfs.pool.tables import NUMBER, columns
-
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
+    key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "ecomfs_review",
-        *columns(sa.Text, "id", primary_key=True),
-        *columns(sa.Text, "task", "row_id", "fields", "row_key", "state"),
-        *columns(sa.BigInteger, "version", "skips"),
-        *columns(sa.Text, "label", "reviewer", "decided_at", nullable=True),
-        *columns(sa.Text, "second_label", "second_reviewer", "suggestion", nullable=True),
-        *columns(sa.Float, "uncertainty"),
-        *columns(sa.Text, "probabilities"),
-        *columns(sa.BigInteger, "pool_version"),
-        *columns(sa.Text, "source", "added_by", "added_at"),
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("task", sa.Text, nullable=False),
+        sa.Column("row_id", sa.Text, nullable=False),
+        sa.Column("fields", sa.Text, nullable=False),
+        sa.Column("row_key", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("skips", sa.BigInteger, nullable=False),
+        sa.Column("label", sa.Text, nullable=True),
+        sa.Column("reviewer", sa.Text, nullable=True),
+        sa.Column("decided_at", sa.Text, nullable=True),
+        sa.Column("second_label", sa.Text, nullable=True),
+        sa.Column("second_reviewer", sa.Text, nullable=True),
+        sa.Column("suggestion", sa.Text, nullable=True),
+        sa.Column("uncertainty", sa.Float, nullable=False),
+        sa.Column("probabilities", sa.Text, nullable=False),
+        sa.Column("pool_version", sa.BigInteger, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("added_by", sa.Text, nullable=False),
+        sa.Column("added_at", sa.Text, nullable=False),
         sa.UniqueConstraint("task", "row_key", name="ecomfs_review_row"),
     )
     op.create_index(
@@ -28,24 +38,36 @@ def upgrade() -> None:
     )
     op.create_table(
         "ecomfs_decision",
-        *columns(NUMBER, "number", primary_key=True),
-        *columns(sa.Text, "review", "task", "action"),
-        *columns(sa.Text, "label", nullable=True),
-        *columns(sa.Text, "reviewer", "at"),
-        *columns(sa.BigInteger, "pool_version"),
+        sa.Column("number", key, primary_key=True, autoincrement=True),
+        sa.Column("review", sa.Text, nullable=False),
+        sa.Column("task", sa.Text, nullable=False),
+        sa.Column("action", sa.Text, nullable=False),
+        sa.Column("label", sa.Text, nullable=True),
+        sa.Column("reviewer", sa.Text, nullable=False),
+        sa.Column("at", sa.Text, nullable=False),
+        sa.Column("pool_version", sa.BigInteger, nullable=False),
     )
     op.create_index("ecomfs_decision_review", "ecomfs_decision", ["review"])
     op.create_index("ecomfs_decision_task", "ecomfs_decision", ["task", "number"])
     op.create_table(
         "ecomfs_request",
-        *columns(sa.Text, "caller", "key", primary_key=True),
-        *columns(sa.Text, "fingerprint", "answer", "at"),
+        sa.Column("caller", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("fingerprint", sa.Text, nullable=False),
+        sa.Column("answer", sa.Text, nullable=False),
+        sa.Column("at", sa.Text, nullable=False),
     )
     op.create_table(
         "ecomfs_run",
-        *columns(sa.Text, "id", primary_key=True),
-        *columns(sa.Text, "task", "name", "state", "counts"),
-        *columns(sa.Float, "progress", nullable=True),
-        *columns(sa.Text, "error", "added_by", "added_at", "changed_at"),
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("task", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("counts", sa.Text, nullable=False),
+        sa.Column("progress", sa.Float, nullable=True),
+        sa.Column("error", sa.Text, nullable=False),
+        sa.Column("added_by", sa.Text, nullable=False),
+        sa.Column("added_at", sa.Text, nullable=False),
+        sa.Column("changed_at", sa.Text, nullable=False),
     )
     op.create_index("ecomfs_run_task", "ecomfs_run", ["task", "added_at"])
