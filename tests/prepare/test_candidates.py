@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs.errors import ConfigError, UnknownLabelError
-from ecomfs.prepare.augment import RareLabel, rare_labels
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.prepare.augment import CandidateFilter, RareLabel, rare_labels
 from ecomfs.task import LabelSpace, load_task
 from ecomfs.types import Example
 
@@ -53,3 +54,11 @@ def test_only_some_labels() -> None:
 def test_what_cannot_be_meant(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         rare(pool(a=1, b=2), **options)
+
+
+def test_candidates_need_a_model_that_reads_them() -> None:
+    clf = FewShotClassifier("product_category", None, embedder="hashed")
+    clf.fit([{"title": "red mug"}, {"title": "garden hose"}], ["home", "garden"])
+    with pytest.raises(ConfigError, match="checked by a model") as caught:
+        CandidateFilter(clf.pipeline_, "title")
+    assert caught.value.hint == "name a model: --engine auto"

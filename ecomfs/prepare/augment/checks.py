@@ -65,6 +65,7 @@ class CandidateFilter:
         field: the text field that is compared; ``None`` for the whole row as text.
 
     Raises:
+        ConfigError: the pipeline has no model, which reads the candidates.
         PoolError: the pipeline has no examples.
 
     >>> from types import SimpleNamespace
@@ -90,6 +91,12 @@ class CandidateFilter:
     def __init__(
         self, pipeline: Pipeline, field: str | None, policy: FilterPolicy | None = None
     ) -> None:
+        if not pipeline.has_model:
+            raise ConfigError(
+                "new examples are checked by a model that reads them, and there is none "
+                "(--engine none)",
+                hint="name a model: --engine auto",
+            )
         # The linear probe was fitted on the source too: its answer would be that label.
         self.pipeline = replace(pipeline, experts=None, policy=DecisionPolicy())
         self.policy = policy or FilterPolicy()
