@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from ecomfs.calibration import cross_calibrated
 from ecomfs.core import event_loop
+from ecomfs.core.options import FormatChoice
 from ecomfs.embed import HashedEmbedder
 from ecomfs.engine import Engine, shared_engine
 from ecomfs.engine.chat import chat_model
-from ecomfs.pipeline import FormatChoice, Options, Pipeline, build_pipeline
+from ecomfs.pipeline import Options, Pipeline, build_pipeline
 from ecomfs.suites import Dataset
 from ecomfs.suites.config import Table, TestRows
 from ecomfs.suites.data import Data, read_data

@@ -31,7 +31,7 @@ def piped(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
         (b"text,label\na,b\n", ".csv"),
         (b'{"text": "a"}\n', ".jsonl"),
         (b"\xef\xbb\xbf  [1]", ".json"),
-        (gzip.compress(b'{"text": "a"}\n'), ".jsonl"),
+        (gzip.compress(b'{"text": "a"}\n', mtime=0), ".jsonl"),
         (b"PAR1 and more", ".parquet"),
         (b"PK\x03\x04 no archive", ".csv"),
         ('{"text": "a"}'.encode("utf-16"), ".jsonl"),

@@ -8,10 +8,10 @@ from typing import Any, get_args
 import pytest
 from scripted import ScriptedEngine, examples
 
+from ecomfs.core.options import ReadoutChoice
 from ecomfs.engine.protocol import ChosenAnswer, TopTokens
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
-from ecomfs.pipeline import ReadoutChoice
 from ecomfs.readout import CHAIN, steps
 from ecomfs.types import Prompt, Status
 
