@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -92,7 +92,7 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
     """
 
     task: str | Path | TaskCard = "review_sentiment"
-    profile: str | Path | Profile | None = None
+    profile: str | Path | Profile | None = field(default=None, kw_only=True)
 
     def fit(
         self,

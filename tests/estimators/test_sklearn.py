@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from typing import Any
 
@@ -411,3 +412,12 @@ def test_floats_of_32_bits_are_labels_that_match_their_digits() -> None:
     assert right > 0
     for truth in (y, pd.Series(y), [0.1 if good else 0.2 for good in GOOD]):
         assert clf.score(TEXTS, truth) == right
+
+
+@pytest.mark.parametrize(
+    "kind", [FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier], ids=lambda c: c.__name__
+)
+def test_options_are_named(kind: type) -> None:
+    parameters = inspect.signature(kind).parameters.values()
+    by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert by_place == ["task", "engine"]

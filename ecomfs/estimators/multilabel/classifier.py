@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -185,7 +185,7 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
     """
 
     task: str | Path | TaskCard = "customer_intent"
-    profile: str | Path | MultiLabelProfile | None = None
+    profile: str | Path | MultiLabelProfile | None = field(default=None, kw_only=True)
 
     def fit(
         self,

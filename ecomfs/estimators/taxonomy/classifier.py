@@ -10,7 +10,7 @@ list and demonstrations can cover, where one level would have too many. All shar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -96,7 +96,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
     """
 
     task: str | Path | TaskCard = "product_category"
-    profile: str | Path | TaxonomyProfile | None = None
+    profile: str | Path | TaxonomyProfile | None = field(default=None, kw_only=True)
 
     def fit(
         self,
