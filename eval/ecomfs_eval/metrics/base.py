@@ -64,7 +64,7 @@ class Metric:
         definition: one sentence, with the formula.
         source: of the definition.
         compute: predictions → the statistic, or why there is none.
-        unit, higher_is_better: as in :class:`~ecomfs_eval.metrics.score.Score`.
+        unit, higher_is_better: as in :class:`~ecomfs_eval.metrics.Score`.
         needs: what the predictions must have: ``labels``, ``one label`` a row, a ``hierarchy``,
             ``sets`` of labels, ``probabilities``, ``queries`` or ``measurements``.
 
