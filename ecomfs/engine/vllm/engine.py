@@ -61,7 +61,6 @@ from ecomfs.errors import (
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
-Tokens = list[int]
 Recheck = Callable[[Engine], Awaitable[object]]
 """Checks an engine of one server; raises an :class:`EngineError` if it must not be used."""
 
@@ -195,7 +194,7 @@ class VllmEngine:
         """
         parts = wire.parts_of(questions)
 
-        async def job(rows: list[Tokens]) -> list[Any]:
+        async def job(rows: list[list[int]]) -> list[Any]:
             # One part after another: from the second on, the prompts are in the server's cache.
             looks = [await self._read_part(rows, part) for part in parts]
             return [
@@ -356,7 +355,7 @@ class VllmEngine:
     async def _each(
         self,
         prompts: Sequence[Prompt],
-        job: Callable[[list[Tokens]], Coroutine[Any, Any, list[Any]]],
+        job: Callable[[list[list[int]]], Coroutine[Any, Any, list[Any]]],
     ) -> list[Any]:
         """``job`` for all prompts, one request's worth at a time; answers in input order."""
         rows = await self._tokens(prompts)
@@ -382,21 +381,21 @@ class VllmEngine:
         prompts: Sequence[Prompt],
         room: int,
         body: dict[str, Any],
-        parse: Callable[[dict[str, Any], list[Tokens]], list[Any]],
+        parse: Callable[[dict[str, Any], list[list[int]]], list[Any]],
     ) -> list[Any]:
         return await self._each(prompts, lambda rows: self._ask(rows, room, body, parse))
 
-    async def _tokens(self, prompts: Sequence[Prompt]) -> list[Tokens]:
+    async def _tokens(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Token ids of prompts; those without are encoded by the served model's tokenizer."""
         rows = [[*p.token_ids] for p in prompts]
         # A remote tokenizer calls its server and blocks; the event loop must stay free.
         return rows if all(rows) else await asyncio.to_thread(self._encoded, prompts)
 
-    def _encoded(self, prompts: Sequence[Prompt]) -> list[Tokens]:
+    def _encoded(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         encode = self._served.tokenizer.encode
         return [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
 
-    def _misfit(self, row: Tokens, room: int) -> EngineError | None:
+    def _misfit(self, row: list[int], room: int) -> EngineError | None:
         if len(row) + room <= self._served.context:
             return None
         return ContextOverflowError(
@@ -406,7 +405,7 @@ class VllmEngine:
         )
 
     async def _read_part(
-        self, rows: Sequence[Tokens], part: wire.Part
+        self, rows: Sequence[list[int]], part: wire.Part
     ) -> list[wire.PartAnswer | EngineError]:
         """One part's log-probabilities for each prompt of a request."""
         return await self._ask(
@@ -418,10 +417,10 @@ class VllmEngine:
 
     async def _ask(
         self,
-        rows: Sequence[Tokens],
+        rows: Sequence[list[int]],
         room: int,
         body: dict[str, Any],
-        parse: Callable[[dict[str, Any], list[Tokens]], list[Any]],
+        parse: Callable[[dict[str, Any], list[list[int]]], list[Any]],
     ) -> list[Any]:
         """One request for all prompts that fit the context with their answers.
 
@@ -433,7 +432,7 @@ class VllmEngine:
         results: list[Any] = [self._misfit(row, room) for row in rows]
         good = [i for i, error in enumerate(results) if error is None]
 
-        async def send(prompts: list[Tokens]) -> list[Any]:
+        async def send(prompts: list[list[int]]) -> list[Any]:
             return await self._post({"prompt": prompts, **body}, lambda a: parse(a, prompts))
 
         if good:
@@ -443,7 +442,7 @@ class VllmEngine:
         return results
 
     async def _together(
-        self, prompts: list[Tokens], send: Callable[[list[Tokens]], Awaitable[list[Any]]]
+        self, prompts: list[list[int]], send: Callable[[list[list[int]]], Awaitable[list[Any]]]
     ) -> list[Any]:
         try:
             return [*await self._retry(lambda: send(prompts))]
