@@ -94,13 +94,17 @@ def _with_habits(verb: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(verb)
     def running(**values: Any) -> Any:
         more = {key: values.pop(key, None) for key in given}
+        before = terminal.is_quiet()
         terminal.be_quiet(quiet=bool(more["quiet"]))
         context = next((v for v in values.values() if isinstance(v, typer.Context)), None)
         if context is not None and context.invoked_subcommand is not None:
             return verb(**values)
         marks = {"written": more.get("safe_csv"), "read": more.get("input_safe_csv")}
-        with beginning(name), _marks(**marks) if any(marks.values()) else nullcontext():
-            return verb(**values)
+        try:
+            with beginning(name), _marks(**marks) if any(marks.values()) else nullcontext():
+                return verb(**values)
+        finally:  # for the verb that runs this one, and for what comes after it in this process
+            terminal.be_quiet(quiet=before)
 
     return o.with_parameters(running, parameters)
 

@@ -18,6 +18,7 @@ from scripted import ScriptedEngine, examples
 
 from ecomfs.batch import find_run
 from ecomfs.cli import run
+from ecomfs.cli.terminal import is_quiet
 
 COMMON = ["-t", "review_sentiment", "--embedder", "hashed", "--language", "en", "--k", "2"]
 COMMON += ["--engine", "scripted"]
@@ -390,3 +391,8 @@ def test_a_plan_of_rank_counts_the_pairs_that_rank_reads(
     assert sum(engine.calls) - before == 8 + 9
     assert run([*base, "--probe", "2"]) == 2
     assert "with --plan" in capsys.readouterr().err
+
+
+def test_quiet_ends_with_its_command() -> None:
+    assert run(["tasks", "--quiet"]) == 0
+    assert not is_quiet()
