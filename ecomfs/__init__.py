@@ -75,7 +75,7 @@ def __getattr__(name: str) -> Any:
 def _register(pandas: ModuleType) -> None:
     """``df.ecomfs`` for programs that use pandas anyway."""
     if hasattr(pandas, "DataFrame"):
-        import ecomfs.accessor  # noqa: F401
+        import ecomfs.frames  # noqa: F401
 
 
 def __dir__() -> list[str]:

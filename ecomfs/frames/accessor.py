@@ -1,7 +1,7 @@
 """``df.ecomfs``: the classifier on a DataFrame.
 
     import pandas as pd
-    import ecomfs.accessor
+    import ecomfs.frames
 
     reviews.ecomfs.classify("review_sentiment", examples=pool)
 
@@ -27,25 +27,46 @@ METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss")
 
 @pd.api.extensions.register_dataframe_accessor("ecomfs")
 class EcomfsAccessor:
-    """Classifies the rows of a DataFrame.
+    """Classifies the rows of a DataFrame, or measures a classifier on them.
 
-    Both methods take the same arguments to say which classifier:
+    Both methods take the same parameters to say which classifier.
 
-    Args:
-        task: name, folder or :class:`~ecomfs.task.TaskCard`; or a fitted
-            :class:`~ecomfs.FewShotClassifier`, and then nothing else.
-        examples: labelled examples: a DataFrame, a table file, a pool, or ``Example`` objects;
-            ``None``: zero-shot, from the task's definitions.
-        engine: see :class:`~ecomfs.FewShotClassifier`. A model named by a string is loaded once
-            a process.
-        label_column: the label of a DataFrame or file of examples; by the task's names by default.
-        options: the other parameters of :class:`~ecomfs.FewShotClassifier` (``k``, ``fields`` …).
+    Parameters
+    ----------
+    task : str, Path, TaskCard or FewShotClassifier
+        Name, folder or :class:`~ecomfs.task.TaskCard`; or a fitted
+        :class:`~ecomfs.FewShotClassifier`, and then nothing else.
+    examples : DataFrame, path, Pool or sequence of Example, optional
+        Labelled examples; ``None``: zero-shot, from the task's definitions.
+    engine : str or Engine, optional
+        See :class:`~ecomfs.FewShotClassifier`. A model named by a string is loaded once a process.
+    label_column : str, optional
+        The label of a DataFrame or file of examples; by the task's names by default.
+    options
+        The other parameters of :class:`~ecomfs.FewShotClassifier` (``k``, ``fields`` …).
 
-    Raises:
-        ColumnError: a column that is needed is not there, or two columns share a name.
-        InputError: examples that cannot be used.
-        ConfigError: options beside a fitted classifier, or that contradict each other.
-        EngineError: the engine cannot be opened, or is gone.
+    Raises
+    ------
+    ColumnError
+        A column that is needed is not there, or two columns share a name.
+    InputError
+        Examples that cannot be used.
+    ConfigError
+        Options beside a fitted classifier, or that contradict each other.
+    EngineError
+        The engine cannot be opened, or is gone.
+
+    Examples
+    --------
+    Without a model, the experts answer alone:
+
+    >>> import pandas as pd
+    >>> import ecomfs.frames
+    >>> pool = pd.DataFrame({"text": ["Lovely, fits well", "Broke after a day"],
+    ...                      "label": ["positive", "negative"]})
+    >>> reviews = pd.DataFrame({"text": ["It broke"]}, index=["r1"])
+    >>> reviews.ecomfs.classify("review_sentiment", pool, engine="none")["predicted"].to_dict()
+    {'r1': 'negative'}
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:

@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from scripted import ScriptedEngine, classifier, examples
 
-import ecomfs.accessor
+import ecomfs.frames
 from ecomfs.batch import COLUMNS
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pool import Pool
 from ecomfs.types import Example
 
-assert ecomfs.accessor  # registers it
+assert ecomfs.frames  # registers it
 
 TEXTS, LABELS = examples()
 POOL = pd.DataFrame({"text": TEXTS, "label": LABELS})
@@ -185,7 +185,10 @@ def test_evaluate_needs_a_truth() -> None:
     [
         ("import ecomfs, pandas", True),
         ("import pandas, ecomfs", True),
-        ("import ecomfs.accessor; import pandas", True),
+        ("import ecomfs.frames; import pandas", True),
+        ("import pandas; import ecomfs.frames", True),
+        ("from ecomfs.frames import EcomfsAccessor; import pandas", True),
+        ("from ecomfs import FewShotClassifier; import pandas", True),
         # Whether a module is there may be asked for before it is imported.
         ("import ecomfs, importlib.util as u; u.find_spec('pandas'); import pandas", True),
     ],
