@@ -226,6 +226,12 @@ def untested() -> list[str]:
     return sorted(m for m in known if m not in seen and known[m].name != "__init__.py")
 
 
+def rooms_without_tests() -> list[str]:
+    """Rooms that have no test file in the folder of their name, ``tests/ROOM/``."""
+    rooms = (path.parent for path in PACKAGE.glob("*/__init__.py"))
+    return sorted(p.name for p in rooms if not any((ROOT / "tests" / p.name).glob("test_*.py")))
+
+
 def _verbs(node: ast.AST) -> list[str]:
     """Names of the modules behind a command line: a list of words, or the words of a call."""
     given = node.elts if isinstance(node, ast.List) else getattr(node, "args", None)
@@ -383,6 +389,7 @@ def main() -> None:
     chain = longest_chain(graph)
     loose = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem not in {"__init__", "__main__"})
     doubled, bare, alone = doubled_names(), without_example(), untested()
+    no_tests = rooms_without_tests()
     plumbing, plumbing_files = option_plumbing()
     source = list(PACKAGE.rglob("*.py"))
     harness = list((ROOT / "eval" / "ecomfs_eval").rglob("*.py"))
@@ -396,6 +403,7 @@ def main() -> None:
         ("public classes", class_names()),
         ("lines of option definitions and plumbing", f"{plumbing} in {plumbing_files} files"),
         ("exported names without an example that runs", f"{len(bare)} of {len(names)}"),
+        ("rooms without a folder of tests", len(no_tests)),
         ("modules that no test names", f"{len(alone)} of {len(modules())}"),
         ("# fmt: skip", skips),
         ("lines of ecomfs / ecomfs_eval", f"{lines(source)} / {lines(harness)}"),
@@ -419,6 +427,7 @@ def main() -> None:
         for name, places in sorted(doubled.items()):
             print(f"{name}: {', '.join(places)}")
         print("\nwithout an example:", ", ".join(bare))
+        print("\nrooms without a folder of tests:", ", ".join(no_tests))
         print("\nno test names:", ", ".join(alone))
 
 
