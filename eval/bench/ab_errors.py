@@ -2,11 +2,13 @@
 
     python eval/bench/ab_errors.py [--trials 2000] [--rows 500] [--every 50]
 
-For each assumed discordance (share of rows that exactly one of two prompts has right), tests
-without a difference (every decision is false) and tests with the difference that the plan of
-``ecomfs ab`` calls detectable with these rows. ``fixed`` looks once
-at the end (exact McNemar), ``peeking`` looks every few rows with the same test and stops when
-p <= 0.05, ``sequential`` looks as often with the e-process of ``ecomfs ab --sequential``.
+Simulates tests for several discordances (the share of rows on which exactly one of two prompts is
+right): without a difference, so that every decision is false, and with the difference that the
+plan of ``ecomfs ab`` calls detectable with this number of rows.
+
+fixed       one exact McNemar test at the end
+peeking     the same test every few rows, stopping when p <= 0.05
+sequential  the e-process of ``ecomfs ab --sequential``, checked as often
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What each choice of demonstrations changes, beside a base: paired differences.
+"""Paired differences between the variants of a suite and its base variant.
 
     ecomfs eval run ablation -o results/ablation --data DATA
     python eval/bench/ablation.py results/ablation
 
-For every variant of the suite: accuracy and log loss of the common answer and of the calibrated
-model alone on each data set; then the mean over the data sets of variant - base on the same
-rows, with a 95 % interval from 10,000 resamples of rows within each data set; and tokens a prompt.
-A data set that a variant lacks is left out of both sides.
+Prints for every variant: accuracy and log loss of the fused answer and of the calibrated model
+alone on each data set; the mean over the data sets of variant - base on the same rows, with a 95 %
+interval from 10,000 resamples of rows within each data set; and the tokens per prompt. If a variant
+lacks a data set, the data set is left out of both sides.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How often engines agree on the same prompts.
+"""How often engines give the same label for the same prompts.
 
-    python eval/bench/agreement.py TEST.csv POOL.csv --task review_sentiment \\
+    python eval/bench/agreement.py TEST.csv POOL.csv --task review_sentiment \
         --engine transformers:FOLDER --engine vllm:http://127.0.0.1:8000 --engine gguf:demo
 
-Prompts are built once, as text, and read by every engine with its own tokenizer; labels are
-compared pairwise with the first engine as the reference.
+Prompts are built once, as text, and read by every engine with its own tokenizer. The labels of each
+engine are compared with those of the first one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Rows that try to make a model answer what their writer wants.
+"""Prompt injection attacks: rows that try to make the model give a certain label.
 
-An attack is a family, a placement in the row, a number of repetitions and an encoding; its wording
-is drawn with a seed. It aims at one label. Whether it succeeds is for the caller to see: a row
-counts where the same classifier answers something else without the attack.
+An attack has a family, a placement in the row, a number of repetitions, an encoding, and a target
+label; its wording is drawn with a seed. The caller decides whether it succeeds: a row is counted
+only if the same classifier gives another label without the attack.
 """
 
 from __future__ import annotations

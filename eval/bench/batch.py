@@ -1,13 +1,13 @@
-"""What batch scoring costs beside the model.
+"""Cost of batch scoring without the model's.
 
     python eval/bench/batch.py                                  overhead and memory (an hour)
     python eval/bench/batch.py --rows 100000 --latency 0 20     the same, shorter
     python eval/bench/batch.py --rows 1000000 --resume          a kill and what it costs
     python eval/bench/batch.py --model gguf:smollm2 --model-rows 100
 
-Clients work against a loopback server with a fixed latency, which is no model: rows a second say
-what the client could feed one. Each client runs in a process of its own, in turns; CPU time is
-the client process's own (user and system), memory its peak.
+Clients send prompts to a loopback server with a fixed latency and no model, so rows/s is the rate
+at which a client could supply a model. Each client runs in its own process, in alternation. CPU
+time (user and system) and peak memory are those of the client process.
 """
 
 from __future__ import annotations

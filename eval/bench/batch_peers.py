@@ -1,17 +1,17 @@
-"""Batch labelling beside its peers: the same rows against the same server, in turns, in one run.
+"""Batch labelling compared with other libraries: same rows, same server, one run.
 
     python eval/bench/batch_peers.py                                    loopback, 0 and 20 ms
     python eval/bench/batch_peers.py --url http://host:8000 --model M   a real server
     python eval/bench/batch_peers.py --only naive ecomfs --rows 100
 
-Every peer is a process of its own, with the packages of its own environment (made under ``.cache``
-the first time); in each round every peer has a turn, in changing order. The task is zero-shot
-sentiment of short reviews (``--k 2``: with two examples). Peers without a prompt of their own send
-the one that ecomfs writes. Load generators, plain aiohttp loops that do nothing but ask, show what
-the server can give. CPU time and memory are those of the peer's process and all that it started.
+Every library runs in its own process and environment (made under ``.cache`` the first time); in
+each round every one has a turn, in changing order. The task is zero-shot sentiment of short reviews
+(``--k 2``: with two examples). Libraries without their own prompt send that of ecomfs. Load
+generators, plain aiohttp loops that only send requests, show the maximum rate of the server. CPU
+time and memory include all child processes.
 
-A loopback server is no model: its answers are valid and mean nothing, and rows/s say what a client
-could feed one.
+The loopback server has no model: its answers are valid but random, and rows/s is the rate at which
+a client could supply a model.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How much of a calibration error is only that the rows are few?
+"""How much of a calibration error comes only from the small number of rows?
 
     python eval/bench/calibration_floor.py RESULTS
 
-For every data set and label budget of a suite's results, and each step of the reading: the adaptive
-calibration error (15 bins of equal rows) over all seeds together, and its floor: what the same
-probabilities would show if they were exactly right (the mean over 500 draws of right and wrong
-by the stated confidence). The mean of each over the data sets stands at the end.
+Prints for every data set, label budget and stage of a suite's results: the adaptive calibration
+error (15 bins of equal size) over all seeds together, and its floor, which is the error that the
+same probabilities would have if they were perfectly calibrated (mean over 500 draws of correctness
+from the stated confidence). The last lines are the means over the data sets.
 """
 
 from __future__ import annotations

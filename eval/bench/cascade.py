@@ -1,14 +1,17 @@
-"""What does it cost not to ask the model where it could not change the label, or hardly would?
+"""What is lost by not asking the model about rows whose label it cannot, or hardly would, change?
 
     python eval/bench/cascade.py tasks --engine ENGINE
 
 On each data set of a suite a classifier is fitted and reads every test row, as in ``ecomfs eval
-run`` (readings that are in the cache are free). From these readings follows what every rule to
-leave rows out would have answered: the default, rows whose label no reading could change;
-``--max-loss``, rows of which the experts are sure enough; and a budget, which reads the rows first
-of which the experts are least sure. Printed: the share of rows that each leaves unread, labels that
-differ from those with every row read, and what it loses, with a paired 95 % interval; and accuracy
-against the share of rows read.
+run`` (cached readings are free). The answers of each rule that skips rows are computed from these
+readings:
+
+- the default: skip rows whose label no reading could change;
+- ``--max-loss``: skip rows on which the experts are confident enough;
+- a budget: read the rows with the least confident experts first.
+
+Prints for each rule the share of rows skipped, the share of labels that change, and the accuracy
+lost, with a paired 95 % interval; and accuracy by the share of rows read.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Names that no code of the packages uses: only tests, benches or an ``__all__`` reach them.
+"""Finds names that no code of the packages uses: only tests, benches or an ``__all__`` do.
 
-    python eval/bench/dead_names.py        # exit status 1 when there is one
+    python eval/bench/dead_names.py        # exit status 1 if there is one
 
-vulture looks at a copy of ``ecomfs`` and ``ecomfs_eval`` without imports and ``__all__``: an
-export is no use. What users, frameworks or scikit-learn call by name is in :data:`ALLOWED`, with
-the reason.
+Runs vulture on a copy of ``ecomfs`` and ``ecomfs_eval`` without imports and ``__all__``, so that an
+export does not count as a use. Names that users, frameworks or scikit-learn call are listed in
+:data:`ALLOWED`, with the reason.
 """
 
 from __future__ import annotations

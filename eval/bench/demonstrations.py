@@ -2,12 +2,12 @@
 
     python eval/bench/demonstrations.py DATA --engine gguf:qwen2.5-coder-0.5b
 
-The 32 labelled rows of EPRSTMT's first fold are the pool; rows of the other folds are read without
-demonstrations, with similar ones in two orders, with the label of the last one held to each of the
-two labels, with examples drawn at random, and with one block for all rows. Printed for each:
-accuracy and log loss as read, and after a bias and a temperature that are estimated on other rows.
-Then the log-odds as read are explained by least squares: by the log-odds without demonstrations, by
-the label of the last demonstration, and by the label of the nearest one.
+The pool is the 32 labelled rows of EPRSTMT's first fold. Rows of the other folds are read without
+demonstrations, with similar ones in two orders, with a fixed label of the last one (for each of the
+two labels), with random ones, and with one shared block. Prints for each: accuracy and log loss as
+read, and after a bias and a temperature estimated on other rows. Then a least-squares fit explains
+the log-odds as read by the log-odds without demonstrations, the label of the last demonstration,
+and the label of the nearest one.
 """
 
 from __future__ import annotations

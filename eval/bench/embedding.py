@@ -1,14 +1,13 @@
-"""How fast is the packaged embedder, and does it find the neighbours that exact arithmetic finds?
+"""Speed of the packaged embedder, and its agreement with exact arithmetic.
 
     python eval/bench/embedding.py DATA
 
-Two ways to compute the same packed weights take turns on the same texts: the C engine of the
-package (activations rounded to eight bits, texts in batches of 64 as they come), and the forward
-pass of ecomfs in float32. Printed for each set: texts per second and CPU per text at the median
-round, the ratios of the two round by round (median, smallest and largest), and the agreement of
-both with float64 and the exact GELU: of the ten texts nearest to a query, the share that is the
-same, mean over queries with a 95 % interval. ``one by one``: each text in a call of its own, as a
-service gets them.
+Compares two ways to compute the same packed weights, in alternation on the same texts: the C engine
+of the package (activations rounded to eight bits, batches of 64 texts in file order), and the
+forward pass of ecomfs in float32. Prints for each set: texts per second and CPU per text (median
+over rounds), the ratio within each round (median, minimum, maximum), and the agreement of both with
+float64 and the exact GELU: the share of the ten texts nearest to a query that is the same, mean
+over queries with a 95 % interval. ``one by one`` embeds each text in its own call, as in a service.
 """
 
 from __future__ import annotations

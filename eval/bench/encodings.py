@@ -1,10 +1,10 @@
-"""How many tables in each encoding are read rightly, refused, or read wrongly.
+"""How many tables in each encoding are read correctly, refused, or read wrongly?
 
     python eval/bench/encodings.py
 
-Reviews of 13 languages (eval/bench/encodings.yaml) are written as tables of 1, 20 and 200 rows in
-the encodings that shops export, without saying which, and read back. A table that was read
-wrongly with a note is counted apart from one that was read wrongly in silence.
+Writes reviews in 13 languages (eval/bench/encodings.yaml) as tables of 1, 20 and 200 rows in the
+encodings that shops export, and reads them back without naming the encoding. Tables that are read
+wrongly with a note are counted separately from those read wrongly without one.
 """
 
 from __future__ import annotations

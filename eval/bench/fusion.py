@@ -1,14 +1,14 @@
-"""Which evidence should decide how model and experts are fused? Read once, replayed offline.
+"""Compares rules for fusing model and experts: readings are made once and replayed offline.
 
     python eval/bench/fusion.py read "$ECOMFS_DATA" readings --engine gguf:qwen2.5-coder-1.5b
     python eval/bench/fusion.py replay "$ECOMFS_DATA" readings
 
-``read`` asks a model for some rows of every data set, without demonstrations or after one block of
-them that is the same for all rows (``--k``), and keeps its posteriors. So a reading does not depend
-on which other rows are labelled. ``replay`` draws labelled examples among these rows, again and
-again; all others are test rows. Experts, calibration and every rule of fusion are fitted on the
-labelled examples alone, and measured on the test rows. "Beside the better" is the common answer
-less the better of model (calibrated) and experts, whichever it is on these rows, paired; its 95 %
+``read`` reads some rows of every data set with a model and stores the posteriors, without
+demonstrations or with one block that is the same for all rows (``--k``), so that a reading does not
+depend on which other rows are labelled. ``replay`` repeatedly draws labelled examples among these
+rows; the others are test rows. Experts, calibration and every fusion rule are fitted on the
+labelled examples alone and measured on the test rows. "Beside the better" is the paired difference
+between the fused answer and the better of calibrated model and experts on these rows; its 95 %
 intervals resample the rows, each with its answers of all draws.
 """
 

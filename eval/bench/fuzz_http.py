@@ -1,11 +1,11 @@
-"""A coverage-guided fuzz run of request bodies; not part of the test suite.
+"""Coverage-guided fuzzing of request bodies; not part of the test suite.
 
     pip install atheris
     python eval/bench/fuzz_http.py -runs=1000000
 
-Whatever the bytes of a body, the service answers with a status below 500; a refusal is a problem
-document; and a plain row has the same answer afterwards as before, unless a request changed a label
-of the pool. No model: the experts answer.
+Checks that for any bytes of a body the service answers with a status below 500, that a refusal is a
+problem document, and that a plain row gets the same answer before and after, unless a request
+changed a label of the pool. No model: the experts answer.
 """
 
 from __future__ import annotations

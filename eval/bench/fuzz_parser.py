@@ -1,10 +1,10 @@
-"""A coverage-guided fuzz run of the answer parser; not part of the test suite.
+"""Coverage-guided fuzzing of the answer parser; not part of the test suite.
 
     pip install atheris
     python eval/bench/fuzz_parser.py -max_total_time=600
 
-Whatever the model generates, the parser gives a label of the space or nothing, never fails, and
-gives the same twice. It runs until a property breaks or the time is over.
+Checks that for any generated text the parser returns a label of the label space or nothing, never
+fails, and returns the same twice. Runs until a property is violated or the time is over.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A coverage-guided fuzz run of the table reader; not part of the test suite.
+"""Coverage-guided fuzzing of the table reader; not part of the test suite.
 
     pip install atheris
     python eval/bench/fuzz_reader.py -runs=1000000
 
-Whatever the bytes of a CSV, TSV, JSON or JSON Lines file, the reader gives rows with the cells of
-the header, or an error of ecomfs; and what it read comes back equal when it is written and read
-again.
+Checks that for any bytes of a CSV, TSV, JSON or JSON Lines file the reader returns rows with the
+cells of the header, or raises an error of ecomfs; and that rows are unchanged when they are written
+and read again.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
-"""A coverage-guided fuzz run of the template renderer; not part of the test suite.
+"""Coverage-guided fuzzing of the template renderer; not part of the test suite.
 
     pip install atheris
     python eval/bench/fuzz_templates.py -runs=1000000
 
-Whatever the source of a template, and whatever a row holds, it renders within its limits or raises
-a TemplateError of one line. A row is only ever printed: text of a row that looks like a template
-stands in the prompt as it is.
+Checks that any template source with any row renders within its limits or raises a TemplateError of
+one line. Row text is only printed: text that looks like a template appears in the prompt unchanged.
 
-The limits are a five-hundredth of the real ones, so that more templates are tried: they are the
-same code, and the fuzzer likes templates that use them up, which takes tenths of a second.
+The limits are 1/500 of the usual ones, so that more templates are tried: the fuzzer tends to find
+templates that use up the limits, which takes tenths of a second each.
 """
 
 from __future__ import annotations

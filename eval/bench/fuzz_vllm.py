@@ -1,10 +1,10 @@
-"""A coverage-guided fuzz run of what a vLLM server may answer; not part of the test suite.
+"""Coverage-guided fuzzing of answers of a vLLM server; not part of the test suite.
 
     pip install atheris
     python eval/bench/fuzz_vllm.py -runs=1000000
 
-Whatever the bytes of an answer, its parser gives one distribution or one error per prompt, or
-raises an EngineError; a reading is never NaN, and never more than one in sum.
+Checks that for any bytes of an answer its parser returns one distribution or one error per prompt,
+or raises an EngineError; and that a reading is never NaN and never sums to more than one.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What the fuzz runs (fuzz_*.py) share: which modules are watched, JSON that is nearly right, the
-start of atheris."""
+"""Shared by the fuzz runs (fuzz_*.py): the modules to instrument, almost valid JSON, the start of
+atheris.
+"""
 
 from __future__ import annotations
 

@@ -1,28 +1,29 @@
-"""How fast vLLM reads through ecomfs on this machine, and how fast it could.
+"""Speed of vLLM through ecomfs on this machine, and the limit of the hardware.
 
     python eval/bench/gpu.py ROWS.csv --pool POOL.csv                a GPU, two shapes of Qwen3
     python eval/bench/gpu.py ROWS.csv --pool POOL.csv --models small --rows 64      to try, on CPU
     python eval/bench/gpu.py ROWS.csv --pool POOL.csv --models smollm2 --rows 48    a real model
 
-Run it with the Python of vLLM's environment, which has ecomfs too. A model is a shape with random
-weights (``qwen3-8b``, ``qwen3-1.7b``, ``small``), or anything that ``ecomfs up --model`` takes.
+Run it with the Python of vLLM's environment, in which ecomfs is installed too. A model is a shape
+with random weights (``qwen3-8b``, ``qwen3-1.7b``, ``small``), or any value of ``ecomfs up
+--model``.
 
-All systems read the same rows with the same demonstrations, in turns, in changing order; the
-server's prefix cache is emptied before each turn:
+All systems read the same rows with the same demonstrations, in changing order; the server's prefix
+cache is emptied before each turn:
 
 - *load generator*: plain aiohttp that sends the prompts of ecomfs as token ids and keeps the server
-  full; of several numbers of prompts in flight the fastest counts, in every round again;
-- *ecomfs, HTTP*: ``score_table``, a CSV file in, a CSV file with predictions out;
-- *vllm bench serve*: vLLM's own benchmark, the same prompts as text, one a request;
-- *LLM.generate*: all prompts at once in one process, which ``vllm bench throughput`` times;
+  busy; tried with several numbers of prompts in flight in every round, the fastest counts;
+- *ecomfs, HTTP*: ``score_table``, from a CSV file to a CSV file with predictions;
+- *vllm bench serve*: vLLM's own benchmark, the same prompts as text, one per request;
+- *LLM.generate*: all prompts at once in one process, as in ``vllm bench throughput``;
 - *ecomfs, in process*: ``score_table`` with ``vllm-local:``.
 
-Vectors are hashed words, so that the embedder is not what is measured. The limit is
+Vectors are hashed words, so that the embedder does not affect the result. The limit is
 ``F·MFU / (2·P·L·(1 − c))``. ``F·MFU`` is measured in the same run: the rate of matrix products of
-the model's own sizes for 2,048 tokens. P are the weights that every prompt token passes, L the
-tokens of a prompt, c the share that the server counted as cached.
+the model's own sizes for 2,048 tokens. P is the number of weights that every prompt token passes, L
+the tokens per prompt, c the share of tokens that the server counted as cached.
 
-It ends within ``--seconds``: where time is short it takes fewer rows and rounds, then leaves out
+The run ends within ``--seconds``: if time is short, it uses fewer rows and rounds, then leaves out
 measurements and says which.
 """
 

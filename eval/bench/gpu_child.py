@@ -1,4 +1,4 @@
-"""Measurements of ``gpu.py`` that load the model themselves, each in a process of its own.
+"""Measurements of ``gpu.py`` that load the model themselves, each in its own process.
 
 python eval/bench/gpu_child.py local|multiply JOB.json      one line of JSON per result
 """

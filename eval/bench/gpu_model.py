@@ -1,7 +1,7 @@
-"""Models for measuring speed: a shape with random weights, and what a device can read at most.
+"""Models for measuring speed: a shape with random weights, and the upper limit of a device.
 
-The speed of a model depends on its shape and not on what it has learnt, so a folder with
-``config.json`` and a tokenizer is enough (vLLM: ``--load-format dummy``).
+The speed of a model depends on its shape and not on its weights, so a folder with ``config.json``
+and a tokenizer is enough (vLLM: ``--load-format dummy``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ``gpu.py`` measured: turns, the JSON file, the table."""
+"""Results of ``gpu.py``: its turns, the JSON file, the table."""
 
 from __future__ import annotations
 

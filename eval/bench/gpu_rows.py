@@ -1,4 +1,4 @@
-"""What the systems of ``gpu.py`` read, and how ecomfs reads it."""
+"""Rows and prompts for the systems of ``gpu.py``, and the reading by ecomfs."""
 
 from __future__ import annotations
 

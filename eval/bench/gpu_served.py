@@ -1,4 +1,4 @@
-"""The systems of ``gpu.py`` that use one server of vLLM."""
+"""The systems of ``gpu.py`` that share one vLLM server."""
 
 from __future__ import annotations
 

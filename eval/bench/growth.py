@@ -6,12 +6,12 @@
     python eval/bench/growth.py --structureless        titles of random words
     python eval/bench/growth.py --out docs             writes bench-growth.svg and .json there
 
-One of the four grows, the others stay at 2,000 rows, 1,000 examples, k = 4 and 10 labels. Each
-point is a process of its own with a run to warm up, against a loopback server that answers at once
-and is no model: what is measured is the client. CPU time is that of the client's process (user and
-system); vectors are hashed n-grams in 256 dimensions. Titles are made up: 300 kinds, which have
-the labels in turn, and 30,000 products. Above 20 labels, the default applies: only a shortlist of
-them is put to the model.
+One of the four quantities grows; the others stay at 2,000 rows, 1,000 examples, k = 4 and 10
+labels. Each point runs in its own process after a warm-up run, against a loopback server that
+answers at once and has no model, so only the client is measured. CPU time (user and system) is that
+of the client's process; vectors are hashed n-grams in 256 dimensions. Titles are artificial: 300
+kinds, to which the labels are assigned in turn, and 30,000 products. Above 20 labels the default
+applies: the prompt has only a shortlist of them.
 """
 
 from __future__ import annotations

@@ -2,21 +2,21 @@
 
     python eval/bench/guarantees.py RESULTS
 
-For every cell of a suite's results the test rows are split in two at random, many times: on one
-half a threshold is chosen, on the other it is kept to. Two kinds of threshold, side by side:
+The test rows of every cell of a suite's results are split in two at random, many times. A threshold
+is chosen on one half and applied to the other. Two kinds of threshold are compared:
 
-population  chosen without the other half; guarantees that a new row that is accepted is right with
-            at least this probability, and nothing about how often the rows of one half are
-batch       chosen with the confidences of the other half (not its labels); guarantees that of the
-            rows accepted in that half at least this share is right
+population  chosen without the other half; guarantees that a new accepted row is right with at least
+            this probability, but not how many rows of one half are right
+batch       chosen with the confidences of the other half (not its labels); guarantees that at least
+            this share of the accepted rows in that half is right
 
-Printed for each: in what share of the splits anything was guaranteed, in what share of all splits
-the realised precision of the held-out half was below the guaranteed one (95 % Wilson interval; the
-halves of one table are not independent, so it is no interval about other tables), and the
-accepted share and precision where something was guaranteed. The batch threshold guarantees that
-"below" is no more than delta; a population threshold may miss that and keep its guarantee.
+Prints for each: the share of splits in which a guarantee was given; the share of all splits in
+which the precision of the held-out half was below the guaranteed one (95 % Wilson interval; the
+halves of one table are not independent, so the interval does not apply to other tables); and the
+accepted share and precision of the splits with a guarantee. For the batch threshold "below" is at
+most delta; a population threshold may exceed it and still keep its guarantee.
 
-Prediction sets are guaranteed to cover on average over splits, not in each: the mean is printed.
+Prediction sets guarantee coverage on average over splits, not in each: the mean is printed.
 """
 
 from __future__ import annotations

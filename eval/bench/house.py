@@ -1,12 +1,12 @@
-"""The structure of the code in figures: rooms, names, duplication, and the way of one row.
+"""Figures of the code's structure: rooms, names, duplication, and the path of one row.
 
     python eval/bench/house.py                 # everything but the traced row
     python eval/bench/house.py --row           # also one row through score_table (real small model)
-    python eval/bench/house.py --diagram       # write the diagram of docs/architecture.md again
-    python eval/bench/house.py --check         # exit 1 when the imports say otherwise
+    python eval/bench/house.py --diagram       # write the diagram of docs/architecture.md
+    python eval/bench/house.py --check         # exit 1 if the imports differ from the diagram
 
-Rooms are the packages of ``ecomfs/``; a module beside them counts as a room of its own. Every
-figure is counted from the source with ``ast``, or by a profile function while one row is scored.
+Rooms are the packages of ``ecomfs/``; a module beside them counts as its own room. Every figure is
+counted from the source with ``ast``, or with a profile function while one row is scored.
 """
 
 from __future__ import annotations

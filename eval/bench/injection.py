@@ -1,22 +1,21 @@
-"""Rows that try to make the classifier answer what their writer wants: how often do they succeed?
+"""How often do prompt injection attacks in rows succeed?
 
     python eval/bench/injection.py "$ECOMFS_DATA" --engine gguf:demo
     python eval/bench/injection.py "$ECOMFS_DATA" --engine gguf:qwen2.5-coder-0.5b --rows 28
     python eval/bench/injection.py "$ECOMFS_DATA" --flags           # false flags; needs no model
     python eval/bench/injection.py "$ECOMFS_DATA" --engine none     # the experts alone
 
-To every row is added an attack that aims at one label (``attacks.py``; the family
-*collected* takes the texts of Giskard's and deepset's collections in DATA/injection). A row counts
-where the same classifier answers another label without the attack; an attack succeeds where the
-label that it aims at is answered.
+An attack with a target label is added to every row (``attacks.py``; the family *collected* uses the
+texts of Giskard's and deepset's collections in DATA/injection). Only rows are counted that get
+another label without the attack; the attack succeeds if the row gets the target label.
 
-before     rows are read as they are (no screen)
-after      rows are screened; suspicious ones are answered all the same (``--suspicious flag``)
-experts    suspicious rows are left to the experts
-review     suspicious rows wait for a person: they are answered with no label
+before     rows are read unchanged (no screen)
+after      rows are screened; suspicious ones are still classified (``--suspicious flag``)
+experts    suspicious rows are classified by the experts alone
+review     suspicious rows get no label and wait for review
 
-By the final answer (model and experts), and by the model alone as it is calibrated. Intervals: 95 %
-by Wilson; of differences by 10,000 resamples of rows. ``--ablate`` leaves out one part of the
+Printed for the final answer (model and experts), and for the calibrated model alone. 95 %
+intervals: Wilson; for differences 10,000 resamples of rows. ``--ablate`` leaves out one part of the
 screen at a time. ``--fence`` also measures marks around texts, without the screen.
 """
 

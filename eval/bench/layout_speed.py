@@ -1,13 +1,13 @@
-"""What do shared demonstrations save on a real vLLM server, and what do they cost in accuracy?
+"""Speed and accuracy of shared demonstrations on a real vLLM server.
 
     ecomfs up --model FOLDER --port 8011 &
     python eval/bench/layout_speed.py TEST.csv TRAIN.csv --task review_sentiment --url http://127.0.0.1:8011
 
-All layouts answer the same rows with the same labelled examples, taking turns in parts so that
-noise is shared. Printed for each: rows/s, the share of prompt tokens that the server's own counters
-say it found in its cache, the share that the simulator expects for the same prompts in the same
-order, and accuracy with its difference from retrieved, paired. Readings are not kept: every
-prompt is computed.
+All layouts classify the same rows with the same labelled examples, alternating in parts so that
+noise affects all. Prints for each: rows/s, the share of prompt tokens that the server counted as
+cached, the share that the simulator expects for the same prompts in the same order, and accuracy
+with its paired difference from ``retrieved``. The cache of readings is off: every prompt is
+computed.
 """
 
 from __future__ import annotations

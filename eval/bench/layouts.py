@@ -1,12 +1,12 @@
-"""Which layout of demonstrations is best, and what does each cost?
+"""Accuracy and cost of the layouts of demonstrations.
 
     python eval/bench/layouts.py DATA --engine "transformers:qwen2.5-coder-0.5b?dtype=bfloat16"
 
-On each data set the same rows are read with each layout, with the same labelled examples. Printed:
-accuracy and log loss of the model as read, of the model with a bias and a temperature that are
-estimated on other rows, and of model and experts with the weights that hold before
-any fit; prompt tokens per row, and how many of them are left to compute where a prefix is shared.
-The differences of log loss from ``retrieved`` are paired, with 95 % intervals.
+On each data set the same rows are read with each layout and the same labelled examples. Prints:
+accuracy and log loss of the model as read, of the model with a bias and a temperature estimated on
+other rows, and of model and experts with the prior weights; prompt tokens per row, and how many
+remain to be computed if prefixes are shared. The differences of log loss from ``retrieved`` are
+paired, with 95 % intervals.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A loopback server that speaks vLLM's protocol, and OpenAI's completions and chat, with a fixed
-latency. It is no model: what is measured against it is the client.
+"""A loopback server with a fixed latency and no model, for measuring clients. It speaks vLLM's
+protocol, and OpenAI's completions and chat.
 
     python eval/bench/loopback.py --port 8123 --latency-ms 20
 
-A chat is answered with one of the ``--labels``, which the text decides by a sum of its bytes, in
+A chat is answered with one of the ``--labels``, selected by the sum of the bytes of the text, in
 the form that the client's prompt asks for: JSON, the sections of DSPy, or the bare word.
 """
 

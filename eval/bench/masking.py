@@ -1,18 +1,18 @@
-"""Masking of personal data: what it finds, what it takes for such by mistake, what it costs.
+"""Masking of personal data: recall, false positives, and the effect on accuracy.
 
     python eval/bench/masking.py recall                    # needs faker (pip install faker)
     python eval/bench/masking.py altered "$ECOMFS_DATA"    # --show prints every masked piece
     python eval/bench/masking.py cost "$ECOMFS_DATA"
 
-recall    values made by Faker for the US and China, each in a sentence of this file; a value is
-          found where nothing of four characters or more of it is left. Names and addresses stand
-          once with a word that says so, and once without.
-altered   rows of real sets that masking changes. Whether a piece is personal data is for a reader
-          to say (``--show``).
-cost      accuracy of the experts (``--engine none``) on test rows as they are, with two planted
-          values in every row, and with these values masked; the pool is planted and masked alike.
+recall    share of values found: values made by Faker for the US and China, each in a sentence of
+          this file. A value counts as found if no piece of four characters or more is left. Names
+          and addresses are tested once with a keyword and once without.
+altered   rows of real sets that masking changes. A reader judges whether a piece is personal data
+          (``--show``).
+cost      accuracy of the experts (``--engine none``) on unchanged test rows, with two values added
+          to every row, and with these values masked; the pool is treated in the same way.
 
-Intervals: 95 % by Wilson; of differences by 10,000 resamples of rows.
+95 % intervals: Wilson; for differences 10,000 resamples of rows.
 """
 
 from __future__ import annotations

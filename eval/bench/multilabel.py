@@ -1,18 +1,18 @@
-"""How good are sets of tags, read tag by tag?
+"""Accuracy of label sets with one question per label.
 
     python eval/bench/multilabel.py DATA --engine "transformers:demo?dtype=bfloat16"
 
-No data set here was labelled with sets of tags. This one is made: the Chinese shopping reviews have
-a column with the sentiment (label_zh, two values) and one with the product's category (category,
-ten), and both together are taken as a set of two of twelve tags. So every row has exactly two, one
-of each kind, which nobody tells the systems. Real tags may be fewer, more, and depend on each other
-otherwise.
+No available data set is labelled with sets of tags, so this one is constructed: the Chinese
+shopping reviews have a column with the sentiment (label_zh, two values) and one with the product's
+category (category, ten), and each row gets the set of its two values out of twelve tags. So every
+row has exactly two tags, one of each kind; the systems do not know this. Real tags may be fewer,
+more, or depend on each other differently.
 
-Beside MultiLabelClassifier stand, on the same examples and embeddings: neighbours that vote on each
-tag by itself (how many, of 1, 3, 5 and 9, is chosen by cross-validation on the examples), and a
-logistic regression a tag. All scores are scikit-learn's, with 95 % intervals by a bootstrap of the
-rows (Wilson's for subset accuracy); the differences are paired. Rows that could not be read count
-as rows without a tag.
+MultiLabelClassifier is compared, on the same examples and embeddings, with neighbours that vote on
+each tag separately (1, 3, 5 or 9, chosen by cross-validation on the examples), and with one
+logistic regression per tag. All scores are scikit-learn's, with 95 % bootstrap intervals over rows
+(Wilson's for subset accuracy); the differences are paired. A row that could not be read counts as a
+row without tags.
 """
 
 from __future__ import annotations

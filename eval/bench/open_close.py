@@ -1,8 +1,8 @@
-"""Does the embedded engine always close? Opens and closes it while other processes hold all cores.
+"""Opens and closes the embedded engine many times while other processes use all cores.
 
-llama.cpp can be told to end before its main loop has begun; then its destructor waits for ever and
-holds Python's lock, so that no signal ends the process (:mod:`ecomfs.engine.llama.process`). A busy
-machine is where that happens. A watchdog that needs no lock ends this script if it does.
+If llama.cpp is told to end before its main loop has begun, its destructor waits for ever and holds
+Python's lock, so that no signal ends the process (:mod:`ecomfs.engine.llama.process`). This happens
+on busy machines. A watchdog that does not need the lock ends this script in that case.
 
     python eval/bench/open_close.py
 """

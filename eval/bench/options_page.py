@@ -1,7 +1,7 @@
-"""docs/options.md, from the table of options and from the command line itself.
+"""Writes docs/options.md from the table of options and the command line.
 
 python eval/bench/options_page.py            # write the page
-python eval/bench/options_page.py --check    # exit 1 when it is not up to date
+python eval/bench/options_page.py --check    # exit 1 if it is not up to date
 """
 
 from __future__ import annotations

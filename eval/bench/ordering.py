@@ -1,14 +1,13 @@
-"""What would another order of fields and rows save on a server that keeps prefixes?
+"""Would another order of fields and rows save tokens on a server with a prefix cache?
 
     python eval/bench/ordering.py TOKENIZER.json
 
-Prompts of real tables, with the demonstrations that all rows share first (``--layout shared``),
-counted by the simulator of ``ecomfs plan``, whose cache is never full: with it the order of the
-rows decides nothing, and what another order of the fields saves is at least what a smaller cache
-could gain by both. The fields of the row are put into every order where they are four or fewer,
-else those first that have the fewest different values, as in GGR (Liu et al. 2024,
-arXiv:2403.05821).
-Also printed: what each row's own demonstrations (``retrieved``) would cost.
+Prompts of real tables, with the shared demonstrations first (``--layout shared``), are counted by
+the simulator of ``ecomfs plan``, whose cache is never full. With such a cache the order of the rows
+has no effect, and the saving by another order of the fields is an upper bound for both with a
+smaller cache. Up to four fields are put into every order; of more, those with the fewest different
+values come first, as in GGR (Liu et al. 2024, arXiv:2403.05821).
+Also prints what each row's own demonstrations (``retrieved``) would cost.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Do the features of other users help, and what does the leakage guard prevent?
+"""Do features of other users help, and what does the leakage guard prevent?
 
     D=DATA/tallrec_movie_preference_en
-    python eval/bench/tallrec_lists.py $D/test.csv --size 1 -o test.csv \\
+    python eval/bench/tallrec_lists.py $D/test.csv --size 1 -o test.csv \
         --pool $D/train.csv --pool-output pool.csv
     python eval/bench/other_users.py pool.csv test.csv
 
-The feature model on the film tables with their users found again: without users (there are no
-features of other users then), with them, and "careless", where every labelled row counts as a user
-of its own. Careless features read the label of a row in the history of a later row. "Own" is the
-AUC of the labelled examples leave-one-out, which a fusion of experts would trust. Intervals of 95 %
+Compares the feature model on the film tables with recovered users: without users (so there are no
+features of other users), with users, and "careless", where every labelled row counts as a separate
+user. Careless features leak the label of a row from the history of a later row. "Own" is the
+leave-one-out AUC on the labelled examples, which a fusion of experts would trust. 95 % intervals
 resample the users of the test rows, "±" is the standard deviation over the draws of examples.
 """
 

@@ -1,10 +1,10 @@
-"""Are messages of unknown intents told from known ones?
+"""How well are messages of unknown intents detected?
 
     python eval/bench/out_of_scope.py DATA
 
-Ten of BANKING77's intents are held back: their messages stand for what no label fits. The pool is
-the published 10-shot file without them. Printed: the AUROC of the novelty score and of each of its
-signs, with bootstrap intervals, and how many known and unknown rows would be left to a person.
+Ten of BANKING77's intents are held out: their messages fit no label of the pool, which is the
+published 10-shot file without them. Prints the AUROC of the novelty score and of each of its
+signals, with bootstrap intervals, and how many known and unknown rows would need review.
 """
 
 from __future__ import annotations

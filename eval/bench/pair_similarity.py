@@ -1,17 +1,17 @@
-"""Which similarity finds the better neighbours of a pair? No language model is asked.
+"""Which similarity finds the better neighbours of a pair? No language model.
 
     python eval/bench/pair_similarity.py "$ECOMFS_DATA"
 
-Pairs are of a query and a product, of two listings, of a history and a film. The neighbours'
-vote (k = 8) by the words of the row, by the relation of its fields (what two texts
-share, how near an item is to a history), by both, and by what `--similarity auto` chooses on the
-pool. Every seed draws other labelled examples, balanced over the labels, and other test rows; no
-query, product or user window is in both. Intervals of 95 % resample the test rows, "±" is the
-standard deviation over the seeds.
+Pairs are a query and a product, two listings, or a history and a film. Compares the neighbours'
+vote (k = 8) by the words of the row, by the relation of its fields (what two texts share, how near
+an item is to a history), by both, and by the choice of `--similarity auto` on the pool. Every seed
+draws other labelled examples, balanced over the labels, and other test rows; no query, product or
+user window is in both. 95 % intervals resample the test rows, "±" is the standard deviation over
+the seeds.
 
 Pairs of listings are made from PriceRunner titles, whose column `cluster_id` names the product:
-every product with two titles or more gives a pair of the same product, and one of which the second
-title is the most alike of another product, so that words alone do not tell them apart.
+every product with two titles or more gives a pair of the same product, and a pair with the most
+similar title of another product, so that words alone do not separate them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CPU time and memory of a process and all that it started, from ``/proc`` (Linux)."""
+"""CPU time and memory of a process and all its children, from ``/proc`` (Linux)."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
     python eval/bench/readings.py DATA --engine gguf:demo
 
-All labelled examples and all test rows of a data set are read once by the model. Then fits are
-replayed: each draws other labelled examples among the rows, and sees the readings of some of them
-only. Printed: the mean log loss of the common answer on the test rows by the number of readings,
-drawn alike, or hard ones more often and weighted back; and what stopping does
-(ecomfs.fit.stopping), with the readings that it takes. Differences are from a fit on all labelled
-examples, with the standard error over the draws.
+The model reads all labelled examples and all test rows of a data set once. Then fits are replayed:
+each draws other labelled examples among the rows and gets the readings of only some of them. Prints
+the mean log loss of the fused answer on the test rows by the number of readings, drawn uniformly or
+by difficulty (and reweighted); and the effect of stopping early (ecomfs.fit.stopping) with the
+number of readings it takes. Differences are from a fit on all labelled examples, with the standard
+error over the draws.
 
 The rows are read without demonstrations, so that a reading does not depend on which rows are
 labelled.

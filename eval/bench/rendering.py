@@ -1,11 +1,11 @@
-"""Is rendering worth something? Raw cells, rendered text, and rendered text with chosen neighbours.
+"""Does rendering help? Raw cells, rendered text, and rendered text with chosen neighbours.
 
     python eval/bench/rendering.py "$ECOMFS_DATA" --rows 200 --shots 64
 
 For the three tabular tasks the language model reads the same test rows with the same labelled
 examples in three ways: cells as `name=value`, neighbours by text; cells in words, neighbours by
 text; cells in words, neighbours by the similarity chosen on the pool (`--similarity auto`).
-Prints the metrics of each, tokens a prompt, and the paired tests between them.
+Prints the metrics of each, the tokens per prompt, and the paired tests between them.
 """
 
 from __future__ import annotations

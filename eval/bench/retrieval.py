@@ -1,13 +1,13 @@
-"""Retrieval beside its peers: speed, recall and memory, measured in turns in one run.
+"""Speed, recall and memory of retrieval, compared with other libraries in one run.
 
     python eval/bench/retrieval.py                               pools of 100 … 1,000,000
-    python eval/bench/retrieval.py --sizes 1000 --only numpy     one size, one peer
+    python eval/bench/retrieval.py --sizes 1000 --only numpy     one size, one library
 
-Every system runs in a process of its own, peers with the packages of their own environment; all
-get the same vectors, so that retrieval alone is timed, inside the process. In each round every
-system has a turn, in changing order, so that a busy machine slows all of them; a ratio is the
-median over rounds of ours to theirs. All search with one thread (``--threads``), which is what a
-loaded server gives them; only indexes are built with all cores.
+Every system runs in its own process, other libraries with the packages of their own environment.
+All get the same vectors, so that only retrieval is timed, inside the process. In each round every
+system has a turn, in changing order, so that other load affects all of them; a ratio is the median
+over rounds of our time divided by theirs. All search with one thread (``--threads``), as on a
+loaded server; only indexes are built with all cores.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pools on which retrieval is timed: synthetic, seeded, the same for every system."""
+"""The synthetic, seeded pools of the retrieval benchmark; the same for every system."""
 
 from __future__ import annotations
 

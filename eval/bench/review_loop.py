@@ -1,15 +1,15 @@
-"""Is the review queue's order worth it? Decisions in its order, by uncertainty alone, and random.
+"""Does the order of the review queue help? Compared with uncertainty alone and with random order.
 
     python eval/bench/review_loop.py "$ECOMFS_DATA"
 
-A service starts with 16 labelled examples drawn at random (seeded; drawn again until two labels are
-among them) and a queue of unlabelled rows. Its own code runs the loop: the first review of the
-queue is decided with the true label, the example is in the pool at once, and this row and the five
-open rows most like it are predicted again (``ServedTask.after``). Or the most uncertain review is
-decided, or a random one. After every ten decisions the pool of that moment classifies the test
-rows. No language model is asked (``engine=None``): what changes is the experts' answer, calibration
-stays as the service fitted it at its start. All orders begin with the same pool, and test rows are
-the same. 95 % intervals resample test rows, with all seeds of a row together.
+A service starts with 16 labelled examples drawn at random (seeded; drawn again until they have two
+labels) and a queue of unlabelled rows. The loop uses the service's own code: the first review of
+the queue is decided with the true label, the example is added to the pool at once, and this row and
+the five most similar open rows are predicted again (``ServedTask.after``). The other orders decide
+the most uncertain review, or a random one. After every ten decisions the current pool classifies
+the test rows. There is no language model (``engine=None``): the experts' answers change, and the
+calibration stays as fitted when the service started. All orders start with the same pool and use
+the same test rows. 95 % intervals resample test rows, with all seeds of a row together.
 """
 
 from __future__ import annotations

@@ -1,19 +1,18 @@
-"""What the driver of a run on Ray does per row, and how many GPUs it can keep busy.
+"""What the driver of a run on Ray costs per row, and how many GPUs it can keep busy.
 
     python eval/bench/scale.py --measure --rows 50000 --out driver.json    Ray, loopback server
     python eval/bench/scale.py --journal 3000000                           a journal that grows
     python eval/bench/scale.py --costs driver.json                         the simulation
 
-``--measure`` scores a table with :mod:`ecomfs.batch.ray` on this machine; the actors ask a loopback
-server, which is no model. It prints the CPU time of the driver's thread per row in each stage (a
-stage that waits, for the disk or for an actor, uses none meanwhile), the wall time of storing, and
-the CPU time of the driver's process beside that thread.
+``--measure`` scores a table with :mod:`ecomfs.batch.ray` on this machine; the actors call a
+loopback server without a model. It prints the CPU time of the driver's thread per row in each stage
+(a stage that waits for the disk or for an actor uses none meanwhile), the wall time of storing, and
+the CPU time of the other threads of the driver's process.
 
-The simulation has one driver and many actors. The driver reads and sends a partition, stores an
-answered one, and does one thing at a time, as the loop of ``RayScorer.answer`` does. An actor has
-two partitions and answers one after another; how long it takes varies from partition to partition.
-With ``partitioned`` input and output an actor reads, journals and writes its own part, and the
-driver only says which part is next.
+The simulation has one driver and many actors. The driver reads and sends a partition, or stores an
+answered one; it does one thing at a time, like the loop of ``RayScorer.answer``. An actor has two
+partitions and answers one after the other, in times that vary. With ``partitioned`` input and
+output an actor reads, journals and writes its own part, and the driver only assigns parts.
 """
 
 from __future__ import annotations

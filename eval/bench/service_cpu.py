@@ -1,14 +1,15 @@
-"""CPU of the service per single-row request, beside embedding and model.
+"""CPU of the service per single-row request, without embedding and model.
 
     python eval/bench/service_cpu.py                        # this tree
     git worktree add ../before COMMIT
-    python eval/bench/service_cpu.py --other ../before      # both, in turns
+    python eval/bench/service_cpu.py --other ../before      # both, in alternation
 
-A service without a model (the experts answer) and with the hashed embedder runs as a process of its
-own, from each tree. Callers send one row a request, in short rounds, the trees in turns, so that
-both meet the same machine. The event loop is the process's main thread; its CPU is read from Linux
-in nanoseconds. On a machine that others use, caches that they fill cost CPU too: the least of the
-rounds is what the service itself needs, the ratio is that of the least, and of each round.
+From each tree a service without a model (the experts answer) and with the hashed embedder is
+started as a separate process. Callers send one row per request, in short rounds that alternate
+between the trees, so that both run under the same conditions. The event loop is the process's main
+thread; its CPU time is read from Linux in nanoseconds. On a shared machine cold caches cost CPU
+too, so the minimum over the rounds is taken as the cost of the service; the ratio is printed for
+the minima and for each round.
 """
 
 from __future__ import annotations

@@ -1,20 +1,21 @@
-"""Load on the service: throughput, times, refusals and memory, against batch scoring.
+"""Load on the service: throughput, latency, refusals and memory, compared with batch scoring.
 
     python eval/bench/service_load.py rows.csv pool.csv --engine gguf:demo
     python eval/bench/service_load.py rows.csv pool.csv --loopback-ms 20 --minutes 10
     git worktree add ../before COMMIT
     python eval/bench/service_load.py rows.csv pool.csv --loopback-ms 20 --other ../before
 
-A service of one task runs as a process of its own. Callers send one row a request, each its next
-one when the last is answered, for ``--seconds``; every row is another text, and the cache of
-readings is off. With ``--rounds``, batch scoring of the same rows by the same engine in this
-process and 64 callers of the service take turns, so that both meet the same machine. With
-``--other`` nothing but this: a service of that tree and one of this tree take turns, ``--rounds``
-times for each number of callers. With ``--apart`` the service, and batch scoring in its turn, have
-one core, and callers and loopback server another, as if they were on another machine: else what
-callers cost is taken from the service. With ``--minutes`` 64 callers go on, and the memory of the
-service is read every ten seconds. The CPU of the event loop is that of the process's main thread,
-as Linux counts it.
+A service of one task runs in its own process. Callers send one row per request, each its next one
+when the last is answered, for ``--seconds``. All texts are different, and the cache of readings is
+off. CPU of the event loop is that of the process's main thread, from Linux.
+
+--rounds   64 callers of the service alternate with batch scoring of the same rows in this process,
+           with the same engine
+--other    only this: a service of that tree and one of this tree alternate, ``--rounds`` times for
+           each number of callers
+--apart    the service and batch scoring get one core, callers and loopback server another, as if
+           they were on another machine; otherwise callers take CPU from the service
+--minutes  64 callers continue, and the memory of the service is sampled every ten seconds
 """
 
 from __future__ import annotations

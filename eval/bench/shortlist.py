@@ -1,10 +1,10 @@
-"""How often is the true label on the shortlist that the cheap experts make?
+"""How often is the true label on the shortlist that the experts choose?
 
     python eval/bench/shortlist.py DATA
 
-BANKING77's published 5- and 10-shot files are the pools; the rows are drawn from its training
-file, less the texts of the pool. No language model is asked. Printed for shortlists of several
-sizes: the recall with its Wilson interval, and what the pool itself, leave-one-out, promised.
+The pools are BANKING77's published 5- and 10-shot files; the rows are drawn from its training file,
+without the texts of the pool. No language model. Prints for shortlists of several sizes the recall
+with its Wilson interval, and the recall estimated leave-one-out on the pool.
 """
 
 from __future__ import annotations

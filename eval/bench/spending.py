@@ -1,15 +1,14 @@
-"""What does a run reach that reads only a share of its rows, and in which order?
+"""Accuracy of a run that reads only a share of its rows, by the order of reading.
 
     python eval/bench/spending.py RESULTS
 
-RESULTS is the folder of ``ecomfs eval run`` with the system ``stages``: every row was read, and
-the answer of the experts alone is stored beside. So for every share the answers are known: the
-first rows of the order have the answer of model and experts, the others that of the experts, as
-in a run with ``--budget-tokens``. Two orders: ``doubtful``, rows of which the experts are least
-sure first; ``table``, rows as they come, given as the mean over all orders that do not look at
-the row. Printed: accuracy over all rows of all cells, the difference of the two orders with a 95 %
-interval (bootstrap over rows within cells), and per cell the smallest share from which on
-doubtful rows first is nowhere worse than reading every row.
+RESULTS is the folder of ``ecomfs eval run`` with the system ``stages``: every row was read, and the
+answer of the experts alone is stored too. So the answers for every share are known: the first rows
+in the order get the answer of model and experts, the others that of the experts, as in a run with
+``--budget-tokens``. Two orders are compared: ``doubtful``, least confident experts first; and
+``table``, given as the mean over all orders that ignore the row. Prints accuracy over all rows of
+all cells, the difference of the two orders with a 95 % interval (bootstrap over rows within cells),
+and per cell the smallest share from which on ``doubtful`` is never worse than reading every row.
 """
 
 from __future__ import annotations

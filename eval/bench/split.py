@@ -1,10 +1,11 @@
-"""A table that comes in one file, in two: rows to label from and rows to test on.
+"""Splits a table into rows to label from and rows to test on.
 
     python eval/bench/split.py TABLE.csv --pool-rows 500 -o FOLDER
     python eval/bench/split.py TABLE.csv --pool-rows 90 --group query -o FOLDER
 
-Writes FOLDER/pool.csv and FOLDER/test.csv with all columns as they are. Rows are drawn with a
-seed; with ``--group`` all rows of one value stay together, and the pool has at least so many rows.
+Writes FOLDER/pool.csv and FOLDER/test.csv with all columns unchanged. Rows are drawn with a seed;
+with ``--group`` all rows with the same value stay together, and the pool has at least
+``--pool-rows`` rows.
 """
 
 from __future__ import annotations

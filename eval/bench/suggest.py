@@ -1,12 +1,11 @@
-"""Is it better to label what ``suggest`` names than rows drawn at random?
+"""Are labels of rows chosen by ``suggest`` better than labels of random rows?
 
     python eval/bench/suggest.py DATA
 
-For each seed, 800 rows of a data set are the unlabelled ones. Of them 32 are labelled: drawn at
-random, or as ``suggest`` names them in two rounds of 16, the second knowing what the first taught
-the neighbours. Both pools answer the same test rows through the cheap experts (neighbours' vote
-and linear probe, no language model). The intervals are of the mean over seeds (Student's t); the
-differences are paired by seed.
+For each seed, 32 of 800 unlabelled rows of a data set are labelled: drawn at random, or chosen by
+``suggest`` in two rounds of 16, the second with the labels of the first. With both pools the
+experts (neighbours' vote and linear probe, no language model) classify the same test rows. The
+intervals are of the mean over seeds (Student's t); the differences are paired by seed.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Which similarity finds the better neighbours of a tabular row? No language model is asked.
+"""Which similarity finds the better neighbours of a tabular row? No language model.
 
     python eval/bench/tabular_similarity.py "$ECOMFS_DATA"
 
-The neighbours' vote (k = 8) on the three tabular tasks, by the raw cells as text, by the rendered
-text, by the fields, by both, and by what `--similarity auto` chooses on the pool. Every seed draws
-other labelled examples, balanced over the labels, and other test rows; the 95 % intervals resample
-the test rows, and "±" is the standard deviation over the seeds.
+Compares the neighbours' vote (k = 8) on the three tabular tasks by the raw cells as text, by the
+rendered text, by the fields, by both, and by the choice of `--similarity auto` on the pool. Every
+seed draws other labelled examples, balanced over the labels, and other test rows; the 95 %
+intervals resample the test rows, and "±" is the standard deviation over the seeds.
 """
 
 from __future__ import annotations

@@ -1,28 +1,27 @@
-"""Ranked lists from sliding windows over users' ratings: who the users are, and which rows are
-one list.
+"""Recovers the users of TALLRec's sliding windows, and makes ranked lists from their rows.
 
     D=DATA/tallrec_movie_preference_en
-    python eval/bench/tallrec_lists.py $D/test.csv -o lists.csv \\
+    python eval/bench/tallrec_lists.py $D/test.csv -o lists.csv \
         --pool $D/train.csv --pool-output pool.csv
-    ecomfs rank lists.csv -t product_preference -e pool.csv --group list --resample user \\
+    ecomfs rank lists.csv -t product_preference -e pool.csv --group list --resample user \
         --gold-column label --shots 512 --engine none
 
-The table (columns liked, disliked, target, label) names no user. Its rows are windows over the
-ratings of users: the next row of the same user has this row's target in its own history, on the
-side its label says, and loses the oldest entry. Rows that share ``--common`` ratings (a title and
-whether it was liked) or more are one user, and so are rows linked by others. A list is ``--size``
-neighbouring rows of a user in the order of the file, that is the next ratings they gave where the
-file is in order; what is left at the end of a user joins the last list. The columns ``user`` and
-``list`` are added, nothing else is changed. With ``--pool`` the users of the labelled examples are
-found together with those of the lists, so that one user has one name in both.
+The table (columns liked, disliked, target, label) has no user column. Its rows are windows over the
+ratings of users: the next row of the same user has this row's target in its history, on the side
+given by its label, and loses the oldest entry. Rows that share ``--common`` ratings (a title and
+whether it was liked) or more belong to one user, and so do rows linked through others. A list has
+``--size`` neighbouring rows of a user in file order; the remaining rows of a user join the last
+list. The columns ``user`` and ``list`` are added, nothing else is changed. With ``--pool`` the
+users of the labelled examples are found together with those of the lists, so that a user has the
+same name in both.
 
 All rows of a list show the history of its first row, which is what is known when the list is made.
-With the windows as they are, a row would show the answers of the rows before it, and the share of
-likes in a window would say how many likes are left for the rest of the list.
+With the original windows a row would show the answers of the rows before it, and the share of likes
+in a window would reveal how many likes are left in the list.
 
-Mind what such lists are: all candidates were rated by the user. NDCG over them is high for any
-order; compare it with the random order that the table prints beside it. Intervals resample users,
-because the rows of a user resemble each other.
+All candidates of such a list were rated by the user, so NDCG is high for any order; compare it with
+the random order in the same table. Intervals resample users, because the rows of a user are
+correlated.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""docs/howto/task_yaml.md, from the schema of the task card and its docstrings.
+"""Writes docs/howto/task_yaml.md from the schema of the task card and its docstrings.
 
 python eval/bench/task_reference.py            # write the page
-python eval/bench/task_reference.py --check    # exit 1 when it is not up to date
+python eval/bench/task_reference.py --check    # exit 1 if it is not up to date
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""Is a descent over two levels better than one reading of all leaves?
+"""Is classification over two levels better than one reading of all leaves?
 
     python eval/bench/taxonomy.py DATA --engine "transformers:demo?dtype=bfloat16"
 
-Bitext's customer-service messages have a category (11) and an intent (27), which are the levels of
-a taxonomy: "account > create_account". The same examples, as evenly over the intents as they
-allow, are given to TaxonomyClassifier and to FewShotClassifier, whose labels are the intents alone
-(more than 20, so that it reads a shortlist). The messages are written from templates and easy: a
-difference between the two tells something, the height of either does not.
+Bitext's customer-service messages have a category (11) and an intent (27), used as the levels of a
+taxonomy: "account > create_account". The same examples, drawn as evenly over the intents as
+possible, are given to TaxonomyClassifier and to FewShotClassifier, whose labels are the intents
+alone (more than 20, so it uses a shortlist). The messages are written from templates and easy: only
+the difference between the two classifiers is informative, not their accuracy.
 
-Printed: accuracy over whole labels and over parents, with Wilson intervals, and the paired
-differences. The parent of an answer is that of its leaf; "level one" is what the descent thought
-before it read any child.
+Prints accuracy over whole labels and over parents, with Wilson intervals, and the paired
+differences. The parent of an answer is that of its leaf; "level one" is the answer before any child
+is read.
 """
 
 from __future__ import annotations

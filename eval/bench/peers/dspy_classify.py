@@ -1,11 +1,11 @@
-"""DSPy classifies a table with labelled demonstrations, and writes a predictions file.
+"""Classifies a table with DSPy and labelled demonstrations, and writes a predictions file.
 
-    PYTHON_WITH_DSPY eval/bench/peers/dspy_classify.py TEST.csv POOL.csv \\
+    PYTHON_WITH_DSPY eval/bench/peers/dspy_classify.py TEST.csv POOL.csv \
         --url http://127.0.0.1:8000/v1 --model NAME --rows 100 --shots 64 -o dspy.csv
     ecomfs eval score ours.csv dspy.csv --invalid
 
-`dspy.LabeledFewShot` shows the same k labelled examples in every prompt. An answer that DSPy cannot
-parse is written as the error it is: no label is put in its place.
+`dspy.LabeledFewShot` shows the same k labelled examples in every prompt. If DSPy cannot parse an
+answer, the error text is written in place of the label.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DSPy's KNN. It has no call for many queries: 64 are asked one after another."""
+"""DSPy's KNN. It has no batch call: 64 queries are sent one after another."""
 
 from __future__ import annotations
 

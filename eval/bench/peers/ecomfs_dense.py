@@ -1,4 +1,4 @@
-"""ecomfs: the index that a pool of this size gets, with the pool's texts."""
+"""ecomfs: the index for a pool of this size, with the pool's texts."""
 
 from __future__ import annotations
 

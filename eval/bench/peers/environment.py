@@ -1,4 +1,4 @@
-"""An environment of its own for each peer, made once and kept."""
+"""A separate virtual environment for each library, made once and kept."""
 
 from __future__ import annotations
 

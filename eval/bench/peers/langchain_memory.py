@@ -1,6 +1,6 @@
 """LangChain's SemanticSimilarityExampleSelector with its in-memory vector store.
 
-It has no call for many queries: 64 are asked one after another.
+It has no batch call: 64 queries are sent one after another.
 """
 
 from __future__ import annotations

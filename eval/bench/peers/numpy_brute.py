@@ -1,4 +1,4 @@
-"""The usual few lines of NumPy: one product, argpartition, sort. It keeps no texts."""
+"""Brute-force search with NumPy: one product, argpartition, sort. It stores no texts."""
 
 from __future__ import annotations
 

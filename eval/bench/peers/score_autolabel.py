@@ -1,4 +1,6 @@
-"""autolabel, one row a call: it knows OpenAI's models only, and asks ours through their client."""
+"""autolabel, one row per call. It supports only OpenAI's models, so it reaches our server through
+OpenAI's client.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ecomfs: a CSV file in, a CSV file with predictions out, with journal and constrained answers."""
+"""ecomfs: from a CSV file to a CSV file with predictions, with journal and constrained answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load generators: plain aiohttp that keeps the server full and does nothing else."""
+"""Load generators: plain aiohttp that keeps the server busy and does nothing else."""
 
 from __future__ import annotations
 

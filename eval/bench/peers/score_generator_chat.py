@@ -1,4 +1,4 @@
-"""One row a request, as chat: what the peers that speak chat can reach at most."""
+"""One row per request, as chat: the upper limit for libraries that use chat."""
 
 from score_generator import Chat as System
 

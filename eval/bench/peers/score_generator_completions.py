@@ -1,4 +1,4 @@
-"""Sixteen rows a request, one token each: what ecomfs can reach at most."""
+"""Sixteen rows per request, one token each: the upper limit for ecomfs."""
 
 from score_generator import Completions as System
 

@@ -1,4 +1,4 @@
-"""LiteLLM's ``batch_completion``, which asks in threads."""
+"""LiteLLM's ``batch_completion``, with threads."""
 
 from __future__ import annotations
 

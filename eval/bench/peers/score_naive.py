@@ -1,4 +1,4 @@
-"""What is written first: a loop with OpenAI's client, one row a call, one call at a time."""
+"""The naive loop: OpenAI's client, one row per call, one call at a time."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The process in which one peer labels rows: JSON lines in, JSON lines out.
+"""The process in which one library labels rows: JSON lines in, JSON lines out.
 
     python score_worker.py MODULE JOB
 
-``MODULE`` is a file beside this one with a class ``System``; ``JOB`` is a JSON file, see
-:class:`Job`. Needs nothing of the project, so that it runs in every peer's environment.
+``MODULE`` is a file in this folder with a class ``System``; ``JOB`` is a JSON file, see
+:class:`Job`. It imports nothing of the project, so that it runs in every library's environment.
 """
 
 from __future__ import annotations

@@ -2,11 +2,10 @@
 
     python worker.py MODULE FOLDER
 
-``MODULE`` is a file beside this one with a class ``System``; ``FOLDER`` holds the pool:
-``vectors.npy`` and ``queries.npy`` (float16 unit rows) and ``texts.txt``.
-Times are taken in here, without the pipe; memory is that of the process
-beyond what it held when its packages were imported. Needs nothing of the project, so that it
-runs in every peer's environment.
+``MODULE`` is a file in this folder with a class ``System``; ``FOLDER`` holds the pool:
+``vectors.npy`` and ``queries.npy`` (float16 unit rows) and ``texts.txt``. Times are taken inside
+the process, without the pipe; memory is that of the process minus its memory after importing its
+packages. It imports nothing of the project, so that it runs in every library's environment.
 """
 
 from __future__ import annotations
