@@ -48,6 +48,7 @@ accuracy = Metric(
     "right rows / all rows; abstained, invalid and failed rows are wrong",
     _SOURCE,
     _all,
+    title_zh="准确率",
 )
 accuracy_answered = Metric(
     "accuracy_answered",
@@ -55,10 +56,11 @@ accuracy_answered = Metric(
     "right rows / rows with status ok",
     _SOURCE,
     _answered,
+    title_zh="已回答行的准确率",
 )
 
 
-def _rate(status: str, title: str, meaning: str, better: bool | None) -> Metric:
+def _rate(status: str, title: str, title_zh: str, meaning: str, better: bool | None) -> Metric:
     def prepare(p: Predictions) -> Statistic:
         return mean_of(np.array([s == status for s in p.status], dtype=float), proportion=True)
 
@@ -70,10 +72,11 @@ def _rate(status: str, title: str, meaning: str, better: bool | None) -> Metric:
         "a count",
         prepare,
         higher_is_better=better,
+        title_zh=title_zh,
     )
 
 
-answered_rate = _rate("ok", "Answered", "a label was given (coverage)", None)
-abstained_rate = _rate("abstained", "Abstained", "the system declined", None)
-invalid_rate = _rate("invalid", "Invalid", "the answer was not a label", False)
-failed_rate = _rate("failed", "Failed", "no answer came", False)
+answered_rate = _rate("ok", "Answered", "回答率", "a label was given (coverage)", None)
+abstained_rate = _rate("abstained", "Abstained", "弃答率", "the system declined", None)
+invalid_rate = _rate("invalid", "Invalid", "无效率", "the answer was not a label", False)
+failed_rate = _rate("failed", "Failed", "失败率", "no answer came", False)

@@ -37,4 +37,5 @@ balanced_accuracy = Metric(
     "Brodersen et al. 2010, doi:10.1109/ICPR.2010.764",
     _prepare,
     needs="one label",
+    title_zh="平衡准确率",
 )

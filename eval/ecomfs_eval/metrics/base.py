@@ -67,6 +67,7 @@ class Metric:
         unit, higher_is_better: as in :class:`~ecomfs_eval.metrics.Score`.
         needs: what the predictions must have: ``labels``, ``one label`` a row, a ``hierarchy``,
             ``sets`` of labels, ``probabilities``, ``queries`` or ``measurements``.
+        title_zh: in Chinese reports; empty: ``title``.
 
     >>> from ecomfs_eval import METRICS, Predictions
     >>> METRICS["accuracy"](Predictions.of(["a", "b"], ["a", "a"])).value
@@ -81,6 +82,7 @@ class Metric:
     unit: Unit = "share"
     higher_is_better: bool | None = True
     needs: str = "labels"
+    title_zh: str = ""
 
     def __call__(self, p: Predictions) -> Score:
         """The metric on all rows, without an interval (see :func:`ecomfs_eval.score`)."""

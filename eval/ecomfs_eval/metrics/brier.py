@@ -32,4 +32,5 @@ brier = Metric(
     unit="score",
     higher_is_better=False,
     needs="probabilities",
+    title_zh="Brier 分数",
 )

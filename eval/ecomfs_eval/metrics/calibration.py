@@ -113,6 +113,7 @@ ece = Metric(
     unit="score",
     higher_is_better=False,
     needs="probabilities",
+    title_zh="校准误差（ECE）",
 )
 ece_adaptive = Metric(
     "ece_adaptive",
@@ -123,6 +124,7 @@ ece_adaptive = Metric(
     unit="score",
     higher_is_better=False,
     needs="probabilities",
+    title_zh="校准误差（自适应）",
 )
 ece_classwise = Metric(
     "ece_classwise",
@@ -133,6 +135,7 @@ ece_classwise = Metric(
     unit="score",
     higher_is_better=False,
     needs="probabilities",
+    title_zh="校准误差（逐类）",
 )
 
 

@@ -201,6 +201,7 @@ roc_auc = Metric(
     lambda p: _one_vs_rest(p, area),
     unit="score",
     needs="probabilities",
+    title_zh="ROC AUC",
 )
 pr_auc = Metric(
     "pr_auc",
@@ -211,4 +212,5 @@ pr_auc = Metric(
     lambda p: _one_vs_rest(p, average_precision),
     unit="score",
     needs="probabilities",
+    title_zh="PR AUC（平均精确率）",
 )

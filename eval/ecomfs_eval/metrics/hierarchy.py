@@ -59,6 +59,7 @@ def level_accuracy_at(level: int) -> Metric:
         "Silla & Freitas 2011, doi:10.1007/s10618-010-0175-9",
         compute,
         needs="hierarchy",
+        title_zh=f"准确率（第 {level} 层）",
     )
 
 
@@ -79,4 +80,5 @@ f1_hierarchical = Metric(
     "Kiritchenko et al. 2005; Silla & Freitas 2011, doi:10.1007/s10618-010-0175-9",
     _f1,
     needs="hierarchy",
+    title_zh="F1（层次）",
 )

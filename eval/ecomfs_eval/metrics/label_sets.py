@@ -52,6 +52,7 @@ subset_accuracy = Metric(
     _SOURCE,
     _subset,
     needs="sets",
+    title_zh="子集准确率",
 )
 jaccard = Metric(
     "jaccard",
@@ -61,6 +62,7 @@ jaccard = Metric(
     _SOURCE,
     _jaccard,
     needs="sets",
+    title_zh="Jaccard 指数",
 )
 hamming_loss = Metric(
     "hamming_loss",
@@ -71,4 +73,5 @@ hamming_loss = Metric(
     unit="score",
     higher_is_better=False,
     needs="sets",
+    title_zh="汉明损失",
 )

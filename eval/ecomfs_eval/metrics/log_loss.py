@@ -37,4 +37,5 @@ log_loss = Metric(
     unit="nats",
     higher_is_better=False,
     needs="probabilities",
+    title_zh="对数损失",
 )

@@ -46,4 +46,5 @@ mcc = Metric(
     _prepare,
     unit="score",
     needs="one label",
+    title_zh="马修斯相关系数",
 )

@@ -62,11 +62,19 @@ def latency_at(q: float) -> Metric:
         unit="seconds",
         higher_is_better=False,
         needs="measurements",
+        title_zh=f"延迟（{q:g} 分位）",
     )
 
 
 def _mean(
-    column: str, title: str, definition: str, unit: Unit, *, name: str = "", scale: float = 1.0
+    column: str,
+    title: str,
+    title_zh: str,
+    definition: str,
+    unit: Unit,
+    *,
+    name: str = "",
+    scale: float = 1.0,
 ) -> Metric:
     def prepare(p: Predictions) -> Statistic | Undefined:
         values: FloatArray | None = getattr(p, column)
@@ -84,17 +92,32 @@ def _mean(
         unit=unit,
         higher_is_better=False,
         needs="measurements",
+        title_zh=title_zh,
     )
 
 
 prompt_tokens = _mean(
-    "prompt_tokens", "Prompt tokens per row", "mean tokens of the prompt", "tokens"
+    "prompt_tokens",
+    "Prompt tokens per row",
+    "每行提示词元数",
+    "mean tokens of the prompt",
+    "tokens",
 )
 completion_tokens = _mean(
-    "completion_tokens", "Generated tokens per row", "mean tokens generated", "tokens"
+    "completion_tokens",
+    "Generated tokens per row",
+    "每行生成词元数",
+    "mean tokens generated",
+    "tokens",
 )
 cost_per_1000 = _mean(
-    "cost", "Cost of 1,000 rows", "mean cost · 1,000", "money", name="cost_per_1000", scale=1000
+    "cost",
+    "Cost of 1,000 rows",
+    "每千行费用",
+    "mean cost · 1,000",
+    "money",
+    name="cost_per_1000",
+    scale=1000,
 )
 
 
@@ -120,4 +143,5 @@ cache_share = Metric(
     "a ratio of sums",
     _cache,
     needs="measurements",
+    title_zh="提示词元缓存占比",
 )

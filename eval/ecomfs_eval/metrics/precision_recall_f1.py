@@ -79,12 +79,15 @@ def _average(name: str, part: ClassPart, over: Callable[[Counts, ClassPart], Flo
         "micro": "over all rows at once, every class pooled",
     }
     title = {"precision": "Precision", "recall": "Recall", "f1": "F1"}[part]
+    part_zh = {"precision": "精确率", "recall": "召回率", "f1": "F1"}[part]
+    name_zh = {"macro": "宏平均", "micro": "微平均", "weighted": "加权"}[name]
     return Metric(
         f"{part}_{name}",
         f"{title}, {name}",
         f"{_FORMULA[part]}; {words[name]}",
         _SOURCE,
         prepare,
+        title_zh=f"{part_zh}（{name_zh}）",
     )
 
 

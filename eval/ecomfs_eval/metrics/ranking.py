@@ -167,6 +167,7 @@ mrr = Metric(
     lambda p: _prepared(p, 1, _reciprocal),
     unit="score",
     needs="queries",
+    title_zh="平均倒数排名",
 )
 
 query_auc = Metric(
@@ -178,4 +179,5 @@ query_auc = Metric(
     lambda p: _prepared(p, 1, _area, both=True),
     unit="score",
     needs="queries",
+    title_zh="列表内 AUC 均值",
 )

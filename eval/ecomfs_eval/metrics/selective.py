@@ -117,4 +117,5 @@ aurc = Metric(
     unit="score",
     higher_is_better=False,
     needs="probabilities",
+    title_zh="风险–覆盖率曲线下面积",
 )

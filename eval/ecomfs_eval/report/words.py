@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from ecomfs_eval.errors import OptionError
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.score import Score
 from ecomfs_eval.report.document import ReportLanguage
@@ -277,47 +280,6 @@ ZH: dict[str, str] = {
     "rule_field_similarity": "field_similarity（一段文字的一半字符出现在另一段中）",
 }
 
-METRICS_ZH: dict[str, str] = {
-    "accuracy": "准确率",
-    "accuracy_answered": "已回答行的准确率",
-    "subset_accuracy": "子集准确率",
-    "f1_hierarchical": "F1（层次）",
-    "jaccard": "Jaccard 指数",
-    "hamming_loss": "汉明损失",
-    "balanced_accuracy": "平衡准确率",
-    "precision_macro": "精确率（宏平均）",
-    "recall_macro": "召回率（宏平均）",
-    "f1_macro": "F1（宏平均）",
-    "precision_micro": "精确率（微平均）",
-    "recall_micro": "召回率（微平均）",
-    "f1_micro": "F1（微平均）",
-    "precision_weighted": "精确率（加权）",
-    "recall_weighted": "召回率（加权）",
-    "f1_weighted": "F1（加权）",
-    "mcc": "马修斯相关系数",
-    "roc_auc": "ROC AUC",
-    "pr_auc": "PR AUC（平均精确率）",
-    "log_loss": "对数损失",
-    "brier": "Brier 分数",
-    "ece": "校准误差（ECE）",
-    "ece_adaptive": "校准误差（自适应）",
-    "ece_classwise": "校准误差（逐类）",
-    "aurc": "风险–覆盖率曲线下面积",
-    "answered_rate": "回答率",
-    "abstained_rate": "弃答率",
-    "invalid_rate": "无效率",
-    "failed_rate": "失败率",
-    "mrr": "平均倒数排名",
-    "query_auc": "列表内 AUC 均值",
-    "prompt_tokens": "每行提示词元数",
-    "completion_tokens": "每行生成词元数",
-    "cache_share": "提示词元缓存占比",
-    "cost_per_1000": "每千行费用",
-    "latency_p50": "延迟（50 分位）",
-    "latency_p95": "延迟（95 分位）",
-    "latency_p99": "延迟（99 分位）",
-}
-
 STRINGS: dict[ReportLanguage, dict[str, str]] = {"en": EN, "zh": ZH}
 
 
@@ -341,10 +303,10 @@ class ReportWords:
         >>> ReportWords("zh").metric("level_accuracy@2")
         '准确率（第 2 层）'
         """
-        title = title or get_metric(name).title
-        if self.language == "zh" and name.startswith("level_accuracy@"):
-            return f"准确率（第 {name.partition('@')[2]} 层）"
-        return METRICS_ZH.get(name, title) if self.language == "zh" else title
+        if self.language == "zh":
+            with suppress(OptionError):
+                return get_metric(name).title_zh or title or get_metric(name).title
+        return title or get_metric(name).title
 
     def inside(self, name: str, title: str = "") -> str:
         """The title of a metric inside a sentence.
