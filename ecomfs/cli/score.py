@@ -210,8 +210,6 @@ def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Che
 
 
 RUNNERS = ("plain", "ray")
-_NO_GPU = ("vllm:", "litellm:", NO_MODEL)
-"""Engines without a model in the process: an actor needs no GPU for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,16 +298,16 @@ def row_classifier(
             hint="use --runner plain",
         )
     from ecomfs.batch.ray.runner import PARTITION_ROWS, RayScorer
+    from ecomfs.engine.factory import is_elsewhere
 
     # Every actor reads the labelled examples itself: a pool in a database has its version.
     build = partial(_fitted, labelled, settings)
     phases(f"{LOADING} and {FITTING} in the actors")
-    elsewhere = settings["engine"].startswith(_NO_GPU)
     scorer = RayScorer(
         build,
         address=cluster.ray_address or None,
         actors=cluster.actors,
-        gpus=0 if elsewhere else None,
+        gpus=0 if is_elsewhere(settings["engine"]) else None,
         partition_rows=cluster.partition_rows or PARTITION_ROWS,
         on_event=note,
     )

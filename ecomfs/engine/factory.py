@@ -10,8 +10,10 @@ from __future__ import annotations
 import http.client
 import importlib
 import importlib.util
+import inspect
 import logging
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -19,6 +21,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ecomfs.core.cpus import processor_flags
 from ecomfs.core.options import NO_MODEL
+from ecomfs.core.words import did_you_mean
 from ecomfs.engine.protocol import Capabilities, Engine
 from ecomfs.errors import ConfigError, EngineUnavailableError
 from ecomfs.types import Prompt, Question
@@ -67,9 +70,11 @@ class EngineKind:
         adapter: ``module:class`` below ``ecomfs.engine``; imported when such an engine is opened.
             The class takes the name as its argument and options as keyword arguments, or has
             a class method ``from_name(name, spec, **options)``.
-        extra: what installs the runtime.
+        extra: what installs the runtime; empty where it needs none.
         forms: specs of this kind, for messages.
-        served: another program runs the model, so the canary checks it at every start.
+        served: another program runs the model: the canary checks it at every start, and an actor
+            needs no GPU for it.
+        rechecked: the canary checks it at every start, although the model is in this process.
         salted: it has the option ``cache_salt``.
     """
 
@@ -77,6 +82,7 @@ class EngineKind:
     extra: str
     forms: str
     served: bool = False
+    rechecked: bool = False
     salted: bool = False
 
 
@@ -94,7 +100,7 @@ ENGINES = {
         "vllm.engine:VllmEngine", "vllm-client", "vllm:<url>", served=True, salted=True
     ),
     "vllm-local": EngineKind(
-        "vllm.local:VllmLocalEngine", "vllm", "vllm-local:<folder or id>", served=True
+        "vllm.local:VllmLocalEngine", "vllm", "vllm-local:<folder or id>", rechecked=True
     ),
     "litellm": EngineKind(
         "litellm:LiteLlmEngine", "litellm", "litellm:<provider>/<model>", served=True
@@ -146,7 +152,8 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
     kind, _, rest = spec.partition(":")
     if kind not in ENGINES or not rest:
         forms = ", ".join(entry.forms for entry in ENGINES.values())
-        raise ConfigError(f"{spec!r} names no engine", hint=f"one of: {forms}, auto, none")
+        near = "" if kind in ENGINES else did_you_mean(kind, ENGINES)
+        raise ConfigError(f"{spec!r} names no engine", hint=f"{near}one of: {forms}, auto, none")
     name, given = split_options(rest)
     adapter = _load(ENGINES[kind])
     settings = {**given, **options}
@@ -156,9 +163,14 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
         else:
             engine = adapter(name, **settings)
     except TypeError as error:
-        if "unexpected keyword argument" in str(error):
-            raise ConfigError(f"{spec}: {error}", hint="see the engine's class") from error
-        raise
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None or unknown[1] not in settings:
+            raise
+        known = inspect.signature(adapter).parameters
+        raise ConfigError(
+            f"{spec}: there is no option {unknown[1]!r}",
+            hint=f"{did_you_mean(unknown[1], known)}options are those of {adapter.__name__}",
+        ) from error
     return engine
 
 
@@ -177,10 +189,20 @@ def salted(spec: str, salt: str) -> str:
     return f"{spec}{'&' if '?' in spec else '?'}{urlencode({'cache_salt': salt})}"
 
 
-def is_served(engine: Engine) -> bool:
-    """Whether another program runs the model, so that the canary checks it at every start."""
+def is_rechecked(engine: Engine) -> bool:
+    """Whether the canary checks it at every start, and not once a machine."""
     kind = ENGINES.get(engine.spec.partition(":")[0])
-    return kind is not None and kind.served
+    return kind is not None and (kind.served or kind.rechecked)
+
+
+def is_elsewhere(spec: str) -> bool:
+    """Whether the engine of a spec has no model in this process.
+
+    >>> is_elsewhere("litellm:openai/gpt-4o-mini"), is_elsewhere("gguf:demo"), is_elsewhere("none")
+    (True, False, True)
+    """
+    kind = ENGINES.get(spec.partition(":")[0])
+    return spec == NO_MODEL or (kind is not None and kind.served)
 
 
 def split_options(rest: str) -> tuple[str, dict[str, Any]]:
@@ -231,6 +253,8 @@ def _load(kind: EngineKind) -> Any:
     try:
         return getattr(importlib.import_module(f"ecomfs.engine.{module}"), name)
     except ModuleNotFoundError as error:
+        if not kind.extra:  # nothing to install: the registry names no module of ours
+            raise
         raise EngineUnavailableError(
             f"this engine needs {error.name}, which is not installed",
             hint=f"pip install 'ecomfs[{kind.extra}]'",

@@ -16,7 +16,7 @@ from ecomfs.core import event_loop
 from ecomfs.core.cache import ByteCache, cache_folder
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import CHECKS, CanaryReport, canary, canary_each
-from ecomfs.engine.factory import is_served, open_engine
+from ecomfs.engine.factory import is_rechecked, open_engine
 from ecomfs.engine.protocol import Engine, SupportsDowngrade, SupportsProbe, has_model
 from ecomfs.errors import (
     ConfigError,
@@ -82,7 +82,7 @@ def _checked(engine: Engine) -> tuple[CanaryReport, ...]:
     """The canary's reports of an engine that passed."""
     if not has_model(engine):
         return ()
-    if not is_served(engine):
+    if not is_rechecked(engine):
         return (_checked_once(engine).require(),)
     # A server may ignore unknown fields and answer all the same.
     reports = [report.require() for report in event_loop.run(canary_each(engine))]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs.engine import factory
-from ecomfs.engine.factory import open_engine
+from ecomfs.engine.factory import ENGINES, is_elsewhere, open_engine
 from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError
@@ -30,6 +30,14 @@ def test_a_spec_that_names_nothing(spec: str) -> None:
 def test_an_option_that_does_not_exist(fault_server: FaultServer) -> None:
     with pytest.raises(ConfigError, match="'colour'"):
         open_engine(f"vllm:{fault_server.url}", colour="red")
+    with pytest.raises(ConfigError, match="'concurency'") as caught:
+        open_engine(f"vllm:{fault_server.url}?concurency=2")
+    assert "did you mean 'concurrency'" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_a_served_model_is_elsewhere(kind: str) -> None:
+    assert is_elsewhere(f"{kind}:x") == ENGINES[kind].served
 
 
 def test_an_absent_file() -> None:
