@@ -359,9 +359,9 @@ class TaskCard(_Strict):
             raise ValueError("a hierarchy needs label_space: open; the pool has its labels")
         if self.label_separator and not self.label_separator.strip():
             raise ValueError("label_separator: name a mark such as '|'")
-        names = [f.name for f in self.fields]
-        if len(set(names)) != len(names):
-            raise ValueError("two fields have the same name")
+        for name, times in Counter(f.name for f in self.fields).items():
+            if times > 1:
+                raise ValueError(f"two fields have the name {name!r}")
         owner: dict[str, list[tuple[LabelSpec, str]]] = {}
         for label in self.labels:
             for spelling in label.spellings():
@@ -378,8 +378,9 @@ class TaskCard(_Strict):
                             f"{spelling!r}"
                         )
                 known.append((label, spelling))
-        if len({label.name.strip() for label in self.labels}) < len(self.labels):
-            raise ValueError("two labels have the same name")
+        for name, times in Counter(label.name.strip() for label in self.labels).items():
+            if times > 1:
+                raise ValueError(f"two labels have the name {name!r}")
         if self.positive is not None and self.positive not in (x.name for x in self.labels):
             raise ValueError(f"positive: {self.positive!r} is none of the labels")
         if self.user is not None and (self.user, "id") not in [

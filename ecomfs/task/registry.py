@@ -8,6 +8,7 @@ the first that has the task wins, so a shop overrides a shipped task by copying 
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
 
 import yaml
@@ -75,11 +76,21 @@ def load_task(name: str | Path) -> TaskCard:
         key = ".".join(str(part) for part in first["loc"]) or "card"
         if first["type"] == "extra_forbidden":
             raise TaskError(f"{path}: {key}: there is no such key", hint=_keys(first)) from error
-        raise TaskError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise TaskError(f"{path}: {key}: {what}", hint=_quoted(first)) from error
     except yaml.YAMLError as error:
         raise TaskError(f"{path}: {yaml_problem(error)}", hint=YAML_HINT) from error
     except DecodingError as error:
         raise TaskError(error.message, hint=error.hint) from error
+
+
+def _quoted(wrong: ErrorDetails) -> str:
+    """The hint for a text that YAML reads as something else, such as a label yes without quotes;
+    empty for other errors."""
+    plain = isinstance(wrong["input"], bool | int | float | date)
+    if not plain or wrong["type"] not in ("string_type", "model_type"):
+        return ""
+    return f"YAML reads it as {wrong['input']}: put it in quotes, such as 'yes' or '1'"
 
 
 def _keys(unknown: ErrorDetails) -> str:

@@ -43,6 +43,24 @@ def test_two_labels_with_one_alias_are_an_error(tmp_path: Path) -> None:
         load_task(folder)
 
 
+def test_two_labels_of_one_name_are_an_error(tmp_path: Path) -> None:
+    card = yaml.safe_load((SOURCE / "task.yaml").read_text(encoding="utf-8"))
+    card["labels"][1]["name"] = card["labels"][0]["name"]
+    folder = write_card(tmp_path / "t", labels=card["labels"])
+    with pytest.raises(TaskError, match="two labels have the name 'positive'"):
+        load_task(folder)
+
+
+@pytest.mark.parametrize("plain", ["yes", "1", "2.5", "2026-01-31"])
+def test_a_label_that_yaml_does_not_read_as_text_needs_quotes(plain: str, tmp_path: Path) -> None:
+    text = (SOURCE / "task.yaml").read_text(encoding="utf-8")
+    text = text.replace("name: positive", f"name: {plain}", 1)
+    (tmp_path / "task.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(TaskError, match=r"labels\.0\.name") as caught:
+        load_task(tmp_path)
+    assert "quotes" in caught.value.hint
+
+
 def test_broken_yaml_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "task.yaml").write_text("name: [", encoding="utf-8")
     with pytest.raises(TaskError, match=r"task\.yaml: not valid YAML"):
