@@ -205,6 +205,15 @@ def test_labels_have_words_and_definitions_in_both_languages(task: str) -> None:
         assert "_" not in label.words.en
 
 
+@pytest.mark.parametrize("task", available_tasks())
+def test_other_texts_are_in_both_languages(task: str) -> None:
+    card = load_task(task)
+    texts = [card.title, card.description, card.label_title, card.instruction]
+    for text in [*texts, *(field.title for field in card.fields)]:
+        assert not re.search(r"[\u4e00-\u9fff]", text.en)
+        assert re.search(r"[\u4e00-\u9fff]", text.zh), text
+
+
 @pytest.mark.parametrize("name", HEADERS)
 def test_headers_of_public_datasets_are_known(name: str) -> None:
     task, line, columns, labels = HEADERS[name]
