@@ -25,7 +25,6 @@ from ecomfs.calibration.conformal import (
     set_threshold,
     skip_threshold,
 )
-from ecomfs.calibration.decided import decided
 from ecomfs.calibration.decision import Decision, DecisionPolicy
 from ecomfs.calibration.fusion import (
     EXPERTS,
@@ -65,7 +64,6 @@ __all__ = [
     "adds_to_experts",
     "cross_calibrated",
     "cross_fitted",
-    "decided",
     "expert_priors",
     "fit_blend",
     "fit_calibration",

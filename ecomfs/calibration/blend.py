@@ -28,13 +28,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecomfs.calibration.calibrate import FLOOR, MINIMUM, FloatArray, folds, weights_of
-from ecomfs.calibration.fusion import EXPERTS, MODEL, Evidence, Fusion, fit_fusion
+from ecomfs.calibration.calibrate import (
+    FLOOR,
+    MINIMUM,
+    Calibration,
+    FloatArray,
+    folds,
+    softmax,
+    weights_of,
+)
+from ecomfs.calibration.fusion import EXPERTS, MODEL, Evidence, Fusion, fit_fusion, weighted_sum
 
 MODEL_ALONE = Fusion({MODEL: 1.0})
 """The component that is the calibrated model alone."""
 EXPERTS_ALONE = Fusion({EXPERTS: 1.0})
 """The component that is the experts' common answer alone."""
+_ROUNDING = 1e-9
+"""Differences of probabilities that the order of additions may change."""
+_LARGEST = 700.0
+"""Exponents above it have no double-precision number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,47 @@ class Blend:
         used = zip(self.components, self.weights, strict=False)
         return any(weight and component.weights.get(MODEL) for component, weight in used)
 
+    def decided(
+        self, evidence: Evidence, calibration: Calibration | None = None
+    ) -> NDArray[np.bool_]:
+        """For each row, whether no reading of the model could change the label: the experts'
+        likeliest one stays the answer.
+
+        In a component with the model, its calibrated log-probabilities are added with a weight.
+        They are bounded: no probability counts as less than
+        :data:`~ecomfs.calibration.calibrate.FLOOR` before calibration, which adds an offset and
+        divides by a temperature, nor after it. So there is a largest amount by which the model can
+        favour another label over the experts' one, in each component, and with it in the average.
+        Where this is not enough to turn the answer, for any other label, the row is decided.
+
+        The bound is reached with two labels. With more it is taken for each other label by itself,
+        so that it may leave a row to the model that no reading could turn, and never the reverse.
+
+        Args:
+            evidence: of n rows, without the model; with the experts' common answer.
+            calibration: of the model's readings; ``None``: they stand as they are read.
+
+        >>> rows = Evidence.of((), None, [[0.95, 0.05], [0.6, 0.4]])
+        >>> Blend((EXPERTS_ALONE, MODEL_ALONE), (0.7, 0.3)).decided(rows).tolist()
+        [True, False]
+        >>> Blend((EXPERTS_ALONE, MODEL_ALONE), (1.0, 0.0)).decided(rows).tolist()
+        [True, True]
+        """
+        n, size = evidence.shape
+        if not self.asks_model:
+            return np.ones(n, dtype=np.bool_)
+        rows, top = np.arange(n), evidence.scores[EXPERTS].argmax(axis=1)
+        reach = _reach(calibration, size)[top]
+        ahead = np.zeros((n, size))
+        for component, weight in zip(self.components, self.weights, strict=False):
+            if weight:
+                ahead += weight * _ahead(component, evidence, top, reach)
+        if self.shares:
+            shares = np.array(self.shares)
+            ahead += self.weights[-1] * (shares - shares[top][:, None])
+        ahead[rows, top] = -np.inf
+        return np.asarray(ahead.max(axis=1, initial=-np.inf) < -_ROUNDING)
+
     def relabelled(self, before: Sequence[str], after: Sequence[str]) -> Blend:
         """The same for other labels, by their names: a label that is new has the least share.
 
@@ -89,6 +142,39 @@ class Blend:
         known = dict(zip(before, self.shares, strict=True))
         shares = [known.get(name, min(self.shares)) for name in after]
         return replace(self, shares=tuple(share / sum(shares) for share in shares))
+
+
+def _reach(calibration: Calibration | None, size: int) -> FloatArray:
+    """By how much, in nats, the model's calibrated log-probability of a label (column) can be above
+    that of another (line), at most."""
+    most = float(-np.log(FLOOR))
+    reach = np.full((size, size), most)
+    if calibration is not None:
+        offsets = np.array(calibration.offsets)
+        apart = (most + offsets[None, :] - offsets[:, None]) / calibration.temperature
+        reach = np.clip(apart, 0.0, most)
+    np.fill_diagonal(reach, 0.0)
+    return reach
+
+
+def _ahead(
+    component: Fusion, evidence: Evidence, top: NDArray[np.int64], reach: FloatArray
+) -> FloatArray:
+    """By how much the probability of each label can be above that of the top one, at most; below 0
+    where it always is less likely."""
+    rest = {name: weight for name, weight in component.weights.items() if name != MODEL}
+    scores, rows = weighted_sum(rest, evidence), np.arange(len(top))
+    weight = component.weights.get(MODEL, 0.0)
+    if not weight:
+        p = softmax(scores)
+        return np.asarray(p - p[rows, top][:, None])
+    apart = scores - scores[rows, top][:, None] + weight * reach
+    # What the two labels have together: at most all, at least what the top one has left if the
+    # model favours every other label as far as it can.
+    least = 1 / np.exp(np.minimum(apart, _LARGEST)).sum(axis=1, keepdims=True)
+    if apart.shape[1] == 2:
+        least = np.ones_like(least)
+    return np.asarray(np.tanh(apart / 2) * np.where(apart > 0, 1.0, least))
 
 
 def fit_blend(

@@ -16,7 +16,6 @@ import numpy as np
 from ecomfs.calibration.blend import Blend
 from ecomfs.calibration.calibrate import Calibration
 from ecomfs.calibration.conformal import prediction_set
-from ecomfs.calibration.decided import decided
 from ecomfs.calibration.fusion import Evidence
 from ecomfs.calibration.novelty import Novelty, signs
 from ecomfs.calibration.usual import UsualReadings
@@ -103,7 +102,7 @@ class DecisionPolicy:
         self, opinions: Sequence[Opinion], calibrations: Sequence[Calibration | None] = ()
     ) -> list[bool]:
         """For each row, whether no reading of the model could change the label
-        (:mod:`ecomfs.calibration.decided`).
+        (:meth:`ecomfs.calibration.Blend.decided`).
 
         Args:
             opinions: the experts'.
@@ -117,7 +116,7 @@ class DecisionPolicy:
             mine = [i for i, c in enumerate(calibrations) if c is calibration]
             few = [opinions[i] for i in mine]
             evidence = Evidence.of(few, None, self.cheap.apply(Evidence.of(few)))
-            for i, sure in zip(mine, decided(self.fusion, evidence, calibration), strict=True):
+            for i, sure in zip(mine, self.fusion.decided(evidence, calibration), strict=True):
                 out[i] = bool(sure)
         return out
 

@@ -35,7 +35,6 @@ from ecomfs.calibration import (
     adds_to_experts,
     cross_calibrated,
     cross_fitted,
-    decided,
     expert_priors,
     fit_blend,
     fit_calibration,
@@ -123,25 +122,15 @@ async def fit(
 
     Examples
     --------
-    Without examples to read, only the experts are fitted, and no model is asked:
+    Without a model, only the experts are fitted, on their own answers:
 
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> from ecomfs import FewShotClassifier
+    >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
+    >>> pipeline = clf.fit(["broke at once", "fits well"], ["negative", "positive"]).pipeline_
     >>> from ecomfs.core import event_loop
     >>> fitted, found = event_loop.run(fit(pipeline, 0, Guarantees()))
     >>> found.readings, fitted.policy.cheap is not None
-    (0, True)
+    (2, True)
     """
     if not pipeline.has_model:
         return _without_model(pipeline, guarantees)
@@ -219,7 +208,7 @@ def _decided(fitted: Pipeline, answers: FloatArray) -> int:
     if fusion is None or not len(answers):
         return 0
     evidence = Evidence.of((), None, answers)
-    each = [decided(fusion, evidence, setup.calibration) for setup in fitted.setups.values()]
+    each = [fusion.decided(evidence, setup.calibration) for setup in fitted.setups.values()]
     return int(np.all(each, axis=0).sum())
 
 

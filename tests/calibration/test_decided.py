@@ -20,7 +20,6 @@ from ecomfs.calibration import (
     DecisionPolicy,
     Evidence,
     Fusion,
-    decided,
 )
 from ecomfs.types import Opinion, Posterior
 
@@ -73,9 +72,9 @@ def test_no_reading_changes_the_label_of_a_decided_row(seed: int, size: int) -> 
 def test_a_model_without_weight_changes_nothing() -> None:
     rows = Evidence.of((), None, [[0.51, 0.49], [0.99, 0.01]])
     useless = Blend((Fusion({MODEL: 0.0, EXPERTS: 0.7}), EXPERTS_ALONE, MODEL_ALONE), (0.5, 0.5, 0))
-    assert decided(useless, rows).tolist() == [True, True]
+    assert useless.decided(rows).tolist() == [True, True]
     leading = Blend((Fusion({MODEL: 0.7, EXPERTS: 0.7}), EXPERTS_ALONE, MODEL_ALONE), (1.0, 0, 0))
-    assert decided(leading, rows).tolist() == [False, False]
+    assert leading.decided(rows).tolist() == [False, False]
 
 
 def test_what_takes_more_than_the_label_needs_every_reading() -> None:
@@ -97,7 +96,7 @@ def test_a_calibration_that_trusts_the_model_less_decides_more(temperature: floa
     p = np.linspace(0.5, 1, 400)[1:-1]
     rows = Evidence.of((), None, np.stack([p, 1 - p], axis=1))
     found = [
-        decided(few, rows, Calibration((0.0, 0.0), 1.0, 40, t)).sum()
+        few.decided(rows, Calibration((0.0, 0.0), 1.0, 40, t)).sum()
         for t in (temperature, 2 * temperature)
     ]
     assert found[0] <= found[1]
@@ -105,4 +104,4 @@ def test_a_calibration_that_trusts_the_model_less_decides_more(temperature: floa
 
 def test_without_a_part_of_the_model_every_row_is_decided_even_a_tie() -> None:
     rows = Evidence.of((), None, [[0.5, 0.5], [0.2, 0.8]])
-    assert decided(Blend((EXPERTS_ALONE,), (0.9, 0.1), (0.5, 0.5)), rows).all()
+    assert Blend((EXPERTS_ALONE,), (0.9, 0.1), (0.5, 0.5)).decided(rows).all()
