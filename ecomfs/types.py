@@ -8,8 +8,10 @@ Plain values: what computes them is in the rooms above.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date, time
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
@@ -365,6 +367,32 @@ def is_missing(value: Any) -> bool:
         return value is None
     equal = value == value  # NaN and NaT differ from themselves; pandas.NA compares to NA
     return type(equal).__name__ == "NAType" or equal is False or str(equal) == "False"
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is one text, number, boolean, date or time, or missing.
+
+    Parameters
+    ----------
+    value : object
+        One value, of Python, NumPy or pandas, or any other object.
+
+    Returns
+    -------
+    bool
+        True for one text, number, boolean, date or time, and for a missing value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [is_scalar(v) for v in ("a", 1, np.float32(1), None, b"a", ["a"], object())]
+    [True, True, True, True, False, False, False]
+    """
+    import numpy as np
+
+    if isinstance(value, np.generic):
+        return not isinstance(value, np.void | np.bytes_)
+    return isinstance(value, str | numbers.Number | date | time) or is_missing(value)
 
 
 def floats(values: Iterable[Any]) -> tuple[float, ...]:

@@ -210,21 +210,13 @@ def failed_path(output: Path) -> Path:
     return output.with_name(f"{_stem(output)}.failed.csv")
 
 
-def check_paths(
-    source: str,
-    output: Output,
-    form: OutputFormat | None = None,
-    *,
-    replace_table: bool = False,
-) -> None:
+def check_paths(job: Job, form: OutputFormat | None = None, *, replace_table: bool = False) -> None:
     """Refuse an output that would replace the input, before any work.
 
     Parameters
     ----------
-    source : str
-        The input.
-    output : Path or SqlTable
-        The result.
+    job : Job
+        The input and its output.
     form : OutputFormat, optional
         The format that the user named.
     replace_table : bool
@@ -240,10 +232,11 @@ def check_paths(
 
     Examples
     --------
-    >>> check_paths("reviews.csv", Path("reviews.csv"))
+    >>> check_paths(Job("reviews.csv", Path("reviews.csv")))
     Traceback (most recent call last):
     ecomfs.errors.ConfigError: -o reviews.csv and the input are the same file ...
     """
+    source, output = job.source, job.output
     if not source:
         raise ConfigError("the input is empty", hint="name a table")
     if isinstance(output, SqlTable):
@@ -258,8 +251,7 @@ def check_paths(
             raise ConfigError(
                 f"-o {output} is no table of a database", hint="leave --replace-table out"
             )
-    base = Job(source, output).base
-    failed, journal = failed_path(base), journal_path(base)
+    failed, journal = failed_path(job.base), journal_path(job.base)
     with reading([InputFile("the input", Path(split_book(source)[0]))]):
         if isinstance(output, Path):
             check_target(output, "-o")

@@ -176,7 +176,7 @@ def score_table(
         if selection is not None:
             raise ConfigError("limit and selection", hint="put the limit into the selection")
         selection = Selection(limit=limit)
-    check_paths(job.source, job.output, form, replace_table=replace_table)
+    check_paths(job, form, replace_table=replace_table)
     reader = TableReader(
         job.source, encoding=input_encoding, chunk_rows=min(CHUNK_ROWS, chunk_rows)
     )

@@ -191,7 +191,7 @@ def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Che
     marked = with_decimals(specs, [e.fields for e in pool], strict=False)
     checked = []
     for job in jobs:
-        check_paths(job.source, job.output, output_format(table), replace_table=table.replace_table)
+        check_paths(job, output_format(table), replace_table=table.replace_table)
         reader = TableReader(job.source, encoding=labelled.input_encoding)
         if is_workbook(job.source) and reader.note:
             say(f"note: {reader.note} (--sheet NAME, or --sheet '*' for all)", file=sys.stderr)

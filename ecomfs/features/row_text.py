@@ -13,8 +13,8 @@ from ecomfs.features.phrases import history_phrase, value_phrase
 from ecomfs.features.quantiles import Quantiles
 from ecomfs.features.relations import Relations
 from ecomfs.io import detect_language, squeeze
-from ecomfs.task import CardField, FieldSpec, TaskCard, first_empty, is_scalar, short_repr
-from ecomfs.types import Language, NestedText, Row
+from ecomfs.task import CardField, FieldSpec, TaskCard, first_empty, short_repr
+from ecomfs.types import Language, NestedText, Row, is_scalar
 
 Rendering = Literal["words", "raw"]
 

@@ -20,7 +20,7 @@ from ecomfs.task.cells import (
 )
 from ecomfs.task.draft import QUESTION, LintFinding, draft_task, lint_card
 from ecomfs.task.fields import FieldMap, find_column, first_empty
-from ecomfs.task.given import GivenLabels, as_items, as_table, is_scalar, short_repr
+from ecomfs.task.given import GivenLabels, as_items, as_table, short_repr
 from ecomfs.task.label_value import column_labels, label_number, label_order, label_text
 from ecomfs.task.labels import CellSpace, Label, LabelSpace, LeafSpace, space_of
 from ecomfs.task.propose import (
@@ -68,7 +68,6 @@ __all__ = [
     "first_empty",
     "given_labels",
     "is_missing",
-    "is_scalar",
     "label_columns",
     "label_number",
     "label_order",

@@ -12,12 +12,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ecomfs.errors import ColumnError, ConfigError, InputError
 from ecomfs.task.label_value import label_text
-from ecomfs.types import is_missing
+from ecomfs.types import is_missing, is_scalar
 
 # NumPy is imported where values are looked at: the command line imports this package early, and
 # says what it does before anything heavy is loaded.
@@ -199,26 +198,6 @@ def _item(item: Any, where: str) -> Any:
         hint = "decode it" if isinstance(item, bytes | bytearray) else "a row is a text or a dict"
         raise InputError(f"{where} is of type {kind}: {short_repr(item)}", hint=hint)
     return None if is_missing(item) else str(item)
-
-
-def is_scalar(value: Any) -> bool:
-    """Whether a value is one text, number, boolean, date or time, or missing.
-
-    Args:
-        value: any object.
-
-    Returns:
-        True for one text, number, boolean, date or time, and for a missing value.
-
-    >>> import numpy as np
-    >>> [is_scalar(v) for v in ("a", 1, np.float32(1), None, b"a", ["a"], object())]
-    [True, True, True, True, False, False, False]
-    """
-    import numpy as np
-
-    if isinstance(value, np.generic):
-        return not isinstance(value, np.void | np.bytes_)
-    return isinstance(value, str | numbers.Number | date | time) or is_missing(value)
 
 
 @dataclass(frozen=True, slots=True)
