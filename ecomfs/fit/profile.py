@@ -187,25 +187,15 @@ class Profile(ProfileFile):
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> from ecomfs import FewShotClassifier
+    >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
+    >>> pipeline = clf.fit(["broke at once", "fits well"], ["negative", "positive"]).pipeline_
     >>> import pathlib, tempfile
     >>> profile = Profile.of(pipeline, Fitted(0, {}, {}), Guarantees())
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "profile.json"
     >>> profile.save(path)
-    >>> Profile.load(path) == profile, profile.readout
-    (True, {'en': 'text'})
+    >>> Profile.load(path) == profile, profile.task, profile.k == pipeline.k
+    (True, 'review_sentiment', True)
     """
 
     format: Literal[3] = 3

@@ -105,21 +105,17 @@ def fit_pipeline(
 
     Examples
     --------
-    >>> from types import SimpleNamespace
     >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.engine.factory import NoEngine
     >>> from ecomfs.task import load_task
     >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
     >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
     ...         Example("2", {"text": "fits well"}, "positive")]
     >>> pipeline, options, profile = fit_pipeline(
-    ...     load_task("review_sentiment"), pool, engine, HashedEmbedder(), Options(language="en"),
-    ...     FitPlan(readings=0), task="review_sentiment")
-    >>> pipeline.space.names, profile
-    (('positive', 'negative'), None)
+    ...     load_task("review_sentiment"), pool, NoEngine(), HashedEmbedder(), Options(),
+    ...     FitPlan(), task="review_sentiment")
+    >>> pipeline.space.names, pipeline.policy.cheap is not None, profile.task
+    (('positive', 'negative'), True, 'review_sentiment')
     """
 
     def build(with_options: Options, block: Sequence[str] = (), variant: int = 0) -> Pipeline:

@@ -17,12 +17,12 @@ from ecomfs.pipeline.pipeline import (
     ANSWER_TOKENS,
     DECIDED,
     SURE,
-    LabelShortlist,
     LanguageSetup,
     Pipeline,
     RowState,
 )
 from ecomfs.pipeline.refresh import StoredPipeline, refreshed, same_engine
+from ecomfs.pipeline.shortlist import LabelShortlist
 
 __all__ = [
     "ANSWER_TOKENS",

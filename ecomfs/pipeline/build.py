@@ -94,20 +94,16 @@ def build_pipeline(
 
     Examples
     --------
-    >>> from types import SimpleNamespace
     >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.engine.factory import NoEngine
     >>> from ecomfs.task import load_task
     >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
     >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
     ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
-    >>> len(pipeline.retriever), pipeline.space.names, pipeline.setups["en"].readout.name
-    (2, ('positive', 'negative'), 'text')
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, NoEngine(),
+    ...                           HashedEmbedder(), Options(k=1), task="review_sentiment")
+    >>> len(pipeline.retriever), pipeline.space.names, pipeline.has_model
+    (2, ('positive', 'negative'), False)
     """
     space = LabelSpace.resolve(card, (e.label for e in examples), where)
     # Predictions, votes and demonstrations all use one spelling per label: the first the pool had.

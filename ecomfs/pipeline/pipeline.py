@@ -16,18 +16,17 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
-from ecomfs.calibration import Calibration, Decision, DecisionPolicy, Evidence, prior_fusion
+from ecomfs.calibration import Calibration, Decision, DecisionPolicy
 from ecomfs.core.options import SuspiciousChoice
 from ecomfs.core.progress import READING, Progress, silent
 from ecomfs.engine.protocol import Engine, encode_all, has_model
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.features import SEARCHED_IN, RowText
+from ecomfs.pipeline.shortlist import LabelShortlist
 from ecomfs.prompt import PromptBuilder, PromptInput
 from ecomfs.readout import Readout
 from ecomfs.retrieve import DemonstrationLayout, Hits, LaidOut, Queries, Retriever
@@ -61,24 +60,17 @@ class LanguageSetup:
     Examples
     --------
     >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.prompt import Template
+    >>> from ecomfs.readout.text import TextReadout
+    >>> from ecomfs.readout.verbalizer import Verbalizer
     >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
-    >>> setup = pipeline.setups["en"]
-    >>> setup.readout.name, setup.builder.answers, setup.calibration
-    ('text', ('positive', 'negative'), None)
-    >>> (prompt,) = setup.prompts([PromptInput({"text": "it broke"}, ())], engine, budget=None)
-    >>> prompt.text.splitlines()[-2:]
-    ['Review: it broke', 'Sentiment:']
+    >>> card, words = load_task("review_sentiment"), Verbalizer("words", ("good", "bad"))
+    >>> space = LabelSpace.resolve(card, [])
+    >>> builder = PromptBuilder(card, space, Template("{{ text }} =", "t"), "en", words.answers)
+    >>> setup = LanguageSetup(builder, TextReadout(space, words))
+    >>> api = SimpleNamespace(tokenizer=None)  # an engine that counts no tokens
+    >>> setup.prompts([PromptInput({"text": "it broke"}, ())], api, budget=None)[0].text
+    'it broke ='
     """
 
     builder: PromptBuilder
@@ -99,65 +91,6 @@ class LanguageSetup:
         )
 
 
-UNKNOWN_RECALL = 0.5
-"""Of shortlists, where no label has two examples to measure it on."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelShortlist:
-    """Of many labels, the few that the experts find likeliest are put to the model.
-
-    Attributes:
-        size: labels on a row's shortlist.
-        recall: how often the true label is on it, leave-one-out on the pool, of labels with two
-            examples or more. What is missing from 1 is the probability that labels off the list
-            keep.
-
-    >>> shortlist = LabelShortlist(2, 0.9)
-    >>> shortlist.choose([Opinion({"vote": (-2.0, -0.3, -1.0)})])
-    [(1, 2)]
-    >>> shortlist.widen(Posterior((0.5, 0.5)), (1, 2), labels=3).probabilities
-    (0.09999999999999998, 0.45, 0.45)
-    """
-
-    size: int
-    recall: float
-
-    @classmethod
-    def fit(cls, experts: Experts, size: int) -> LabelShortlist:
-        """Measure the recall of shortlists of a size on the experts' own pool."""
-        scores, truth = experts.own()
-        p = prior_fusion(scores).apply(Evidence(scores))
-        rank = (p > p[np.arange(len(truth)), truth][:, None]).sum(axis=1)
-        # The only example of a label cannot be found by others; new rows of that label can.
-        shown = np.bincount(truth, minlength=p.shape[1])[truth] > 1
-        if not shown.any():
-            return cls(size, max(UNKNOWN_RECALL, size / p.shape[1]))
-        # One example more, that is missed: a recall of 1 is never certain. It cannot be worse
-        # than that of a list drawn at random.
-        found = (rank[shown] < size).sum() / (shown.sum() + 1)
-        return cls(size, max(float(found), size / p.shape[1]))
-
-    def choose(self, opinions: Sequence[Opinion]) -> list[tuple[int, ...]]:
-        """For each row, positions of the likeliest labels, in the order of the label space (an
-        order by likelihood would show the model the experts' answer)."""
-        if not opinions:
-            return []
-        p = prior_fusion(opinions[0].scores).apply(Evidence.of(opinions))
-        best = np.sort(np.argsort(-p, axis=1, kind="stable")[:, : self.size], axis=1)
-        return [tuple(places) for places in best.tolist()]
-
-    def widen(self, posterior: Posterior, places: Sequence[int], labels: int) -> Posterior:
-        """A posterior over the shortlist as one over all labels."""
-        rest = labels - len(places)
-        if not posterior.probabilities or not rest:
-            return posterior
-        out = [(1 - self.recall) / rest] * labels
-        for place, p in zip(places, posterior.probabilities, strict=True):
-            out[place] = self.recall * p
-        return replace(posterior, probabilities=tuple(out))
-
-
 ANSWER_TOKENS = 32
 """Room left in the context for the answer."""
 
@@ -165,7 +98,7 @@ LanguageSetups = Mapping[Language, LanguageSetup]
 RowReading = Posterior | EcomfsError | None
 """What reading a row gave; ``None``: the model was not asked."""
 DECIDED = "not read: the model could not change the label"
-"""Note of a row whose label no reading could change (:mod:`ecomfs.calibration.decided`)."""
+"""Note of a row whose label no reading could change (:meth:`ecomfs.calibration.Blend.decided`)."""
 SURE = "not read: the experts are sure enough"
 """Note of a row whose experts reach the confidence fitted for ``max_loss``."""
 
@@ -254,30 +187,18 @@ class Pipeline:
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
-    >>> (state,) = pipeline.prepare([{"text": "it broke"}], ["r1"])  # what an engine would read
-    >>> [shown.example.id for shown in state.demonstrations]
-    ['1']
-    >>> print(state.prompt.text)
-    Decide whether each product review is positive or negative overall.
-    ...
-    Review: broke at once
-    Sentiment: negative
-    <BLANKLINE>
-    Review: it broke
-    Sentiment:
+    Without a model, the experts answer:
+
+    >>> from ecomfs import FewShotClassifier
+    >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
+    >>> pipeline = clf.fit(["broke at once", "fits well"], ["negative", "positive"]).pipeline_
+    >>> from ecomfs.core import event_loop
+    >>> (found,) = event_loop.run(pipeline.classify([{"text": "it broke"}], ["r1"]))
+    >>> found.label, found.source
+    ('negative', 'experts')
+    >>> (state,) = pipeline.prepare([{"text": "it broke"}], ["r1"])
+    >>> state.nearest[0].example.fields["text"], state.prompt  # no prompt: no model is asked
+    ('broke at once', None)
     """
 
     card: TaskCard

@@ -132,21 +132,13 @@ async def borrow(
         EngineError: the engine is gone before there is any candidate.
 
     >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
     >>> from ecomfs.core import event_loop
+    >>> from ecomfs.prepare.augment.checks import FilterPolicy
+    >>> from ecomfs.task import load_task
+    >>> checks = SimpleNamespace(  # no example gets as far as a check
+    ...     pipeline=SimpleNamespace(card=load_task("review_sentiment")), policy=FilterPolicy())
     >>> other = [Example("a", {"text": "arrived late"}, "delivery")]
-    >>> found = event_loop.run(
-    ...     borrow(CandidateFilter(pipeline, "text"), other, {}, {"text": "text"}, "other.csv"))
+    >>> found = event_loop.run(borrow(checks, other, {}, {"text": "text"}, "other.csv"))
     >>> [(c.reason, c.detail) for c in found.candidates]
     [('no_label', "label 'delivery'")]
     """

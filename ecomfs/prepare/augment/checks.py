@@ -68,22 +68,18 @@ class CandidateFilter:
         ConfigError: the pipeline has no model, which reads the candidates.
         PoolError: the pipeline has no examples.
 
+    >>> from dataclasses import replace
     >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs import FewShotClassifier
     >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
     >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
-    >>> checks = CandidateFilter(pipeline, "text")
+    >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
+    >>> clf = clf.fit(["broke at once", "fits well"], ["negative", "positive"])
+    >>> able = Capabilities(False, True, False, context_tokens=512)
+    >>> reader = SimpleNamespace(capabilities=able)  # would read candidates; here none gets so far
+    >>> checks = CandidateFilter(replace(clf.pipeline_, engine=reader), "text")
     >>> checks.check_text(Example("3", {"text": "Broke, at once!"}, "negative"))
-    ('near_copy', "example '1', similarity 1.00")
+    ('near_copy', "example '0', similarity 1.00")
     >>> checks.check_text(Example("4", {"text": "the sleeve is torn"}, "negative")) is None
     True
     """

@@ -162,22 +162,11 @@ async def rewrite(
         EngineError: the engine is gone before there is any candidate.
 
     >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.core import event_loop
     >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
     >>> mute = SimpleNamespace(
     ...     spec="mute", capabilities=Capabilities(True, False, False, context_tokens=512))
-    >>> from ecomfs.core import event_loop
-    >>> checks = CandidateFilter(pipeline, "text")
+    >>> checks = None  # of the candidates, had the engine written any
     >>> event_loop.run(rewrite(checks, mute, [RareLabel("negative", 1, 3)], "text"))
     Traceback (most recent call last):
     ecomfs.errors.ConfigError: engine mute does not generate text (name another with --writer)
