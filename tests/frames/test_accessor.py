@@ -13,14 +13,12 @@ import pandas as pd
 import pytest
 from scripted import ScriptedEngine, classifier, examples
 
-import ecomfs.frames
 from ecomfs.batch import COLUMNS
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
 from ecomfs.estimators import FewShotClassifier
+from ecomfs.frames import EcomfsAccessor
 from ecomfs.pool import Pool
 from ecomfs.types import Example
-
-assert ecomfs.frames  # registers it
 
 TEXTS, LABELS = examples()
 POOL = pd.DataFrame({"text": TEXTS, "label": LABELS})
@@ -40,6 +38,7 @@ def frame(**more: Any) -> pd.DataFrame:
 
 def test_columns_are_added_beside_and_nothing_is_changed() -> None:
     data = frame()
+    assert isinstance(data.ecomfs, EcomfsAccessor)
     before = data.copy(deep=True)
     out = data.ecomfs.classify("review_sentiment", POOL, **OPTIONS)
     pd.testing.assert_frame_equal(data, before)
