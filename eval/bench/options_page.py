@@ -6,12 +6,12 @@ python eval/bench/options_page.py --check    # exit 1 if it is not up to date
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
+from generated import write_or_check
 
 from ecomfs.cli import app
 from ecomfs.core.options import (
@@ -127,13 +127,5 @@ def page() -> str:
     return "\n".join([head.rstrip(), *of_classifiers(verbs), *of_commands(verbs)]) + "\n"
 
 
-def main() -> None:
-    text = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(text, encoding="utf-8")
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        sys.exit(f"{PAGE.name} is not up to date (make options)")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, page(), "make options")

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from generated import write_or_check
 from pydantic import BaseModel
 
 from ecomfs.task import CardField, FieldSpec, LabelSpec, TaskCard
@@ -149,13 +150,5 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    text = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(text, encoding="utf-8")
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        sys.exit(f"{PAGE.name} is not up to date (make options)")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, page(), "make options")
