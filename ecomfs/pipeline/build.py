@@ -22,7 +22,8 @@ from ecomfs.experts import Experts
 from ecomfs.features import RowText, has_features
 from ecomfs.io import read_text
 from ecomfs.pipeline.options import MAX_LABELS, SHORTLIST, Options
-from ecomfs.pipeline.pipeline import ANSWER_TOKENS, LabelShortlist, LanguageSetup, Pipeline
+from ecomfs.pipeline.pipeline import ANSWER_TOKENS, LanguageSetup, Pipeline
+from ecomfs.pipeline.shortlist import LabelShortlist
 from ecomfs.prompt import ChatFormat, Fence, PromptBuilder, Template
 from ecomfs.readout import LogprobReadout, Readout, Step, Verbalizer, Wording, chain, codes, words
 from ecomfs.retrieve import (
