@@ -1,4 +1,4 @@
-"""Shared by all tests. (This file being here, tests import ``scripted`` and ``serving``.)"""
+"""Fixtures of all tests. With this file here, tests can import ``scripted`` and ``serving``."""
 
 from __future__ import annotations
 

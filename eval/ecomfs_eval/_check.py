@@ -36,18 +36,18 @@ COLUMNS = (
 
 
 def where(p: Predictions, row: int) -> str:
-    """The name of a row in messages: file, row number (from 1), id."""
+    """The location of a row for messages: file, row number (from 1), id."""
     return f"{p.source}: row {row + 1} (id {p.ids[row]!r})"
 
 
 def some(values: Sequence[str], most: int = 8) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of the others, as text."""
     shown = ", ".join(repr(v) for v in values[:most])
     return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
 
 
 def shape(p: Predictions) -> None:
-    """Every column has as many values as there are ids; ids are unique; there are rows."""
+    """Check that there are rows, that ids are unique, and that columns have one value per id."""
     n = len(p.ids)
     if n == 0:
         raise EmptyDataError(f"{p.source}: no rows", hint="a metric needs at least one row")
@@ -66,14 +66,14 @@ def shape(p: Predictions) -> None:
     if doubled:
         rows = [k + 1 for k, i in enumerate(p.ids) if i == doubled[0]]
         raise DataError(
-            f"{p.source}: id {doubled[0]!r} names rows {rows[0]} and {rows[1]}"
+            f"{p.source}: id {doubled[0]!r} is used by rows {rows[0]} and {rows[1]}"
             + (f", and {len(doubled) - 1} other ids occur twice" if len(doubled) > 1 else ""),
             hint="keep one row per id",
         )
 
 
 def labels(p: Predictions) -> None:
-    """The label space is a set; gold and predicted labels are in it; statuses are known."""
+    """Check that labels are unique and include all gold and predicted ones; check the statuses."""
     if len(set(p.labels)) != len(p.labels) or any(not x.strip() for x in p.labels):
         raise DataError(
             f"{p.source}: the label space {p.labels!r} has an empty or repeated label",
@@ -111,13 +111,13 @@ def labels(p: Predictions) -> None:
         unknown = [label for label in p.labels if label not in p.structure.parts]
         if unknown:
             raise DataError(
-                f"{p.source}: the structure does not say what {unknown[0]!r} is made of",
+                f"{p.source}: the structure has no parts for label {unknown[0]!r}",
                 hint="give the parts of every label",
             )
 
 
 def measurements(p: Predictions) -> None:
-    """No measurement is negative; cached tokens are part of the prompt tokens."""
+    """Check that no measurement is negative, and cached tokens do not exceed prompt tokens."""
     for name in MEASUREMENTS:
         values = getattr(p, name)
         if values is None:
@@ -180,7 +180,7 @@ def distribution(p: Predictions) -> NDArray[np.float64] | None:
         )
     if absent.all():
         return None
-    # A sum that is one up to rounding stays: dividing by it would break ties between rows.
+    # A sum that is one up to rounding is not corrected: dividing would break ties between rows.
     rounded = ~absent & (np.abs(sums - 1) > 1e-9)
     table[rounded] /= sums[rounded, None]
     return table
@@ -206,7 +206,7 @@ def most_probable(
 def widen(
     table: NDArray[np.float64], have: Sequence[str], want: Sequence[str], *, rows: int
 ) -> NDArray[np.float64]:
-    """A table over the labels ``have`` as one over ``want``; added labels get zero."""
+    """Reorder a table from the labels ``have`` to ``want``; added labels get zero."""
     if table.shape != (rows, len(have)):
         raise DataError(
             f"probabilities have shape {table.shape} for {rows} rows and {len(have)} classes",

@@ -1,7 +1,7 @@
-"""Label values of any type in, the text of the label out.
+"""Label values of any type as the text of the label.
 
-The same rule as ``ecomfs.task.label_value``, repeated because the harness imports nothing of
-ecomfs; a test compares the two.
+The same rule as ``ecomfs.task.label_value``, repeated because the harness does not import ecomfs; a
+test compares the two.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def label_text(value: Any, where: str = "label") -> str:
         kind = type(value).__name__
         raise DataError(f"{where}: {value!r:.60} is of type {kind}", hint="give one label per row")
     if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "item"):
-        # Of fewer bits than Python's floats have, by its digits.
+        # Floats of fewer bits than Python's are converted by their printed digits.
         short = value.dtype.kind == "f" and value.itemsize < 8
         value = float(str(value)) if short else value.item()
     if isinstance(value, bool):
@@ -71,7 +71,7 @@ def label_text(value: Any, where: str = "label") -> str:
 
 
 def label_number(text: str) -> Decimal | None:
-    """The number that a label is; ``None`` when its text is not a plain number.
+    """The label as a number; ``None`` when its text is not a plain number.
 
     >>> label_number("1.0") == label_number("1"), label_number("10%"), label_number("007")
     (True, None, None)
@@ -93,8 +93,8 @@ def label_order(labels: Iterable[str]) -> list[str]:
 
 
 def column_labels(cells: Sequence[Any], where: Sequence[str]) -> list[str]:
-    """The labels of a column, empty where one is missing. Where all other cells are numbers, the
-    text ``nan`` is a missing label, too.
+    """The labels of a column, empty where one is missing. If all other cells are numbers, the text
+    ``nan`` is also a missing label.
 
     Args:
         where: the name of each cell in messages.
@@ -118,9 +118,9 @@ def column_labels(cells: Sequence[Any], where: Sequence[str]) -> list[str]:
 
 
 def whole(*spaces: Iterable[str]) -> dict[str, str]:
-    """Spelling → label: ``1.0``, which pandas makes of 1 in a column with a gap, is ``1``.
+    """Spelling → label: ``1.0``, into which pandas turns 1 in a column with a gap, is ``1``.
 
-    Empty where one of the spaces has both spellings as different labels.
+    Empty if one of the label spaces has both spellings as different labels.
 
     >>> whole(["1.0", "0.0", "x"], ["1"]), whole(["1", "1.0"])
     ({'1.0': '1', '0.0': '0'}, {})
@@ -136,9 +136,9 @@ def whole(*spaces: Iterable[str]) -> dict[str, str]:
 
 
 def aligned(labels: Sequence[str], known: Iterable[str]) -> list[str]:
-    """The labels in the spelling of ``known``: matched by exact text, else by number where exactly
-    one known label is that number, else by case where one spelling stands on each side. Others
-    stay as they are. A ``nan`` among numbers is missing.
+    """The labels in the spelling of ``known``: matched by exact text, else by number if exactly one
+    known label is that number, else ignoring case if each side has one spelling. Others are not
+    changed. A ``nan`` among numbers is missing.
 
     >>> aligned(["1.0", "1", "10", "nan", ""], ["0", "1"])
     ['1', '1', '10', '', '']
@@ -167,7 +167,7 @@ def aligned(labels: Sequence[str], known: Iterable[str]) -> list[str]:
             return ""
         pair = by_case[label.casefold()]
         mine = pair & exact if len(pair) == 2 else ()
-        # Two spellings among the labels themselves are two labels, as in ``known``.
+        # Two spellings within ``labels`` are two labels, as in ``known``.
         other = mine and not mine & set(labels)
         return next(iter(mine)) if other else label
 

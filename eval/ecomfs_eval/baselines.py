@@ -1,4 +1,4 @@
-"""Labelled rows in, predictions of simple methods out.
+"""Baselines: simple methods fitted on labelled rows.
 
 >>> train = LabelledRows.of(["good", "bad"] * 4, texts=["works well", "broke at once"] * 4)
 >>> found = run_baselines(train, LabelledRows.of(["good"], texts=["works"]))
@@ -31,7 +31,7 @@ MOST_CATEGORIES = 255
 """Limit of the histogram model; rarer categories of a column count as missing."""
 
 TEMPERATURE = 0.05
-"""A neighbour whose cosine is lower by this much has 1/e of the weight."""
+"""A neighbour whose cosine is lower by this value has 1/e of the weight."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +43,8 @@ class LabelledRows:
         labels: n gold labels.
         texts: n texts, or ``None``.
         vectors: n × d embeddings, or ``None``.
-        table: n rows of raw cells (numbers, or text that is categories or numbers), or ``None``.
-        features: n × d numbers that were made from the rows, or ``None``.
+        table: n rows of raw cells (numbers, or text with categories or numbers), or ``None``.
+        features: n × d features computed from the rows, or ``None``.
 
     Raises:
         EmptyDataError: no rows.
@@ -118,8 +118,8 @@ class Baseline:
         model: (inputs of the labelled rows, seed) → a scikit-learn classifier; ``None``: the
             label shares of the labelled rows, whatever the row.
         needs: its inputs.
-        one_class: it can be fitted on rows of a single class.
-        drawn: answers are drawn from the probabilities; else the most probable label.
+        one_class: whether it can be fitted on rows of a single class.
+        drawn: whether answers are drawn from the probabilities; else the most probable label.
     """
 
     name: str
@@ -189,8 +189,8 @@ class Baseline:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Linear algebra on one thread: for few-shot matrices, several threads on a busy machine make a
-    fit many times slower."""
+    """Limit linear algebra to one thread: on few-shot matrices and a busy machine, several threads
+    make a fit many times slower."""
     if find_spec("threadpoolctl") is None:  # it comes with scikit-learn
         yield
         return
@@ -244,7 +244,7 @@ def _tfidf_logistic(texts: Sequence[str], seed: int) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_union
 
-    # Characters serve Chinese and misspelt words, words serve the rest.
+    # Character n-grams for Chinese and misspelt words, words for everything else.
     words = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2), sublinear_tf=True)
     has_words = any(ch.isalnum() for text in texts for ch in text)
     characters = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True)
@@ -260,7 +260,7 @@ def _embedding_logistic(vectors: FloatArray, seed: int) -> Any:
 def _features_logistic(features: FloatArray, seed: int) -> Any:
     from sklearn.preprocessing import StandardScaler
 
-    # Scikit-learn's default of C: features are few and on one scale.
+    # Scikit-learn's default C: there are few features, all on one scale.
     return _logistic(seed, StandardScaler(), c=1.0)
 
 
@@ -378,7 +378,7 @@ def run_baselines(
         train: the labelled rows, the same as for the system.
         test: the rows to predict; their labels are only used as gold labels.
         names: of the baselines; by default all.
-        seed: of the random ones.
+        seed: seed of the random baselines.
 
     Returns:
         name → predictions, or why there are none.

@@ -1,4 +1,4 @@
-"""Every exception of the harness, as one tree.
+"""The exceptions of the harness, in one hierarchy.
 
     EvalError
     ├── DataError               a file, frame, row or array cannot be scored as it is

@@ -69,15 +69,15 @@ def read_table(path: str | Path, kind: FileKind | None = None) -> pd.DataFrame:
 
 
 def decode(raw: bytes, path: Path) -> str:
-    """Bytes as text: UTF-8 with or without a byte order mark, else GB18030 where the text reads
-    best so; German in cp1252 is valid GB18030, too, and is refused."""
+    """Decode bytes: UTF-8 with or without a byte order mark, else GB18030 if the text then looks
+    like Chinese. German in cp1252 is also valid GB18030, and is refused."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         pass
     import chardet
 
-    # Ids, commas and words that come again say nothing about it, and outvote short labels.
+    # Ids, commas and repeated words carry no evidence, and would outvote short labels.
     words = dict.fromkeys(re.split(rb"[\x00-\x2f\x3a-\x3f]+", raw))
     other = b" ".join(word for word in words if not word.isascii())
     likely = chardet.detect(other, compat_names=False)["encoding"]
@@ -165,11 +165,11 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file that takes the place of ``path`` when the block ends well.
+    """A temporary file that replaces ``path`` when the block ends without an exception.
 
-    Its name is random and it is made new, so no link that somebody laid there is followed. Reports
-    and predictions hold the text of rows, so a new file is for its user alone (mode 0600); one
-    that is there keeps its mode, and a link stays a link.
+    Its name is random and the file is created exclusively, so no link is followed. Reports and
+    predictions contain row text, so a new file is readable by its user only (mode 0600). An
+    existing file keeps its mode, and a link stays a link.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "report.md"
@@ -194,7 +194,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def writing(
     what: str, folder: Path, hint: str = "choose a folder you may write to"
 ) -> Iterator[None]:
-    """An error of the operating system in the block is one of the harness.
+    """Turn an error of the operating system in the block into one of the harness.
 
     Raises:
         WriteError: ``what`` cannot be written to the folder.

@@ -1,7 +1,7 @@
-"""Results as HTML for notebooks: small tables and bars in the colours of the page around them.
+"""Results as HTML for notebooks: small tables and bars in the colours of the surrounding page.
 
-Every text is escaped. Colours are inherited, so the same HTML reads well on a light and on a dark
-page; nothing is loaded and there is no script.
+Every text is escaped. Colours are inherited, so the same HTML is readable on a light and on a dark
+page. Nothing is loaded and there is no script.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ border:1px solid rgba(128,128,128,.4);border-radius:4px;background:none;color:in
 
 
 def view(title: str, *parts: str) -> str:
-    """One result: a title, then parts made by the other functions.
+    """One result: a title, and parts made by the other functions.
 
     Args:
         title: a text; it is escaped.
@@ -63,12 +63,12 @@ def paragraph(text: str, *, note: bool = False) -> str:
 def table(
     header: Sequence[str], rows: Iterable[Sequence[object]], *, chosen: Iterable[int] = ()
 ) -> str:
-    """A table; numbers stand to the right, ``None`` is a dash.
+    """A table; numbers are right-aligned, ``None`` is a dash.
 
     Args:
         header: titles of the columns.
         rows: cells: texts, integers, floats (three decimals).
-        chosen: positions of rows that stand out.
+        chosen: positions of the rows to highlight.
 
     >>> table(["label", "p"], [["<good>", 0.25], ["bad", None]], chosen=[0])[49:]
     '...<tr class="chosen"><td>&lt;good&gt;</td><td class="n">0.250</td></tr>...'
@@ -96,7 +96,7 @@ def bars(values: Mapping[str, float], chosen: str | None = None) -> str:
 
     Args:
         values: name → share; at most :data:`MOST_BARS` are shown.
-        chosen: the one that stands out.
+        chosen: the name to highlight.
 
     >>> bars({"bad": 0.2, "good": 0.8}, "good").count("<tr"), bars({})
     (2, '')
@@ -116,7 +116,7 @@ def bars(values: Mapping[str, float], chosen: str | None = None) -> str:
 
 
 def folded(title: str, text: str) -> str:
-    """A text that opens with a click.
+    """A text that is shown on a click.
 
     >>> folded("prompt", "<x>")
     '<details><summary>prompt</summary><pre>&lt;x&gt;</pre></details>'

@@ -1,4 +1,4 @@
-"""Metrics and predictions in, scores with confidence intervals out.
+"""Scores with confidence intervals.
 
 Plain proportions have Wilson intervals, everything else BCa bootstrap intervals. Where the
 predictions name groups (user, query, item), whole groups are resampled: rows of one user are not
@@ -93,7 +93,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> ConfidenceInterval:
 
 
 def unit_codes(p: Predictions, units: IntArray | None = None) -> IntArray | None:
-    """n codes 0 … g−1 of what was sampled: the groups, else ``units``, else ``None`` for rows."""
+    """n codes 0 … g−1 of the sampled unit: the groups, else ``units``, else ``None`` for rows."""
     if p.groups is None:
         return units
     return np.unique(np.array(p.groups), return_inverse=True)[1].astype(np.int64)
@@ -186,8 +186,8 @@ def replicate(
 ) -> dict[str, Replicates | Undefined]:
     """Replicates of several statistics on the same draws; fewer draws for the heavy ones.
 
-    Undefined with one unit only, with more than one draw in a hundred without a value, with the
-    same value in every draw, or with nearly all draws on one side of the value.
+    Undefined if there is one unit only, if more than one draw in a hundred has no value, if every
+    draw has the same value, or if nearly all draws are on one side of the value.
     """
     units = n if codes is None else int(codes.max()) + 1
     if units < 2:
@@ -214,7 +214,7 @@ def replicate(
 def replicate_all(
     statistics: Mapping[str, Statistic], p: Predictions, how: Bootstrap
 ) -> dict[str, tuple[Replicates | Undefined, IntArray | None]]:
-    """Replicates of statistics that may be of other units each, and the codes of these units."""
+    """Replicates of statistics that may differ in their units, and the codes of these units."""
     alike: dict[bytes, tuple[IntArray | None, dict[str, Evaluate]]] = {}
     for name, s in statistics.items():
         codes = unit_codes(p, s.units)

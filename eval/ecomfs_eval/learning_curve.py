@@ -1,4 +1,4 @@
-"""Runs with different numbers of labelled examples (or k) in, a metric's curve with bands out.
+"""Learning curves: a metric by the number of labelled examples (or k), with bands.
 
 The band of a point covers two sources of variation: the test rows (rows, or groups, are
 resampled) and the draw of labelled examples (runs with different seeds are resampled). With one
@@ -39,9 +39,9 @@ class LearningRun:
     """One run of a system.
 
     Attributes:
-        size: labelled examples it had, or its k: the horizontal axis.
-        predictions: what it predicted.
-        seed: which draw of the labelled examples.
+        size: number of labelled examples, or k: the horizontal axis.
+        predictions: the predictions of the run.
+        seed: seed of the draw of labelled examples.
     """
 
     size: int
@@ -51,12 +51,14 @@ class LearningRun:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """Attributes:
-    size: labelled examples, or k.
-    value: mean of the metric over the runs; ``None`` when it is undefined in one of them.
-    low, high: the band; ``None`` when it is unknown.
-    runs: how many runs.
-    note: a caveat.
+    """One point of a learning curve.
+
+    Attributes:
+        size: number of labelled examples, or k.
+        value: mean of the metric over the runs; ``None`` when it is undefined in one of them.
+        low, high: the band; ``None`` when it is unknown.
+        runs: number of runs.
+        note: a caveat.
     """
 
     size: int
@@ -69,12 +71,14 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
-    """Attributes:
-    system, metric, title: the system and the metric.
-    unit, higher_is_better: as in the metric.
-    axis: what ``size`` counts.
-    level: nominal coverage of each point's band.
-    points: by growing size.
+    """The learning curve of one system.
+
+    Attributes:
+        system, metric, title: the system and the metric.
+        unit, higher_is_better: as in the metric.
+        axis: what ``size`` counts.
+        level: nominal coverage of each point's band.
+        points: by growing size.
     """
 
     system: str

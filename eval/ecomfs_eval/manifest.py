@@ -1,4 +1,4 @@
-"""Predictions in, a results folder with a manifest out; and back.
+"""Write predictions to a results folder with a manifest, and read them back.
 
     results/
       manifest.json            inputs, settings and files; written last
@@ -63,8 +63,8 @@ class SystemEntry:
         name, rows, labels, positive, currency: as in its predictions.
         file: its predictions file, relative to the folder.
         columns: which columns hold groups, queries, slices and extra texts.
-        structure: what labels are made of, see :class:`ecomfs_eval.structure.LabelStructure`;
-            ``None`` for a flat list.
+        structure: parts of the labels, see :class:`ecomfs_eval.structure.LabelStructure`; ``None``
+            for a flat list.
     """
 
     name: str
@@ -79,7 +79,7 @@ class SystemEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a results folder was made from.
+    """The inputs, settings and files of a results folder.
 
     Attributes:
         settings: plain values to compare later (seed, k, template, fingerprints, pool version).
@@ -111,7 +111,7 @@ def hash_file(path: str | Path, *, name: str | None = None) -> FileHash:
 
     Args:
         path: the file.
-        name: to record; by default the name without the folder.
+        name: name to record; by default the file name without the folder.
 
     Raises:
         NoSuchFileError: it is not there.
@@ -138,11 +138,11 @@ def write_results(
     a manifest is complete.
 
     Args:
-        folder: where.
+        folder: the results folder.
         systems: predictions, each under its own name.
-        settings: plain values on how the results were made.
+        settings: plain values that describe how the results were made.
         inputs: name → file to record by its hash.
-        table: file type; by default Parquet where pyarrow is installed, else CSV.
+        table: file type; by default Parquet if pyarrow is installed, else CSV.
 
     Raises:
         OptionError: no systems, two of one name, or settings that JSON cannot hold.
@@ -280,12 +280,12 @@ def _parse(data: Mapping[str, Any]) -> Manifest:
 
 @dataclass(frozen=True, slots=True)
 class ManifestChange:
-    """One difference between what two manifests were made from.
+    """One input or setting that differs between two manifests.
 
     Attributes:
         what: ``input`` or ``setting``.
-        name: which, such as ``test.csv`` or ``k``.
-        old, new: the values; ``None`` where there is none.
+        name: its name, such as ``test.csv`` or ``k``.
+        old, new: the values; ``None`` where it is missing.
     """
 
     what: Literal["input", "setting"]

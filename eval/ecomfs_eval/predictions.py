@@ -1,4 +1,4 @@
-"""The predictions of a system for rows with gold labels: what every metric takes."""
+"""The predictions of a system for rows with gold labels: the input of every metric."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """Predictions of one system for n rows over L labels; checked when made.
+    """Predictions of one system for n rows over L labels; validated on construction.
 
     Attributes:
         ids: n row ids, each unique.
@@ -49,7 +49,7 @@ class Predictions:
         prompt_tokens, completion_tokens, cached_tokens: n token counts; NaN where unknown.
         cost: n costs in ``currency``; NaN where unknown.
         currency: of the costs.
-        structure: what labels are made of, where they are a hierarchy or stand for sets of labels;
+        structure: parts of the labels, if they are a hierarchy or stand for sets of labels;
             ``None`` for labels of a flat list.
         name: the name of the system in reports.
         source: where the rows came from, for error messages.
@@ -224,7 +224,7 @@ class Predictions:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What is counted by class: the labels, or those that sets may hold."""
+        """The classes for per-class counts: the labels, or for sets the labels that they hold."""
         if self.structure is None or self.structure.kind != "sets":
             return self.labels
         return self.structure.classes

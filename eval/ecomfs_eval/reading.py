@@ -1,4 +1,4 @@
-"""Tables of predictions in, :class:`~ecomfs_eval.predictions.Predictions` out.
+"""Reads :class:`~ecomfs_eval.predictions.Predictions` from tables.
 
 A table has one row per prediction: an id, the gold label, the predicted label, and optionally one
 probability column per label (``p_<label>``). Everything else is optional.
@@ -30,12 +30,12 @@ USUAL: dict[str, tuple[str, ...]] = {
     "latency": ("latency", "latency_s"),
     **{name: (name,) for name in _check.MEASUREMENTS if name != "latency"},
 }
-"""Attribute of :class:`ColumnNames` → the names it is found under."""
+"""Attribute of :class:`ColumnNames` → its usual column names."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnNames:
-    """Which column of a table holds what.
+    """The columns of a table of predictions.
 
     A column named here must exist. An attribute that is ``None`` is looked up under its usual
     names and may be missing, except gold labels and answers.
@@ -109,7 +109,7 @@ def from_frame(
     golds = reader.gold(ids)
     space, table = reader.probabilities(labels)
     answers = reader.predicted(table, space)
-    # What one column writes as 1.0 another writes as 1: both are one label.
+    # One column may have 1.0 where another has 1: both are the same label.
     plain = whole(golds, space or ())
     if space is not None:
         space = tuple(plain.get(label, label) for label in space)
@@ -200,7 +200,7 @@ class FrameReader:
             )
 
     def cells(self, name: str) -> list[Any]:
-        """The values of a column as they are."""
+        """The values of a column, unchanged."""
         if name not in self.header:
             raise DataError(f"{self.source}: no column {name!r}", hint=self._have())
         values: list[Any] = self.frame.iloc[:, self.header.index(name)].tolist()
@@ -266,7 +266,7 @@ class FrameReader:
     def probabilities(
         self, labels: Sequence[str] | None
     ) -> tuple[tuple[str, ...] | None, FloatArray | None]:
-        """The label space, where it is known, and the n × L probabilities, where there are any."""
+        """The label space, if known, and the n × L probabilities, if there are any."""
         prefix = self.columns.probability_prefix
         columns = [c for c in self.header if prefix and c.startswith(prefix)]
         found = [c.removeprefix(prefix).strip() for c in columns]
@@ -306,7 +306,7 @@ class FrameReader:
     def statuses(
         self, answers: list[str], space: tuple[str, ...], unknown: Literal["error", "invalid"]
     ) -> tuple[list[str], list[str | None], list[str]]:
-        """The status of each row, its answer, and the text of an answer that is no label."""
+        """The status of each row, its answer, and the text of an answer that is not a label."""
         name = self.find("status")
         written = self.column(name) if name is not None else [""] * len(answers)
         known = set(space)
@@ -324,13 +324,13 @@ class FrameReader:
         return statuses, clean, raw
 
     def names(self, column: str | None) -> tuple[str, ...] | None:
-        """A column in which every row has a value."""
+        """A column in which every row must have a value."""
         if column is None:
             return None
         values = self.column(column)
         if "" in values:
             raise DataError(
-                f"{self.source}: row {values.index('') + 1} has nothing in column {column!r}",
+                f"{self.source}: row {values.index('') + 1} has no value in column {column!r}",
                 hint="give every row a value",
             )
         return tuple(values)
@@ -340,7 +340,7 @@ class FrameReader:
         return {c: tuple(self.column(c)) for c in columns}
 
     def numbers(self, what: str) -> FloatArray | None:
-        """A measurement, where there is one."""
+        """A column of measurements; ``None`` if the table has none."""
         name = self.find(what)
         if name is None:
             return None

@@ -1,9 +1,9 @@
-"""Several runs in, the averages of metrics and of paired differences out.
+"""Averages of metrics, and of paired differences, over several runs.
 
-Runs differ in their draw of labelled examples (seeds) or in their fold. Seeds predict the same
-rows, so a row is one unit however many runs predict it: rows (or groups, where they are named)
-are resampled, and for each draw the metric of every run is recomputed and averaged. The interval
-covers the variation of the test rows; ``spread`` is the variation over the draws of examples.
+Runs differ in their draw of labelled examples (seeds) or in their fold. Runs with different seeds
+predict the same rows, so a row is one unit: rows (or groups, if given) are resampled, and for each
+draw the metric of every run is recomputed and averaged. The interval covers the variation of the
+test rows; ``spread`` is the variation over the draws of examples.
 
 >>> from ecomfs_eval import Predictions
 >>> gold = ["a", "b"] * 30
@@ -38,12 +38,14 @@ from ecomfs_eval.predictions import FloatArray, Predictions
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """Attributes:
-    score: the mean of the metric over the runs, with its interval; undefined when it is in any
-        run.
-    runs: how many.
-    spread: standard deviation over the runs; ``None`` for one run.
-    values: of the runs, in order.
+    """A metric averaged over runs.
+
+    Attributes:
+        score: the mean of the metric over the runs, with its interval; undefined if it is undefined
+            in any run.
+        runs: number of runs.
+        spread: standard deviation over the runs; ``None`` for one run.
+        values: the values of the runs, in order.
     """
 
     score: Score
@@ -59,10 +61,10 @@ def average(
 ) -> dict[str, Average]:
     """Metrics of one system, averaged over its runs.
 
-    One run gives what :func:`ecomfs_eval.scores` gives.
+    For one run the result equals that of :func:`ecomfs_eval.scores`.
 
     Args:
-        runs: predictions of one system; those of equal ids (or groups) are of the same rows.
+        runs: predictions of one system; equal ids (or groups) are the same rows.
         metrics: names or metrics.
         how: resamples, level and seed.
 
@@ -84,14 +86,14 @@ def average_difference(
     metrics: Sequence[str | Metric],
     how: Bootstrap | None = None,
 ) -> dict[str, Difference]:
-    """B − A averaged over runs that pair up: the i-th of ``a`` and of ``b`` have the same rows.
+    """B − A averaged over paired runs: the i-th runs of ``a`` and ``b`` have the same rows.
 
-    One pair gives what :func:`ecomfs_eval.compare.differences` gives.
+    For one pair the result equals that of :func:`ecomfs_eval.compare.differences`.
 
     Raises:
         EmptyDataError: no runs.
-        OptionError: an unknown metric, or another number of runs.
-        RowsDifferError: a pair is not of the same rows.
+        OptionError: an unknown metric, or different numbers of runs.
+        RowsDifferError: the runs of a pair have different rows.
     """
     how = how or Bootstrap()
     chosen = _chosen(a, metrics)
@@ -165,8 +167,8 @@ def _difference(
 def _replicate(
     runs: Sequence[Predictions], statistics: Sequence[Statistic], how: Bootstrap
 ) -> tuple[Replicates | Undefined, int]:
-    """Replicates of the mean over runs, and the number of units: a unit is what one draw takes or
-    leaves in all runs."""
+    """Replicates of the mean over runs, and the number of units; a unit is resampled together in
+    all runs."""
     ranked = any(s.units is not None for s in statistics)
     numbers: dict[str, int] = {}
     codes = []

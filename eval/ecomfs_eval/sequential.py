@@ -1,4 +1,4 @@
-"""Paired differences in, an A/B test that may stop at any look out.
+"""A sequential A/B test on paired differences, which may stop at any look.
 
 Repeating an ordinary test until p < 0.05 gives far more than 5 % false decisions. This test uses
 betting: a bettor on the paired differences, at odds that are fair under "no difference", cannot
@@ -38,8 +38,8 @@ from ecomfs_eval.predictions import FloatArray
 SequentialVerdict = Literal["b better", "a better", "equivalent", "continue"]
 
 STAKES: FloatArray = np.geomspace(0.01, 0.95, 60)
-"""Shares of the wealth that are bet, from small (long tests, small effects) to large; each starts
-with an equal part of the wealth."""
+"""Fractions of the wealth that are bet, from small (long tests, small effects) to large; the wealth
+is divided equally among them at the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class SequentialTest:
         return sum(self._counts.values())
 
     def update(self, differences: Iterable[float]) -> SequentialState:
-        """Add rows and look.
+        """Add rows and return the state.
 
         Args:
             differences: B − A of each new row, in [−1, 1].
@@ -130,7 +130,7 @@ class SequentialTest:
         return self.look()
 
     def look(self) -> SequentialState:
-        """The state now; more looks do not raise the error rate."""
+        """The current state; repeated looks do not raise the error rate."""
         counts = tuple(sorted(self._counts.items()))
         few = len(counts) <= 3  # right or wrong: simulations repeat the same few counts
         low, high, log_e = (_cached if few else _measure)(counts, self._level)
@@ -205,13 +205,13 @@ def _lower(counts: _Counts, threshold: float, sign: int) -> float:
 
 
 def decided_by(c: PairwiseComparison, state: SequentialState) -> PairwiseComparison:
-    """A comparison whose accuracy was tested sequentially, decided by that test.
+    """Decide a comparison by its sequential test of the accuracy.
 
-    The interval of the accuracy becomes the confidence sequence and its p-value the anytime-valid
-    one, because those of a test that looks once are wrong too often after many looks.
+    The interval of the accuracy is replaced by the confidence sequence and its p-value by the
+    anytime-valid one, because those of a fixed test are wrong too often after many looks.
 
     Raises:
-        OptionError: the comparison is of another metric, or of other rows.
+        OptionError: the comparison has another metric, or other rows.
     """
     if c.primary != "accuracy" or c.rows != state.rows:
         raise OptionError(
@@ -232,6 +232,6 @@ def decided_by(c: PairwiseComparison, state: SequentialState) -> PairwiseCompari
 
 
 def all_decided_by(found: Comparisons, states: Iterable[SequentialState]) -> Comparisons:
-    """Several comparisons, each decided by its sequential test, at levels that add up."""
+    """Decide every comparison by its sequential test; the error rates of the tests add up."""
     done = tuple(decided_by(c, s) for c, s in zip(found.comparisons, states, strict=True))
     return Comparisons(found.baseline, done, overall(found.baseline, done))

@@ -1,8 +1,8 @@
-"""What labels are made of, where they are not names of a flat list: the levels of a hierarchy, or
-the labels of a set.
+"""The structure of labels that are not a flat list: the levels of a hierarchy, or the labels of a
+set.
 
-Predictions hold one text a row. A structure says what each text stands for, so that metrics, their
-intervals and comparisons of such tasks are those of every other task.
+Predictions have one text per row. The structure gives the parts of each text, so that metrics,
+intervals and comparisons work for such tasks as for all others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class LabelStructure:
     Attributes:
         kind: ``hierarchy`` or ``sets``.
         parts: label → its levels, from the top down; or the labels of the set that it stands for.
-        classes: every label that a set may hold, in a fixed order; empty for a hierarchy.
+        classes: all labels that a set may contain, in a fixed order; empty for a hierarchy.
 
     >>> LabelStructure.tree(["Home > Lamps", "Toys > Games"], ">").parts["Home > Lamps"]
     ('Home', 'Lamps')
@@ -44,35 +44,35 @@ class LabelStructure:
 
     @classmethod
     def tree(cls, labels: Iterable[str], separator: str) -> Self:
-        """Labels such as ``Home > Lamps``; spaces around the mark do not count."""
+        """Structure of labels such as ``Home > Lamps``; spaces around the separator are ignored."""
         mark = separator.strip()
         parts = {x: tuple(part.strip() for part in x.split(mark)) for x in dict.fromkeys(labels)}
         return cls("hierarchy", parts)
 
     @classmethod
     def sets(cls, cells: Mapping[str, Sequence[str]], classes: Sequence[str] = ()) -> Self:
-        """Sets of labels.
+        """Structure of sets of labels.
 
         Args:
             cells: the text of each set → its labels.
-            classes: labels that may be in a set, also where none has them.
+            classes: further labels that a set may contain.
         """
         parts = {cell: tuple(own) for cell, own in cells.items()}
         seen = {label for own in parts.values() for label in own}
         return cls("sets", parts, (*classes, *label_order(seen - set(classes))))
 
     def merged(self, other: Self) -> Self:
-        """The structure of the labels of both.
+        """The union of two structures.
 
         Raises:
-            RowsDifferError: they are of two kinds, or make other things of one label.
+            RowsDifferError: the kinds differ, or a label has different parts.
         """
         both = set(self.parts) & set(other.parts)
         odd = next((x for x in both if set(self.parts[x]) != set(other.parts[x])), None)
         if self.kind != other.kind or odd is not None:
-            what = f"label {odd!r} is" if self.kind == other.kind else "labels are"
+            what = f"label {odd!r} has" if self.kind == other.kind else "labels have"
             raise RowsDifferError(
-                f"{what} made of other parts in the two systems", hint="read both by one task"
+                f"{what} different parts in the two systems", hint="read both with the same task"
             )
         classes = (*self.classes, *(c for c in other.classes if c not in self.classes))
         return type(self)(self.kind, {**other.parts, **self.parts}, classes)
@@ -83,7 +83,7 @@ class LabelStructure:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """What :meth:`to_dict` gave.
+        """Restore a structure from :meth:`to_dict`.
 
         >>> made = LabelStructure.tree(["a > b"], ">")
         >>> LabelStructure.from_dict(made.to_dict()) == made

@@ -1,4 +1,4 @@
-"""Predictions in, every metric with its interval out.
+"""Summary of predictions: every metric with its interval.
 
 >>> from ecomfs_eval import Predictions, summarise
 >>> s = summarise(Predictions.of(["a", "b", "b", "b"] * 5, ["a", "b", "b", "a"] * 5))
@@ -41,10 +41,10 @@ class Summary:
     Attributes:
         name, source: as in the predictions.
         rows: number of rows.
-        labels: the label space; of sets, the labels that they hold.
+        labels: the label space; for sets, the labels that they contain.
         positive: the positive class of binary metrics, or ``None``.
         scores: metric name → score, in the order of the reports.
-        classes: Per-class precision, recall and F1.
+        classes: per-class precision, recall and F1.
         slices: slicing → value → metric name → score.
         confusion: the confusion matrix.
 
@@ -105,7 +105,7 @@ class Summary:
         return "\n".join(lines)
 
     def _undefined(self) -> dict[str, list[Score]]:
-        """Reason → the scores that are undefined for it."""
+        """Reason → the scores that are undefined for this reason."""
         reasons: dict[str, list[Score]] = {}
         for s in self.scores.values():
             if s.value is None:

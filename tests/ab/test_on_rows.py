@@ -1,4 +1,4 @@
-"""compare(): an A/B test in one call, on whatever holds examples and rows."""
+"""compare(): an A/B test in one call, on examples and rows of any form."""
 
 from __future__ import annotations
 

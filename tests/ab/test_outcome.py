@@ -1,5 +1,6 @@
-"""What a comparison writes: the same result in every file, nothing that is private, whole or not
-at all."""
+"""Results of a comparison: equal in every file format, without private texts, and complete or
+absent.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ def test_rows_are_taken_out_of_everything_that_is_written(tmp_path: Path) -> Non
     assert "555-0100" in shown[0].read_text(encoding="utf-8")
 
 
-def test_the_comparison_by_the_model_alone_stands_beside() -> None:
+def test_the_comparison_of_the_model_alone_is_included() -> None:
     alone = found()
     both = outcome(
         alone.systems, alone.result, HOW, notes=[], about={"rows": 40}, model_alone=alone
@@ -82,7 +83,7 @@ def test_reports_come_in_both_languages(tmp_path: Path, language: str) -> None:
     assert f'lang="{language}' in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
 
 
-def test_nothing_is_written_that_nobody_named(tmp_path: Path) -> None:
+def test_only_named_files_are_written(tmp_path: Path) -> None:
     assert write_pages(found(), title="t", how=HOW) == ()
     assert list(tmp_path.iterdir()) == []
 

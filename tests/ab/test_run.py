@@ -1,4 +1,4 @@
-"""All variants answer the same rows, in turns, and the order is seeded."""
+"""All variants answer the same rows, alternating in a seeded order."""
 
 from __future__ import annotations
 

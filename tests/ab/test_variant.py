@@ -1,4 +1,4 @@
-"""Variants as users write them."""
+"""Variants in every form that users write."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_file_of_variants(files: Path) -> None:
         (["v1"], ["none.yaml"], MissingFileError, r"none\.yaml"),
     ],
 )
-def test_what_names_no_variant_is_told(
+def test_invalid_variants_are_refused(
     templates: list[str], written: list[str], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -139,7 +139,7 @@ def test_what_names_no_variant_is_told(
         ("A: {template: {fr: v1}}\nB:\n", "en=A.jinja"),
     ],
 )
-def test_a_file_that_holds_no_variants_is_told(files: Path, text: str, message: str) -> None:
+def test_a_file_that_holds_no_variants_is_reported(files: Path, text: str, message: str) -> None:
     Path("variants.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         read_variants([], ["variants.yaml"])

@@ -1,4 +1,4 @@
-"""Runs that may spend only so much on reading."""
+"""Runs with a budget of seconds or tokens for model calls."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_budget_of_nothing_is_refused() -> None:
     assert not Budget()
 
 
-def test_nobody_could_answer_what_is_not_read(source: Path) -> None:
+def test_a_budget_needs_the_experts(source: Path) -> None:
     clf = classifier(fusion=False, calibration_size=20)
     with pytest.raises(ConfigError, match="--budget-tokens without the experts"):
         score(source, clf, budget=Budget(tokens=100))

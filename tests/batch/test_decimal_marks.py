@@ -1,4 +1,4 @@
-"""The decimal mark of numbers: of the pool's table, of the input's, and of single rows."""
+"""The decimal mark of numbers: in the pool's table, in the input, and in single rows."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_cells_with_two_readings_are_read_by_the_pool(task: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("fields", [{"price": ":comma"}, {"price": "price:comma"}])
-def test_a_column_that_does_not_say_its_mark_is_refused_until_it_is_said(
+def test_a_column_without_a_clear_mark_is_refused_until_it_is_given(
     task: Path, tmp_path: Path, fields: dict[str, str]
 ) -> None:
     source = table(tmp_path / "pool.csv", [("1,234", ""), ("2,500", "")] * 4, ",")

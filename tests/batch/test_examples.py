@@ -1,4 +1,4 @@
-"""Examples of a pool: made, imported, exported."""
+"""Examples of a pool: created, imported, exported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_an_import_does_not_change_an_origin() -> None:
         assert pool.examples() == [real]
 
 
-def test_what_a_pool_exports_it_takes_back_unchanged(tmp_path: Path) -> None:
+def test_an_exported_pool_imports_unchanged(tmp_path: Path) -> None:
     examples = [
         Example("a", {"text": "fine"}, "positive"),
         Example("b", {"text": "no"}, "negative"),

@@ -1,4 +1,4 @@
-"""A server that fails in every way for 30 % of the requests: no row is dropped in silence."""
+"""A server that fails in every way for 30 % of the requests: every row ends with a status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is: equal for equal runs, different where anything that decides answers differs."""
+"""The identity of a run changes exactly when anything that affects answers changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of a database scored into a table: killed, gone on, and never in place of another."""
+"""Scoring a database table into a table: killed, resumed, and never replacing another table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal: keys of rows, answers that come back as they went in, and what is on the disk."""
+"""The journal: keys of rows, answers that read back equal, and the file on disk."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_answer_over_other_labels_is_refused() -> None:
         unpack(*packed, ["a", "b", "c"], "r1")
 
 
-def test_what_is_committed_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
+def test_committed_answers_survive_reopening(tmp_path: Path) -> None:
     path = tmp_path / "out.csv.journal"
     entries = [Entry(n, b"key %d" % n, "[]", b"") for n in range(1_000)]
     with Journal(path) as journal:
@@ -99,7 +99,7 @@ def test_answers_with_lists_and_long_notes_are_stored() -> None:
     st.sampled_from(["", "a", "b"]),
     st.booleans(),
 )
-def test_answers_come_back_as_they_were(
+def test_stored_answers_read_back_equal(
     tokens: int, mass: float | None, novelty: float | None, source: str, steps: bool
 ) -> None:
     given = Prediction(

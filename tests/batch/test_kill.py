@@ -1,4 +1,4 @@
-"""Killed anywhere, a run loses no row, doubles none, and ends with the same bytes."""
+"""A run killed at any point loses no row, writes none twice, and ends with the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into a result table, and in which formats."""
+"""The content of result tables, in every format."""
 
 from __future__ import annotations
 

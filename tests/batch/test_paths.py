@@ -1,4 +1,4 @@
-"""Where inputs are and results go."""
+"""Paths of inputs and results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan says before a run is what the run does."""
+"""A plan predicts what the run does."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_sampled_plan_has_an_interval_around_the_truth(source: Path) -> None:
         assert guess.low <= guess.value <= guess.high
 
 
-def test_what_is_known_is_not_planned_again(source: Path, tmp_path: Path) -> None:
+def test_known_answers_are_not_planned_again(source: Path, tmp_path: Path) -> None:
     inner = ScriptedEngine()
     engine = CachedEngine(inner, ReadingCache.open(tmp_path / "cache"))
     pipeline = classifier(engine).pipeline_

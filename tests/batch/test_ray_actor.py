@@ -1,4 +1,4 @@
-"""What an actor does, without Ray: partitions in, whole partitions of answers out."""
+"""The work of an actor without Ray: partitions in, complete partitions of answers out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def started(engine: ScriptedEngine) -> Iterator[Scorer]:
         yield scorer
 
 
-def test_says_what_its_pipeline_is() -> None:
+def test_an_actor_reports_its_pipeline() -> None:
     engine = ScriptedEngine()
     facts = Scorer(partial(build, engine), "/no/such/folder").start()
     assert facts.identity == pipeline_identity(build(ScriptedEngine()))
@@ -71,7 +71,7 @@ def test_an_engine_that_is_gone_ends_what_waits_and_what_comes() -> None:
                 scorer.answer(partition(first, [f"row {i}" for i in range(20)]), 8, False)
 
 
-def test_a_closed_queue_gives_up_what_waits_and_leaves_no_runner() -> None:
+def test_a_closed_queue_drops_waiting_work_and_leaves_no_runner() -> None:
     queue = PartitionQueue.of(build(ScriptedEngine()), 8, False)
     queue.close()
     with pytest.raises(RuntimeError, match="ended"):
@@ -88,7 +88,7 @@ def test_an_address_that_is_none(address: str) -> None:
     assert "HOST:PORT" in caught.value.hint
 
 
-def test_nobody_at_the_address() -> None:
+def test_no_cluster_at_the_address() -> None:
     with (
         pytest.raises(EngineUnavailableError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"),
         cluster("127.0.0.1:1"),

@@ -1,4 +1,4 @@
-"""A cluster of actors gives what one process gives, whoever dies on the way."""
+"""A cluster of actors gives the same result as one process, also if actors die."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_an_actor_that_dies_is_replaced(plain: Plain, tmp_path: Path) -> None:
     assert plain.asked <= victim.asked(tmp_path / "asked") <= plain.asked + 2 * (24 + 8)
 
 
-def test_a_killed_driver_goes_on_with_what_is_there(plain: Plain, tmp_path: Path) -> None:
+def test_a_killed_driver_resumes_from_the_journal(plain: Plain, tmp_path: Path) -> None:
     first = start(plain, tmp_path, "{'seconds': 0.3}")
     try:
         wait_until(lambda: victim.asked(tmp_path / "asked") > plain.asked // 2)

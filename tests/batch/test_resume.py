@@ -1,4 +1,4 @@
-"""What a second run may go on from: the same run, and nothing else."""
+"""A run is resumed only if it is the same run."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_other_examples_are_refused(source: Path) -> None:
         go_on(source, engine, pipeline=other.pipeline_)
 
 
-def test_what_only_changes_the_output_may_change(source: Path) -> None:
+def test_options_of_the_output_may_change(source: Path) -> None:
     output, engine = interrupted(source)
     before = sum(engine.calls)
     result = go_on(source, engine, probabilities=True, encoding="utf-8-sig")
@@ -177,7 +177,7 @@ def torn(source: Path) -> Iterator[tuple[Path, Path, Interrupted]]:
     assert result.tally.rows == 120
 
 
-def test_a_truncated_journal_is_told(torn: tuple[Path, Path, Interrupted]) -> None:
+def test_a_truncated_journal_is_reported(torn: tuple[Path, Path, Interrupted]) -> None:
     source, journal, engine = torn
     os.truncate(journal, journal.stat().st_size * 2 // 3)
     with pytest.raises(JournalError, match=r"damaged.*--restart"):
@@ -185,7 +185,7 @@ def test_a_truncated_journal_is_told(torn: tuple[Path, Path, Interrupted]) -> No
 
 
 @pytest.mark.parametrize("at", [0, 40, 4096, 8200, 12_300])
-def test_garbage_in_a_journal_is_told(torn: tuple[Path, Path, Interrupted], at: int) -> None:
+def test_garbage_in_a_journal_is_reported(torn: tuple[Path, Path, Interrupted], at: int) -> None:
     source, journal, engine = torn
     data = bytearray(journal.read_bytes())
     data[at : at + 64] = b"\xa5" * 64
@@ -194,7 +194,7 @@ def test_garbage_in_a_journal_is_told(torn: tuple[Path, Path, Interrupted], at: 
         go_on(source, engine)
 
 
-def test_an_altered_answer_is_told(torn: tuple[Path, Path, Interrupted]) -> None:
+def test_an_altered_answer_is_reported(torn: tuple[Path, Path, Interrupted]) -> None:
     source, journal, engine = torn
     data = journal.read_bytes()
     assert data.count(b'"label":"negative"')
@@ -212,7 +212,7 @@ def test_a_file_that_is_no_journal_is_left_alone(torn: tuple[Path, Path, Interru
     assert journal.read_text() == "my notes about the journal"
 
 
-def test_an_emptied_journal_with_a_log_is_told(torn: tuple[Path, Path, Interrupted]) -> None:
+def test_an_emptied_journal_with_a_log_is_reported(torn: tuple[Path, Path, Interrupted]) -> None:
     source, journal, engine = torn
     journal.with_name(f"{journal.name}-wal").write_bytes(b"\x37\x7f\x06\x82" + bytes(100))
     os.truncate(journal, 0)
@@ -303,7 +303,7 @@ def test_a_disk_that_is_full_at_once_is_an_error_of_the_output(
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
-def test_a_signal_drains_says_how_to_go_on_and_ends_with_its_code(
+def test_a_signal_drains_prints_how_to_resume_and_ends_with_its_code(
     number: int, code: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ECOMFS_STATE", str(tmp_path / "state"))

@@ -1,4 +1,4 @@
-"""The log of runs: what is written is read back, whatever cut it short."""
+"""The log of runs is read back, also if it was cut off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages of a run, between a source of rows and a store of answers in memory."""
+"""The stages of a run, between a source of rows and an in-memory store of answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch scoring with a scripted engine: what happens to rows, whatever the model says."""
+"""Batch scoring with a scripted engine: the outcome of rows for any answer of the model."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_identical_rows_are_asked_once(tmp_path: Path) -> None:
     assert [r["id"] for r in out] == [str(i) for i in range(20)]
 
 
-def test_one_failing_row_is_that_rows(tmp_path: Path) -> None:
+def test_a_failing_row_affects_no_other(tmp_path: Path) -> None:
     source = table(tmp_path / "in.csv", [["1", "good"], ["2", "poison"], ["3", "good too"]])
     out = score(tmp_path, source, ScriptedEngine(fails_on="Review: poison"))
     assert [r["status"] for r in out] == ["ok", "failed", "ok"]
@@ -219,7 +219,7 @@ def test_gold_is_collected_and_its_gaps_are_not_scored(tmp_path: Path) -> None:
         assert predictions.probabilities.shape == (2, 3)
 
 
-def test_model_and_experts_stand_beside_their_common_answer(tmp_path: Path) -> None:
+def test_metrics_of_model_and_experts_are_shown_with_the_fused_answer(tmp_path: Path) -> None:
     from ecomfs.evaluation.evaluate import systems
 
     rows = [["1", "good", "POSITIVE"], ["2", "bad", "negative"], ["3", "", "positive"]]

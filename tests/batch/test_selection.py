@@ -1,4 +1,4 @@
-"""Which rows are scored, and that the others are counted."""
+"""Selection of rows, and the count of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's spans, as an OpenTelemetry exporter sees them."""
+"""The spans of a run, as an OpenTelemetry exporter receives them."""
 
 from __future__ import annotations
 

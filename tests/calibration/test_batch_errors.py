@@ -1,4 +1,4 @@
-"""The bound on the errors of a batch, against every way the rows could have been split."""
+"""The bound on the errors of a batch, compared with all possible splits of the rows."""
 
 from __future__ import annotations
 

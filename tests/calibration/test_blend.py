@@ -1,4 +1,4 @@
-"""Bayesian model averaging: each component weighs as much as the examples support it."""
+"""Bayesian model averaging: components are weighted by their likelihood on the examples."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_component_that_holds_has_the_weight(
     assert blend.weights[known] > 0.05
 
 
-def test_where_no_source_is_informative_the_label_shares_remain() -> None:
+def test_without_an_informative_source_the_label_shares_remain() -> None:
     evidence, _ = experts(90, (0.0, 0.0, 0.0), seed=1)
     shares = (0.7, 0.2, 0.1)
     truth = np.random.default_rng(1).choice(3, size=90, p=shares)
@@ -91,7 +91,7 @@ def test_cross_fitted_answers_do_not_know_their_own_label() -> None:
     assert loss(cross_fitted(evidence, truth, EVEN, PRIOR, OTHERS), truth) > loss(own, truth)
 
 
-def test_a_model_that_knows_nothing_does_not_look_better_cross_calibrated() -> None:
+def test_cross_calibration_does_not_favour_an_uninformative_model() -> None:
     evidence, _ = experts(48, (0.0, 0.0, 0.0), seed=8, labels=2)
     truth = np.random.default_rng(9).integers(2, size=48)
     assert loss(
@@ -150,7 +150,7 @@ def related(n: int, seed: int, skill: float) -> tuple[Evidence, np.ndarray]:
     return Evidence({**scores, "features": other.scores[MODEL][order]}), truth
 
 
-def test_where_only_the_feature_model_knows_it_answers_alone() -> None:
+def test_if_only_the_feature_model_is_informative_it_answers_alone() -> None:
     (prior, _), *more = expert_priors(["vote", "probe", "features"])
     evidence, truth = related(120, 1, 4.0)
     blend = fit_blend(evidence, truth, EVEN, prior, alternatives=more)
@@ -160,7 +160,7 @@ def test_where_only_the_feature_model_knows_it_answers_alone() -> None:
     assert loss(blend.apply(new), new_truth) < loss(alone, new_truth) + 0.02
 
 
-def test_where_the_feature_model_knows_nothing_the_others_answer_without_it() -> None:
+def test_an_uninformative_feature_model_is_ignored() -> None:
     (prior, _), *more = expert_priors(["vote", "probe", "features"])
     evidence, truth = experts(200, (0.0, 3.0, 3.0), seed=9)
     noise, _ = experts(200, (0.0, 0.0, 0.0), seed=10)

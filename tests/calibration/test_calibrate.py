@@ -55,7 +55,7 @@ P = st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda v: sum(v) > 
 
 @settings(max_examples=50)
 @given(P, st.lists(st.floats(-5, 5), min_size=3, max_size=3))
-def test_what_comes_out_is_a_distribution(values: list[float], offsets: list[float]) -> None:
+def test_the_result_is_a_distribution(values: list[float], offsets: list[float]) -> None:
     p = [v / sum(values) for v in values]
     out = Calibration(tuple(offsets), 1.0, 64).apply(p)
     assert sum(out) == pytest.approx(1)

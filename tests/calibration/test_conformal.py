@@ -1,4 +1,4 @@
-"""The guarantees hold on new rows as often as they say."""
+"""The guarantees hold on new rows with the stated probability."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rows(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return confidence, rng.random(n) < confidence**1.3
 
 
-def test_promised_precision_fails_no_more_often_than_said() -> None:
+def test_guaranteed_precision_fails_no_more_often_than_delta() -> None:
     rng = np.random.default_rng(0)
     big, right = rows(rng, 200_000)
     failed = promised = 0
@@ -78,12 +78,12 @@ def test_the_bound_for_a_batch_needs_no_labels_of_it_and_can_take_its_confidence
 
 
 @pytest.mark.parametrize("batch", [0.5, [0.5, float("nan")], [[0.5]]])
-def test_a_batch_that_is_no_list_of_confidences_is_told(batch: object) -> None:
+def test_a_batch_that_is_no_list_of_confidences_is_reported(batch: object) -> None:
     with pytest.raises(ConfigError, match="the batch is no list"):
         accept_threshold([0.5], [True], 0.9, batch=batch)  # type: ignore[arg-type]
 
 
-def test_cheap_answers_cost_no_more_than_said_on_average() -> None:
+def test_answers_without_the_model_lose_no_more_than_promised_on_average() -> None:
     rng = np.random.default_rng(1)
     big, right = rows(rng, 200_000)
     losses = []
@@ -142,7 +142,7 @@ def test_no_rows_promise_nothing() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 1.5, -0.1])
-def test_numbers_out_of_range_are_told(value: float) -> None:
+def test_numbers_out_of_range_are_reported(value: float) -> None:
     with pytest.raises(ConfigError, match="precision is"):
         accept_threshold([0.5], [True], value)
     with pytest.raises(ConfigError, match="coverage is"):
@@ -151,6 +151,6 @@ def test_numbers_out_of_range_are_told(value: float) -> None:
         skip_threshold([0.5], [True], value)
 
 
-def test_lists_of_different_lengths_are_told() -> None:
+def test_lists_of_different_lengths_are_reported() -> None:
     with pytest.raises(ConfigError, match="confidences but"):
         accept_threshold([0.5, 0.6], [True], 0.9)

@@ -1,4 +1,4 @@
-"""Rows that are decided without the model: no reading of it may give them another label."""
+"""Rows that are decided without the model: no reading could give them another label."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_model_without_weight_changes_nothing() -> None:
     assert leading.decided(rows).tolist() == [False, False]
 
 
-def test_what_takes_more_than_the_label_needs_every_reading() -> None:
+def test_outputs_beyond_the_label_need_every_reading() -> None:
     policy = DecisionPolicy(
         fusion=Blend((EXPERTS_ALONE, MODEL_ALONE), (1.0, 0.0)),
         cheap=Blend((Fusion({"vote": 1.0}),), (1.0,)),

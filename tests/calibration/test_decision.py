@@ -1,4 +1,4 @@
-"""Decisions for a batch: each row's is its own, whatever stands beside it."""
+"""Decisions for a batch: each row is independent of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fusing model and experts: weights follow who is right, as far as the rows support it."""
+"""Fusing model and experts: weights follow their accuracy, as far as the rows support it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_fused_answer_is_better_than_each_expert() -> None:
 
 
 @pytest.mark.parametrize("bad", [0, 1])
-def test_an_expert_that_knows_nothing_loses_weight(bad: int) -> None:
+def test_an_uninformative_expert_loses_weight(bad: int) -> None:
     skill = [3.0, 3.0, 0.0]
     skill[bad] = 0.0
     fusion = fit_fusion(*experts(400, (skill[0], skill[1], 0.0), seed=2), PRIOR)
@@ -36,7 +36,7 @@ def test_an_expert_that_knows_nothing_loses_weight(bad: int) -> None:
     assert weights[2] / weights[1 - bad] < prior[2] / prior[1 - bad]
 
 
-def test_where_no_expert_knows_anything_all_are_believed_less() -> None:
+def test_uninformative_experts_get_lower_weights() -> None:
     fusion = fit_fusion(*experts(60, (0.0, 0.0, 0.0), seed=7), PRIOR)
     for name in ("model", "vote"):
         assert fusion.weights[name] < 0.6 * PRIOR.weights[name]

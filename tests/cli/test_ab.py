@@ -163,7 +163,7 @@ def test_three_templates_are_corrected_by_holm(
     assert "third − v1" in shown
 
 
-def test_the_same_seed_says_the_same(short: str, pool: Path, data: Path) -> None:
+def test_the_same_seed_gives_the_same_report(short: str, pool: Path, data: Path) -> None:
     first = run(["v1", short], pool, data, shots=8, seed=3)
     assert first["examples"] == 8
     assert run(["v1", short], pool, data, shots=8, seed=3) == first
@@ -394,7 +394,7 @@ def test_a_syntax_error_names_file_and_line_before_any_model_is_loaded(
     assert engine.calls == []
 
 
-def test_an_unknown_name_in_a_template_is_told(pool: Path, data: Path, tmp_path: Path) -> None:
+def test_an_unknown_name_in_a_template_is_reported(pool: Path, data: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jinja"
     bad.write_text("{{ reviews }}\nOverall:", encoding="utf-8")
     engine = ScriptedEngine()
@@ -403,7 +403,7 @@ def test_an_unknown_name_in_a_template_is_told(pool: Path, data: Path, tmp_path:
     assert engine.calls == []
 
 
-def test_bad_tables_and_targets_are_told(
+def test_bad_tables_and_targets_are_reported(
     short: str, pool: Path, data: Path, tmp_path: Path
 ) -> None:
     templates = ["v1", short]
@@ -440,7 +440,7 @@ def test_bad_tables_and_targets_are_told(
         ({"variant": ["B: kk=1"]}, ConfigError, "no option 'kk'"),
     ],
 )
-def test_bad_options_are_told_before_anything_is_read(
+def test_bad_options_are_errors_before_anything_is_read(
     options: dict[str, Any],
     error: type[Exception],
     message: str,
@@ -460,7 +460,7 @@ def test_a_single_row_is_compared_and_shows_nothing(short: str, pool: Path, data
     assert told["comparisons"][0]["decision"]["verdict"] == "undecided"
 
 
-def test_what_is_missing_is_told(pool: Path, data: Path, tmp_path: Path, short: str) -> None:
+def test_missing_arguments_are_named(pool: Path, data: Path, tmp_path: Path, short: str) -> None:
     with pytest.raises(ConfigError, match="--task is missing"):
         ab(templates=["v1", "v2"], examples=str(pool), data=data)
     with pytest.raises(ConfigError, match="--examples is missing"):
@@ -471,7 +471,7 @@ def test_what_is_missing_is_told(pool: Path, data: Path, tmp_path: Path, short: 
         ab()
 
 
-def test_an_empty_table_is_told(short: str, pool: Path, tmp_path: Path) -> None:
+def test_an_empty_table_is_reported(short: str, pool: Path, tmp_path: Path) -> None:
     templates = ["v1", short]
     empty = tmp_path / "empty.csv"
     empty.write_text("id,text,label\n", encoding="utf-8")
@@ -479,7 +479,7 @@ def test_an_empty_table_is_told(short: str, pool: Path, tmp_path: Path) -> None:
         run(templates, pool, empty)
 
 
-def test_a_true_label_nobody_knows_is_told(short: str, pool: Path, tmp_path: Path) -> None:
+def test_an_unknown_true_label_is_reported(short: str, pool: Path, tmp_path: Path) -> None:
     data = tmp_path / "labels.csv"
     data.write_text("id,text,label\n1,fine,pos\n2,hm,sideways\n", encoding="utf-8")
     with pytest.raises(UnknownLabelError, match=r"labels\.csv.*'sideways'"):
@@ -557,7 +557,7 @@ def test_shipped_templates_on_the_samples_with_a_real_model(tmp_path: Path, shor
 # -- what fusion hides ---------------------------------------------------------------------------
 
 
-def test_the_model_alone_stands_beside_the_answers_where_experts_are_heard(
+def test_the_model_alone_is_also_compared_if_experts_are_used(
     short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The engine guesses by the prompt, so the variants differ in what it says; the experts are
@@ -582,7 +582,9 @@ def test_without_fusion_there_is_nothing_behind_the_answers(
     assert "the model alone" not in capsys.readouterr().out
 
 
-def test_that_fusion_hides_is_said_where_answers_differ_less_than_half_as_often() -> None:
+def test_a_note_says_that_fusion_hides_differences_if_answers_differ_less_than_half_as_often() -> (
+    None
+):
     def system(name: str, answers: str) -> Predictions:
         gold = ["a"] * len(answers)
         return Predictions.of(gold, list(answers), labels=["a", "b"], name=name)

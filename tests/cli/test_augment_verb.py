@@ -1,4 +1,4 @@
-"""``ecomfs prepare augment``: from a table to a table, and everything on the way told."""
+"""``ecomfs prepare augment``: the output table, the rejected candidates and the report."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_borrowing(folder: Path) -> None:
     assert [(r["reason"], r["text"]) for r in rejected()] == [("no_label", "shiny")]
 
 
-def test_what_is_borrowed_need_not_be_written(folder: Path) -> None:
+def test_borrowing_works_without_rewrites(folder: Path) -> None:
     words = ["--borrow", "titles.csv", "--borrow-task", "product_category"]
     words += ["--map", "returned=negative", "--target", "5", "--label", "negative", "--no-rewrite"]
     assert augment(*words, "--report", "report.json") == 0

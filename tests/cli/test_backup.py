@@ -1,4 +1,4 @@
-"""Backup and restore of a database that is in use."""
+"""Backup and restore of a database in use."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_backup_is_of_one_moment_and_comes_back(tmp_path: Path) -> None:
     assert (tmp_path / "shop.db.old").is_file()
 
 
-def test_what_cannot_be_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_cannot_be_backed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, kept = tmp_path / "shop.db", tmp_path / "kept.db"
     assert run(["backup", str(file), str(kept)]) == 2
     assert "no such file" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every mistake a newcomer makes is one line that says how to fix it, and exit code 2."""
+"""Common mistakes are an error of one line with a hint, and exit code 2."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_it_does_not_wait_for_the_model(
 
 
 @pytest.mark.parametrize("output", ["no/such/profile.json", "folder", "pool.csv"])
-def test_fit_knows_before_it_reads_that_it_cannot_write(
+def test_fit_checks_that_it_can_write_before_it_reads(
     folder: Path, capsys: pytest.CaptureFixture[str], output: str
 ) -> None:
     arguments = ["fit", "-t", "review_sentiment", "-e", "pool.csv", "-o", output]

@@ -1,5 +1,6 @@
-"""Tables of numbers, categories and histories with mistakes in them: each is a status or one clear
-line, and no row is lost."""
+"""Tables with invalid numbers, categories and histories: each row has a status or the command one
+clear error, and no row is lost.
+"""
 
 from __future__ import annotations
 

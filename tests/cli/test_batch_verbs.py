@@ -74,7 +74,7 @@ def test_failed_rows_are_named_and_go_back_in(
     assert (row["id"], row["status"]) == ("5", "ok")
 
 
-def test_plan_says_what_score_then_does(
+def test_plan_predicts_what_score_does(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["plan", "in/*.csv", *COMMON, "--price", "3", "--limit", "5"]) == 0
@@ -285,7 +285,7 @@ def test_guarantees_that_cannot_be_fitted(
     assert not Path("in/a.scored.csv").exists()
 
 
-def test_a_plan_says_what_it_cannot_know_of_guarantees(
+def test_a_plan_has_a_note_on_guarantees_it_cannot_predict(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["plan", "in/a.csv", *COMMON, "--calibration-size", "8", "--max-loss", "0.01"]) == 0

@@ -1,4 +1,4 @@
-"""Escape sequences in rows, labels, ids and names of files never reach a terminal or a log."""
+"""Escape sequences in rows, labels, ids and file names never reach a terminal or a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encodings on the command line: in, by one option for every verb; out, whatever the stream."""
+"""Encodings on the command line: one option for all inputs, and the output streams."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ def test_input_and_examples_are_read_in_the_encoding_that_is_named() -> None:
     assert run(["plan", *SCORE[1:8], "--k", "2", "--input-encoding", "cp1252"]) == 0
 
 
-def test_a_guess_is_said_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_detected_encoding_is_reported_on_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     Path("pool.csv").write_text(POOL, encoding="cp1252")
     Path("in.csv").write_text("id,text\n1,质量很好，物流也快\n", encoding="gbk")
     assert run(SCORE) == 0

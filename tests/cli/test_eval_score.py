@@ -1,4 +1,4 @@
-"""``ecomfs eval score``: predictions that another library wrote."""
+"""``ecomfs eval score`` on predictions of another library."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def test_help_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         assert "--pool" in capsys.readouterr().out
 
 
-def test_relabel_takes_a_label_that_the_pool_or_the_task_has_and_others_when_told(
+def test_relabel_takes_labels_of_the_pool_or_the_task_and_others_with_an_option(
     filled: Path,
 ) -> None:
     assert examples("relabel", "a", " negative ") == 0
@@ -278,7 +278,7 @@ def shop(folder: Path) -> Path:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_a_label_that_is_new_to_a_filled_pool_is_refused_unless_it_is_said_to_be(
+def test_a_new_label_of_a_filled_pool_needs_an_option(
     shop: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     Path("more.csv").write_text("id,title,label\n3,rain coat,coat\n")

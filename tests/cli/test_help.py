@@ -17,7 +17,7 @@ from ecomfs.cli.help_examples import EXAMPLES
 from ecomfs.retrieve.strategies import STRATEGIES
 
 
-def test_what_stands_in_brackets_is_shown(
+def test_text_in_brackets_is_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")

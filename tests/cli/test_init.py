@@ -1,4 +1,4 @@
-"""``ecomfs init``: from a table to first results; what it leaves open is asked."""
+"""``ecomfs init``: from a table to first results, with questions where the table is ambiguous."""
 
 from __future__ import annotations
 

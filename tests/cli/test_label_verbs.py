@@ -1,4 +1,4 @@
-"""Labels on the command line: not labelled yet, in several files, spelt in several ways."""
+"""Labels on the command line: missing, in several files, with several spellings."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_true_labels_that_no_example_has_are_named_in_the_summary(
     assert "n = 4 rows with a true label" in captured.out
 
 
-def test_undeclared_spellings_of_one_label_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_undeclared_spellings_of_one_label_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     write("pool.csv", "text,label\na,Positive\nb,positive\nc,neg\nd,negative\n")
     write("in.csv", "text\na\n")
     words = ["-t", "review_sentiment", *WORDS[2:]]
@@ -128,7 +128,7 @@ def test_undeclared_spellings_of_one_label_are_told(capsys: pytest.CaptureFixtur
     assert "'negative' counts" not in said  # a declared alias of neg
 
 
-def test_a_draft_tells_which_spellings_it_takes_for_one(
+def test_a_draft_reports_spellings_it_treats_as_one_label(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write("rows.csv", "note,mood\na,polish\nb,Polish\nc,M2\nd,M²\n")
@@ -138,7 +138,7 @@ def test_a_draft_tells_which_spellings_it_takes_for_one(
     assert "note: 'Polish' counts as the label 'polish' (aliases)" in said
 
 
-def test_cleaning_tells_which_labels_it_spells_anew_and_keeps_signs(
+def test_cleaning_reports_respelt_labels_and_keeps_signs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = [

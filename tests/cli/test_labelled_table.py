@@ -1,4 +1,4 @@
-"""A table of labelled rows, and the examples that it gives."""
+"""A table of labelled rows, and the examples read from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rows(n: int) -> list[str]:
     return [f"r{i},text number {i},{('positive', 'negative')[i % 2]}" for i in range(n)]
 
 
-def test_what_is_left_out_is_counted_and_said(tmp_path: Path) -> None:
+def test_rows_left_out_are_counted_and_reported(tmp_path: Path) -> None:
     more = ["a,text number 1,positive", "b,text number 2,positive", "c,no label,", "d,,negative"]
     found = read(tmp_path / "in.csv", [*rows(8), *more])
     assert len(found.examples) == 8

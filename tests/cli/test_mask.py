@@ -1,5 +1,6 @@
-"""``--mask patterns``: no planted value is left in what a run keeps, and the output's own columns
-are as they were."""
+"""``--mask patterns``: no planted value is in the files of a run, and the output's own columns are
+unchanged.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +87,7 @@ def test_nothing_that_a_run_keeps_holds_a_planted_value(
     assert [row["text"] for row in rows] == [row["note"] for row in rows] == ROWS
 
 
-def test_nor_does_the_journal_of_a_run_that_stopped(tmp_path: Path) -> None:
+def test_the_journal_of_a_stopped_run_holds_no_planted_value(tmp_path: Path) -> None:
     gone = RecordingEngine(limit=3, batch=2)
     options = {"embedder": "hashed", "language": "en", "calibration_size": 0, "k": 2}
     clf = FewShotClassifier("review_sentiment", gone, mask="patterns", **options)  # type: ignore[arg-type]
@@ -133,6 +134,6 @@ def test_a_choice_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) ->
     assert "--mask = 'phones' (--mask is one of none, patterns)" in capsys.readouterr().err
 
 
-def test_so_is_one_of_a_suite_or_a_variant() -> None:
+def test_an_unknown_mask_of_a_suite_or_a_variant_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"B: mask = 'phones' \(mask is one of none, patterns\)"):
         OPTIONS["mask"].read("phones", "B")

@@ -1,4 +1,4 @@
-"""What verbs do with -o: standard output, pipes, links, and files that they read."""
+"""The option -o of every command: standard output, pipes, links, and input files."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_an_output_is_never_a_file_that_the_run_reads(
 
 @pytest.mark.parametrize(("command", "option"), [READ[0], READ[3], READ[6], READ[8]])
 @pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
-def test_nor_a_link_to_one(
+def test_an_output_is_never_a_link_to_a_file_that_the_run_reads(
     capsys: pytest.CaptureFixture[str],
     command: list[str],
     option: str,
@@ -156,7 +156,7 @@ def test_an_output_is_never_a_pool(capsys: pytest.CaptureFixture[str], name: str
         refused(command, capsys, "is a database")
 
 
-def test_what_a_verb_writes_beside_its_output_is_no_file_that_it_reads(
+def test_side_files_of_an_output_never_overwrite_an_input(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("pool.csv").rename("out.failed.csv")
@@ -197,7 +197,7 @@ def test_a_pool_is_no_journal_to_drop(capsys: pytest.CaptureFixture[str]) -> Non
     assert not Path("out.csv").exists()
 
 
-def test_what_holds_row_text_is_for_its_user_alone(folder: Path) -> None:
+def test_new_files_with_row_text_are_private(folder: Path) -> None:
     """Results, failed rows, journals, pools with their logs, run logs and caches."""
     old = os.umask(0o022)
     try:

@@ -1,4 +1,4 @@
-"""What a command shows while it works, what it says it took, and what its plan counts."""
+"""Progress of a command, its times, and the counts of its plan."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ def test_a_promised_precision_is_shown_among_the_answered_rows(
     assert "rows that abstained count as wrong" in said
 
 
-def test_where_no_row_abstains_the_table_has_no_column_for_it(
+def test_without_abstentions_the_table_has_no_column_for_them(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ["--calibration-size", "0", "--gold-column", "label"]
@@ -292,7 +292,7 @@ def test_rare_labels_of_a_pool_are_named_also_without_a_fit(
         assert said.count("unlikely answers: 'negative' (2, 10 %)") == 1
 
 
-def test_a_model_that_adds_nothing_is_told_with_what_the_experts_give(
+def test_a_model_that_adds_nothing_is_reported_with_the_experts_metrics(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The engine guesses, and the words of the pool tell everything."""

@@ -1,4 +1,4 @@
-"""``ecomfs prepare clean``: mended, removed with a reason, nothing lost."""
+"""``ecomfs prepare clean``: texts are repaired, rows are removed with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions to the person at a terminal."""
+"""Questions on a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHOICES = {"label": "3 values", "stars": "5 values"}
 OPTIONS = ["--label-column label", "--label-column stars"]
 
 
-def test_where_nobody_is_asked_the_options_that_answer_are_named() -> None:
+def test_without_a_terminal_the_error_names_the_options() -> None:
     ask = Questions(asking=False)
     with pytest.raises(ConfigError, match=r"which column\? label \(3 values\); stars") as caught:
         ask.choose("which column?", CHOICES, OPTIONS)

@@ -1,4 +1,4 @@
-"""``ecomfs rank``: options, files and what is said."""
+"""``ecomfs rank``: options, files and messages."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_field_names_a_column_of_whichever_table_has_it(folder: Path) -> None:
     assert read_frame("out.csv").data["status"].to_list() == ["ok"]
 
 
-def test_what_makes_pairs_alike_can_be_chosen(folder: Path) -> None:
+def test_the_similarity_of_pairs_can_be_chosen(folder: Path) -> None:
     """The likest of the pool by its words is not the likest by its fields."""
     Path("pool.csv").write_text(
         "id,liked,history,item,label\n"

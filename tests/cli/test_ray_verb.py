@@ -1,4 +1,4 @@
-"""What ``ecomfs score`` says of a runner that it cannot use, before a model is loaded."""
+"""Errors of ``ecomfs score --runner ray`` before a model is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--safe-csv`` and ``--input-safe-csv``: what a spreadsheet would run, there and back."""
+"""``--safe-csv`` and ``--input-safe-csv``: formulas are escaped and restored."""
 
 from __future__ import annotations
 

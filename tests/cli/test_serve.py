@@ -23,7 +23,7 @@ def test_an_open_address_without_a_key_is_refused_before_anything_is_loaded() ->
         serve(task="review_sentiment", examples=Path("no-such-pool.csv"), host="0.0.0.0", port=0)
 
 
-def test_bad_pools_and_tasks_are_told() -> None:
+def test_bad_pools_and_tasks_are_reported() -> None:
     with pytest.raises(MissingFileError, match=r"no-such-pool\.csv"):
         serve(task="review_sentiment", examples=Path("no-such-pool.csv"), port=0)
     with pytest.raises(TaskError, match="review_sentiment"):

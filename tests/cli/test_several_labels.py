@@ -1,5 +1,6 @@
-"""Hierarchies and several labels a row, from the card to tables, explanations, profiles, services
-and metrics."""
+"""Hierarchies and several labels per row: cards, tables, explanations, profiles, services and
+metrics.
+"""
 
 from __future__ import annotations
 
@@ -211,7 +212,7 @@ def test_prediction_sets_hold_whole_labels(place: Path) -> None:
         ("complaints", "score", ["--runner", "ray"], "--runner ray with task 'complaints'"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(
+def test_conflicting_options_are_an_error_of_one_line(
     place: Path,
     capsys: pytest.CaptureFixture[str],
     task: str,

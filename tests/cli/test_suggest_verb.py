@@ -1,4 +1,4 @@
-"""``ecomfs suggest``: a table to fill in, which is then a pool."""
+"""``ecomfs suggest``: a table to label, which can then be used as a pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ecomfs new-task`` and ``ecomfs lint-task``: a card is drafted, finished by hand, checked."""
+"""``ecomfs new-task`` and ``ecomfs lint-task``: a card is drafted, completed by hand, checked."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_mistakes_are_one_line(
         ("task.yaml", "  name: note", "  name: note\n  aliases: [mood]", "is also field"),
     ],
 )
-def test_what_is_broken_is_named(
+def test_a_broken_card_is_an_error_with_the_place(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -305,7 +305,7 @@ def test_several_labels_and_hierarchies_are_declared(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "flag"), [(SEVERAL, "--label-separator '|'"), (TREE, "--hierarchy ' > '")]
 )
-def test_what_looks_so_is_asked_and_needs_a_flag_without_a_terminal(
+def test_several_labels_and_hierarchies_are_asked_about_and_need_an_option_without_a_terminal(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

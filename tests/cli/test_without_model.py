@@ -1,4 +1,4 @@
-"""Verbs with --engine none: the experts answer alone, and nothing is loaded."""
+"""Commands with --engine none: the experts answer alone, and no model is loaded."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def with_a_model(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
         assert run([*arguments, "--engine", "scripted", "--language", "en"]) == 0
 
 
-def test_score_says_what_the_model_would_cost_and_was_worth(
+def test_score_reports_cost_and_benefit_of_the_model_in_the_fit(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score = ["score", "test.csv", *COMMON, "--gold-column", "label", "-o", "out.csv"]

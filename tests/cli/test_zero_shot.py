@@ -1,4 +1,4 @@
-"""``ecomfs score`` without labelled examples: from the task's definitions, and it says so."""
+"""``ecomfs score`` without labelled examples: it uses the definitions, and says so."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_with_examples_it_does_not_say_so(folder: Path, capsys: pytest.CaptureFi
         (["--shots", "4"], "review_sentiment", "--shots 4 without --examples"),
     ],
 )
-def test_what_needs_examples_says_so(
+def test_without_examples_some_options_and_tasks_are_refused(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],

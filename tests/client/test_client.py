@@ -62,7 +62,7 @@ def test_classify_is_the_classifiers(client: Client, clf: FewShotClassifier) -> 
         [],
     ],
 )
-def test_whatever_holds_the_rows(client: Client, clf: FewShotClassifier, rows: Any) -> None:
+def test_rows_in_any_container(client: Client, clf: FewShotClassifier, rows: Any) -> None:
     assert client.classify(rows) == clf.classify(rows)
 
 

@@ -58,7 +58,7 @@ def test_addresses_that_are_none(url: str) -> None:
         Client(url)
 
 
-def test_the_key_opens_and_a_wrong_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_right_key_works_and_a_wrong_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(create_app(classifier(), api_key="right")) as url:
         for wrong in (None, "wrong"):
             with Client(url, wrong) as client, pytest.raises(ConfigError, match="ECOMFS_API_KEY"):
@@ -154,7 +154,7 @@ def scripted_service(reply: Callable[[int, Any], Reply]) -> Iterator[tuple[str, 
 
 
 @pytest.mark.parametrize("status", [503, 502, 429, None])
-def test_what_passes_is_tried_again(status: int | None) -> None:
+def test_temporary_errors_are_retried(status: int | None) -> None:
     def reply(n: int, body: Any) -> Reply:
         if n <= 2:
             return None if status is None else (status, {"Retry-After": "0"}, b"{}")
@@ -165,7 +165,7 @@ def test_what_passes_is_tried_again(status: int | None) -> None:
         assert len(seen) == 3
 
 
-def test_what_does_not_pass_is_told_after_the_last_try() -> None:
+def test_errors_that_persist_are_raised_after_the_last_try() -> None:
     def reply(n: int, body: Any) -> Reply:
         return 503, {"Retry-After": "0"}, b'{"detail": "still loading"}'
 
@@ -242,7 +242,7 @@ def test_a_row_without_confidence_is_a_row(status: str) -> None:
     assert (found.status, found.error, found.confidence) == (Status(status), "why", None)
 
 
-def test_another_program_at_the_address_is_told() -> None:
+def test_another_program_at_the_address_is_reported() -> None:
     def page(n: int, body: Any) -> Reply:
         return 404, {"Content-Type": "text/html"}, b"<h1>not here</h1>"
 
@@ -254,7 +254,7 @@ def test_another_program_at_the_address_is_told() -> None:
         client.classify(["a"])
 
 
-def test_no_answer_in_time_is_told() -> None:
+def test_no_answer_in_time_is_reported() -> None:
     done = threading.Event()
 
     def late(n: int, body: Any) -> Reply:

@@ -1,4 +1,4 @@
-"""The client's verbs for reviews, examples and runs, against a real service."""
+"""The client's methods for reviews, examples and runs, against a real service."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_table_is_scored_by_the_service(client: Client, tmp_path: Path) -> Non
         client.score_table(source, output)
 
 
-def test_the_same_without_blocking(url: str) -> None:
+def test_the_asynchronous_methods(url: str) -> None:
     async def loop() -> tuple[str, int]:
         async with Client(url, task="reviews") as client:
             await client.asend_to_review(["so so"])

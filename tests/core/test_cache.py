@@ -1,4 +1,4 @@
-"""A cache that may be deleted, damaged, full or shared, and never stops or changes the work."""
+"""A cache may be deleted, damaged, full or shared without stopping or changing the work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEYS = st.binary(max_size=8)
     second=st.dictionaries(KEYS, st.binary(max_size=20), max_size=8),
     asked=st.lists(KEYS, max_size=8),
 )
-def test_what_was_put_first_is_found_byte_for_byte(
+def test_the_first_stored_value_is_returned_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory,
     first: dict[bytes, bytes],
     second: dict[bytes, bytes],
@@ -62,7 +62,7 @@ def test_values_outlive_the_cache_and_discarded_ones_do_not(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["damaged", "folder", "below a file"])
-def test_a_cache_that_cannot_be_used_is_said_once_and_stops_nothing(
+def test_an_unusable_cache_is_reported_once_and_stops_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     path = tmp_path / "c.sqlite"
@@ -117,7 +117,7 @@ def test_processes_share_one_file(tmp_path: Path) -> None:
     cache.close()
 
 
-def test_what_is_rolled_back_leaves_no_number_behind(tmp_path: Path) -> None:
+def test_a_rolled_back_write_leaves_no_position_behind(tmp_path: Path) -> None:
     one, other = ByteCache(tmp_path / "c.sqlite"), ByteCache(tmp_path / "c.sqlite")
     with pytest.raises(TypeError):
         one.put("A", {b"k": "no bytes"})  # type: ignore[dict-item]

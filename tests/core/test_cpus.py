@@ -1,4 +1,4 @@
-"""The processors of this machine."""
+"""The number of processors of this machine."""
 
 from __future__ import annotations
 

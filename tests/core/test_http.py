@@ -1,4 +1,4 @@
-"""One HTTP layer: failures as exceptions, sessions per loop, nothing left open."""
+"""The HTTP layer: failures as exceptions, one session per event loop, nothing left open."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_dropped_client_leaves_no_session_open(url: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"a":', b"<html>", b"\xff"])
-def test_what_is_no_json_object(content: bytes) -> None:
+def test_an_answer_that_is_not_a_json_object_is_an_error(content: bytes) -> None:
     assert Response("http://x", 200, {}, content).json_object() is None
 
 

@@ -1,4 +1,4 @@
-"""Any value becomes plain JSON, and nothing but a missing value becomes null."""
+"""Any value becomes plain JSON, and only missing values become null."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_numpy_and_pandas_values(value: object, expected: object) -> None:
     assert type(found) is type(expected)
 
 
-def test_what_has_no_plain_form_goes_to_the_fallback() -> None:
+def test_values_without_a_plain_form_go_to_the_fallback() -> None:
     assert plain({"a": [1j]}, fallback=lambda v: type(v).__name__) == {"a": ["complex"]}
 
 

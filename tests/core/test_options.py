@@ -1,4 +1,4 @@
-"""The table of options, and everything that is made of it or must agree with it."""
+"""The table of options, and everything derived from it."""
 
 from __future__ import annotations
 

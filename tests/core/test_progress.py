@@ -1,4 +1,4 @@
-"""Progress: who is told, what is shown where, and how long a whole took."""
+"""Progress: which callbacks get it, where it is displayed, and the total time."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_total_is_the_wall_time_from_the_start_whatever_the_phases(
     assert phases.text().startswith(f"{now[0] - 90.0:.1f} s in all")
 
 
-def test_every_phase_is_told_before_its_work() -> None:
+def test_every_phase_is_reported_before_its_work() -> None:
     told: Told = []
     clf = fitted(listening(told))
     assert list(dict.fromkeys(phase for phase, _, _ in told)) == [

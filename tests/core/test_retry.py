@@ -1,4 +1,4 @@
-"""When a request is tried again."""
+"""Which requests are retried, and when."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_pauses_grow() -> None:
 
 
 @given(asked=st.floats(0, MAX_WAIT))
-def test_the_server_is_not_asked_earlier_than_it_said(asked: float) -> None:
+def test_retry_after_is_respected(asked: float) -> None:
     _, (pause,) = run([ServerStatusError("busy", seconds=asked), None])
     assert pause >= asked
 
@@ -62,7 +62,7 @@ def test_the_last_error_is_raised_as_it_is() -> None:
 @pytest.mark.parametrize(
     "error", [ModelError("no model"), permanent(EngineUnavailableError("key refused"))]
 )
-def test_what_will_not_pass_is_not_repeated(error: EngineError) -> None:
+def test_permanent_errors_are_not_retried(error: EngineError) -> None:
     with pytest.raises(type(error)):
         run([error, None])
 

@@ -1,4 +1,4 @@
-"""Templates end: limits on steps, characters and depth, and errors that name the line."""
+"""Rendering of templates ends: limits on steps, characters and depth, and errors with the line."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_errors_name_the_line() -> None:
         "{{ 1 +" + "-" * 9000 + "1 }}",
     ],
 )
-def test_what_cannot_be_compiled_is_one_error(source: str) -> None:
+def test_a_template_that_does_not_compile_is_one_error(source: str) -> None:
     with pytest.raises(TemplateError, match="template t") as caught:
         Template(source, "t").render({"a": 1, "x": [1]})
     assert "\n" not in caught.value.message
@@ -161,7 +161,7 @@ def test_long_rows_and_many_labels_are_within_the_limits() -> None:
     assert said.endswith("Y" * 10**6)
 
 
-def test_what_jinja_does_it_still_does() -> None:
+def test_other_jinja_features_still_work() -> None:
     source = (
         "{% for k, v in row.items() %}{{ loop.index }}/{{ loop.length }} {{ k }}={{ v }};"
         "{% endfor %}"

@@ -1,4 +1,4 @@
-"""Databases that several open at the same moment."""
+"""Databases opened by several processes at the same time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_processes_that_open_a_new_file_together_may_all_use_it(tmp_path: Path) 
         connection.close()
 
 
-def test_a_lock_that_is_held_is_told(tmp_path: Path) -> None:
+def test_a_lock_that_is_held_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "held.sqlite"
     holder = sqlite3.connect(path)
     holder.execute("CREATE TABLE t (x)")

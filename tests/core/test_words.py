@@ -1,4 +1,4 @@
-"""Words that many messages need."""
+"""Helpers for the wording of messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_nearest_name_is_in_its_own_spelling() -> None:
     assert did_you_mean("a", []) == ""
 
 
-def test_of_names_that_differ_in_case_the_first_is_named() -> None:
+def test_the_first_of_names_that_differ_in_case_is_suggested() -> None:
     assert did_you_mean("textt", ["Text", "TEXT"], fold=True) == "did you mean 'Text'? "
 
 

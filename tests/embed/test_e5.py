@@ -1,4 +1,4 @@
-"""The packaged model: its tokens, and its vectors against a plain computation."""
+"""The packaged model: its tokens, and its vectors compared with a plain computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts to unit vectors, and vectors kept between runs."""
+"""Texts to unit vectors, and vectors cached between runs."""
 
 from __future__ import annotations
 

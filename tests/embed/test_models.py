@@ -1,4 +1,4 @@
-"""Embedders with a model inside, on real weights or on a model made here."""
+"""Embedders with a model, on real weights or on a model made in the test."""
 
 from __future__ import annotations
 

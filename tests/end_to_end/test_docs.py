@@ -1,4 +1,4 @@
-"""The README's commands and files are there."""
+"""Commands and files named in the documentation exist."""
 
 from __future__ import annotations
 

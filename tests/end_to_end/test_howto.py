@@ -1,4 +1,4 @@
-"""The how-to pages say what the code does."""
+"""The how-to pages agree with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``import ecomfs`` must not load: model runtimes, and the slow half of the libraries."""
+"""Modules that ``import ecomfs`` must not load: model runtimes and slow libraries."""
 
 from __future__ import annotations
 

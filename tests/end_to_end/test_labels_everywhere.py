@@ -1,4 +1,4 @@
-"""Labels through every entry and exit: what goes in comes out, and nothing else does."""
+"""Labels through every input and output are unchanged."""
 
 from __future__ import annotations
 

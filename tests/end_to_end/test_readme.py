@@ -80,7 +80,7 @@ def test_the_table_is_part_of_the_one_that_was_measured() -> None:
         assert cells == [full[1], full[2], full[4], full[5]]
 
 
-def test_what_installs_names_what_is_there(checkout: Path) -> None:
+def test_the_install_block_names_existing_files(checkout: Path) -> None:
     lines = [shlex.split(line) for line in blocks("en")[0][1].splitlines()]
     assert [line[0] for line in lines] == ["python3", ".", "pip", "pip"]
     packages, itself = (line for line in lines if line[0] == "pip")

@@ -1,5 +1,6 @@
-"""Labels that are hard to read, with a real model: SmolLM2 135M, which knows English bytes of
-Chinese."""
+"""Labels that are hard to read, with a real model: SmolLM2 135M, which has only byte tokens for
+Chinese.
+"""
 
 from __future__ import annotations
 

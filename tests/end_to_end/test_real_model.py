@@ -1,4 +1,4 @@
-"""The whole way with a real model: SmolLM2 135M, four bits, in this process."""
+"""The whole pipeline with a real model: SmolLM2 135M, four bits, in this process."""
 
 from __future__ import annotations
 

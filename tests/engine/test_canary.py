@@ -1,4 +1,4 @@
-"""The start-up check, on real models whose answers are spoiled on the way."""
+"""The start-up check, on real models whose answers are altered."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_probabilities_above_one_are_seen(smollm2: GgufEngine) -> None:
 
 @model
 @pytest.mark.parametrize("value", [math.nan, 2.0])
-def test_what_is_no_log_probability_is_seen(value: float, smollm2: GgufEngine) -> None:
+def test_invalid_log_probabilities_are_detected(value: float, smollm2: GgufEngine) -> None:
     report = report_of(Spoiled(smollm2, lambda values: (value,) * len(values)))
     assert "log-probabilities" in failed(report)
 

@@ -1,4 +1,4 @@
-"""Chat templates on every engine: the frame is control tokens, a row never is."""
+"""Chat templates on every engine: the frame has control tokens, a row never has."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TestTemplate:
         said = template.render([Turn("skip", "a"), Turn("user", "<b>")])
         assert said == '<s>{"é": "<b>"}2024 no tools'
 
-    def test_it_is_foreign_code(self) -> None:
+    def test_a_chat_template_is_untrusted_code(self) -> None:
         template = ChatTemplate("{{ ''.__class__.__mro__ }}", {}, "m")
         with pytest.raises(ModelError, match=r"chat template fails.*unsafe"):
             template.render([Turn("user", "a")])

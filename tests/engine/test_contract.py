@@ -1,7 +1,7 @@
-"""What every engine must do, whatever stands behind it.
+"""What every engine must do.
 
-Engines of this machine run always; real vLLM runs with ``-m vllm``: served where
-``ECOMFS_VLLM_PYTHON`` names an environment that has it, in-process where it can be imported.
+Engines of this machine always run; real vLLM runs with ``-m vllm``: served if
+``ECOMFS_VLLM_PYTHON`` names an environment that has it, in-process if it can be imported.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ class TestIdentity:
         assert engine.capabilities.batch >= 1
         assert engine.capabilities.context_tokens >= 512
 
-    def test_what_it_says_it_can_it_has_a_method_for(self, engine: Any) -> None:
+    def test_every_stated_capability_has_a_method(self, engine: Any) -> None:
         can = engine.capabilities
         assert isinstance(engine, SupportsTopTokens) or not can.top_logprobs
         assert isinstance(engine, SupportsChoice) or not can.choice
@@ -395,7 +395,7 @@ class TestGenerating:
             assert choice.text in answers
             assert choice.prompt_tokens > 0
 
-    def test_what_was_likely_in_the_place_of_its_tokens(self, chooses: Any) -> None:
+    def test_steps_list_the_likely_tokens_at_each_position(self, chooses: Any) -> None:
         answers = [" positive", " negative", " possible"]
         for choice in event_loop.run(chooses.choose(some(chooses), answers)):
             assert "".join(token for token, _ in choice.steps).startswith(choice.text)

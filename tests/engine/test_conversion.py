@@ -20,7 +20,7 @@ from prompts import review
 
 
 @pytest.mark.torch
-def test_what_is_no_gguf_file(tmp_path: Path) -> None:
+def test_a_file_that_is_not_gguf_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
         to_huggingface(tmp_path / "no.gguf", tmp_path / "out")
     (tmp_path / "bad.gguf").write_bytes(b"GGUX")
@@ -56,7 +56,7 @@ def test_a_packaged_model_is_opened_by_name_as_a_folder(
 
 @pytest.mark.torch
 @pytest.mark.model
-def test_of_two_processes_that_convert_one_model_the_later_one_uses_what_is_there(
+def test_the_second_process_uses_the_conversion_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def replace(work: Path, folder: Path) -> None:

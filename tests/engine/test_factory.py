@@ -70,7 +70,7 @@ def test_a_missing_extra_names_its_install(
 
 
 class TestOptions:
-    def test_they_stand_in_the_spec(self, fault_server: FaultServer) -> None:
+    def test_options_are_read_from_the_spec(self, fault_server: FaultServer) -> None:
         engine = open_engine(f"vllm:{fault_server.url}?prompts_per_request=3&concurrency=2")
         assert engine.capabilities.batch == 6
         assert engine.spec == f"vllm:{fault_server.url}"
@@ -95,7 +95,7 @@ class TestOptions:
         assert query.partition("=")[2] not in caught.value.message.partition("which")[2]
 
     @pytest.mark.parametrize("query", ["threads=1&threads=2", "threads=", "&", ""])
-    def test_what_is_no_option(self, query: str) -> None:
+    def test_unknown_options_are_refused(self, query: str) -> None:
         with pytest.raises(ConfigError):
             open_engine(f"gguf:demo?{query}")
 

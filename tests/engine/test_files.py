@@ -1,4 +1,4 @@
-"""The cache folder and the files in it."""
+"""The cache folder and its files."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_file_that_is_overwritten_with_its_old_time_is_read_again(tmp_path: Pa
     assert sha256_cached(file) == hashlib.sha256(b"six").hexdigest()
 
 
-def test_what_is_written_into_an_open_model_is_noticed_and_what_replaces_it_is_not(
+def test_writing_into_an_open_model_file_is_detected_and_replacing_it_is_not(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "model"

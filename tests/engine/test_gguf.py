@@ -1,4 +1,4 @@
-"""GGUF models as files: which files are one model, and which model a name means."""
+"""GGUF models as files: which files belong to a model, and which model a name means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GGUF models of hubs: names, and downloads from a real loopback server."""
+"""GGUF models from hubs: names, and downloads from a real loopback server."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_modelscope_never_gets_the_token_of_hugging_face(hub: Hub) -> None:
     assert "hf_secret" not in str(hub.requests)
 
 
-def test_what_hugging_faces_own_tools_downloaded_is_used(hub: Hub, tmp_path: Path) -> None:
+def test_files_downloaded_by_hugging_face_tools_are_used(hub: Hub, tmp_path: Path) -> None:
     from hashlib import sha256
 
     blobs = tmp_path / "hub" / f"models--{REPO.replace('/', '--')}" / "blobs"
@@ -249,7 +249,9 @@ def test_a_repository_without_gguf_or_with_several(hub: Hub, prefix: str) -> Non
         get_model(f"{prefix}{REPO}")
 
 
-def test_no_room_is_said_before_the_download(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_before_the_download(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5}))
     with pytest.raises(ModelError, match="MB free") as caught:
         gguf_file(REPO)
@@ -266,7 +268,7 @@ def test_without_huggingface_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("name", ["gpt", "gguf:own.gguf", "transformers:Qwen/Qwen3-8B"])
-def test_what_cannot_be_downloaded_is_no_name(hub: Hub, name: str) -> None:
+def test_names_that_cannot_be_downloaded_are_refused(hub: Hub, name: str) -> None:
     with pytest.raises(ConfigError, match="names no model"):
         get_model(name)
 

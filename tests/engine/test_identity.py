@@ -1,4 +1,4 @@
-"""Servers whose weights change under the same name, and models that are checked once a machine."""
+"""Servers whose weights change under one name, and models checked once per machine."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_check_that_passes_lets_the_cache_keep_what_was_read(
     cached.cache.close()
 
 
-def test_the_only_server_is_checked_after_three_lies_and_stops_the_run(
+def test_the_only_server_is_checked_after_three_bad_readings_and_stops_the_run(
     servers: list[FaultServer], engine_at: Make
 ) -> None:
     asked: list[int] = []

@@ -12,7 +12,7 @@ from ecomfs.errors import EngineUnavailableError
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_is_told_at_once_and_does_not_wait() -> None:
+def test_a_forked_child_gets_an_error_at_once() -> None:
     worker = Worker("test", "gguf:some")
     assert asyncio.run(worker.run(lambda _: 7)) == 7
     child = os.fork()

@@ -1,5 +1,4 @@
-"""The adapter of litellm: versions, limits, errors, prices. (What it shares with the other engines
-is in test_contract.)"""
+"""The adapter of litellm: versions, limits, errors, prices. (See also test_contract.)"""
 
 from __future__ import annotations
 
@@ -99,7 +98,7 @@ class TestWithLitellm:
         assert fault_server.bodies[0]["top_logprobs"] == 20
         assert fault_server.bodies[0]["max_tokens"] == 1
 
-    def test_a_provider_that_lists_none_is_not_believed_to(
+    def test_a_provider_that_lists_no_tokens_has_no_such_capability(
         self, fault_server: FaultServer, engine_at: Open, pauses: list[float]
     ) -> None:
         fault_server.faults = [faults.spoils(lambda a: a["choices"][0].pop("logprobs"))]
@@ -200,7 +199,7 @@ class TestWithLitellm:
         (answer,) = event_loop.run(engine.generate([ask("a")], max_tokens=1))
         assert isinstance(answer, EngineTimeoutError)
 
-    def test_a_refused_key_is_told_without_the_key(
+    def test_the_error_for_a_refused_key_does_not_contain_the_key(
         self, fault_server: FaultServer, engine_at: Open, pauses: list[float]
     ) -> None:
         fault_server.key = "another"
@@ -274,7 +273,7 @@ class TestWithLitellm:
         with pytest.raises(ConfigError, match="has no provider"):
             open_engine(f"litellm:{model}")
 
-    def test_importing_it_asks_nobody(self) -> None:
+    def test_importing_it_opens_no_connection(self) -> None:
         code = (
             "import socket, sys\n"
             f"sys.path[:] = {sys.path!r}\n"

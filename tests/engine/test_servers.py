@@ -1,4 +1,4 @@
-"""Load on servers: the window, the rate limit, health of a pool."""
+"""Load on servers: the request window, the rate limit, the health of a server pool."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_all_get_their_turn_within_the_windows(requests: int, most: int, servers
 
 
 @given(seed=st.integers(0, 10_000))
-def test_who_gives_up_holds_nobody_else_up(seed: int) -> None:
+def test_a_cancelled_caller_does_not_block_others(seed: int) -> None:
     rng = random.Random(seed)
 
     async def run() -> int:
@@ -96,7 +96,7 @@ def test_the_least_busy_first() -> None:
     assert asyncio.run(run()) == ["a", "b", "c"] * 2
 
 
-def test_those_who_wait_are_told_when_all_are_gone() -> None:
+def test_waiting_callers_get_an_error_when_all_servers_are_gone() -> None:
     async def run() -> list[object]:
         one = pool("a", most=1, revive=still_gone)
         server, _ = await one.acquire()
@@ -109,7 +109,7 @@ def test_those_who_wait_are_told_when_all_are_gone() -> None:
     assert asyncio.run(run()) == [GONE] * 3
 
 
-def test_one_probe_serves_all_who_wait_for_it() -> None:
+def test_one_probe_serves_all_waiting_callers() -> None:
     probes: list[str] = []
 
     async def revive(url: str) -> None:
@@ -145,7 +145,7 @@ def test_failures_in_a_row_take_a_server_out_only_if_there_is_another(urls: tupl
     assert asyncio.run(run()) == 1
 
 
-def test_it_starts_wide_open() -> None:
+def test_the_window_starts_at_its_maximum() -> None:
     assert Window(8).limit == 8
     assert Window(0).limit == 1
 
@@ -160,7 +160,7 @@ def test_one_burst_of_refusals_halves_once() -> None:
     assert window.limit == 4
 
 
-def test_it_grows_by_one_a_window() -> None:
+def test_the_window_grows_by_one_per_full_window() -> None:
     window = Window(8)
     window.overloaded(window.enter())
     for expected in (5, 6, 7, 8, 8):
@@ -170,7 +170,7 @@ def test_it_grows_by_one_a_window() -> None:
 
 
 @given(st.lists(st.sampled_from(["enter", "leave", "answered", "overloaded"])), st.integers(1, 64))
-def test_it_stays_between_one_and_the_most(events: list[str], most: int) -> None:
+def test_the_window_stays_between_one_and_its_maximum(events: list[str], most: int) -> None:
     window = Window(most)
     marks: list[int] = []
     for event in events:

@@ -1,4 +1,4 @@
-"""One engine a spec and process, checked before its first row."""
+"""One engine per spec and process, checked before its first row."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TestSeveral:
             event_loop.run(server.stop())
         event_loop.run(engine.aclose())
 
-    def test_each_server_is_checked_and_told(self, servers: list[Any]) -> None:
+    def test_each_server_is_checked_and_reported(self, servers: list[Any]) -> None:
         spec = f"vllm:{servers[0].url},{servers[1].url}"
         engine = shared_engine(spec)
         assert isinstance(engine, CachedEngine)
@@ -77,7 +77,7 @@ class TestSeveral:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         assert (done.stdout, done.stderr) == ("1\n", "")
 
-    def test_one_that_comes_back_is_told_too(self, servers: list[Any]) -> None:
+    def test_a_recovered_server_is_reported_too(self, servers: list[Any]) -> None:
         spec = f"vllm:{servers[0].url}?attempts=1"
         engine = shared_engine(spec)
         port = int(servers[0].url.rsplit(":", 1)[1])

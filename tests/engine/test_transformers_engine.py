@@ -1,4 +1,4 @@
-"""The in-process Hugging Face engine against plain forward passes."""
+"""The in-process Hugging Face engine compared with plain forward passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of a vLLM server that fuzzing found to break their parser (eval/bench/fuzz_vllm.py)."""
+"""Answers of a vLLM server that broke the parser in fuzzing (eval/bench/fuzz_vllm.py)."""
 
 from __future__ import annotations
 

@@ -295,7 +295,7 @@ class TestFaultsThatStay:
         assert isinstance(first, EngineError)
         assert second.logprobs[0] == expected(2)
 
-    def test_the_servers_own_words_are_told(
+    def test_the_error_has_the_servers_message(
         self, fault_server: FaultServer, engine_at: Open
     ) -> None:
         fault_server.faults = [faults.says(500, "CUDA\nout of memory" + "x" * 999)]
@@ -304,13 +304,13 @@ class TestFaultsThatStay:
         assert "\n" not in answer.message
         assert len(answer.message) < 300
 
-    def test_a_time_out_is_told(self, fault_server: FaultServer, engine_at: Open) -> None:
+    def test_a_time_out_is_reported(self, fault_server: FaultServer, engine_at: Open) -> None:
         fault_server.faults = [faults.hangs]
         (answer,) = read(engine_at(fault_server, attempts=1, timeout=0.2), of_tokens(1))
         assert isinstance(answer, EngineTimeoutError)
         assert "0.2 s" in answer.message
 
-    def test_an_ignored_constraint_is_not_believed(
+    def test_an_answer_that_ignores_the_constraint_is_rejected(
         self, fault_server: FaultServer, engine_at: Open, pauses: list[float]
     ) -> None:
         def other(whole: dict[str, Any]) -> None:
@@ -439,7 +439,7 @@ class TestModel:
 
 
 class TestKey:
-    def test_a_wrong_one_is_told_at_once(
+    def test_a_wrong_key_is_an_error_at_once(
         self, fault_server: FaultServer, engine_at: Open, pauses: list[float]
     ) -> None:
         fault_server.key = "right"
@@ -467,7 +467,7 @@ class TestKey:
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://host", "http://", "host"])
-def test_what_is_no_address(url: str) -> None:
+def test_invalid_addresses_are_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         VllmEngine(url)
 

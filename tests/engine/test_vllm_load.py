@@ -1,4 +1,4 @@
-"""The vLLM client under load: busy servers, servers that go and come, faults in a mix."""
+"""The vLLM client under load: busy servers, servers that stop and restart, mixed faults."""
 
 from __future__ import annotations
 

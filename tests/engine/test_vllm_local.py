@@ -1,5 +1,6 @@
-"""vLLM in this process against the transformers engine (``-m vllm``, in an environment that has
-vLLM). What it shares with the other engines is in test_contract."""
+"""vLLM in this process compared with the transformers engine (``-m vllm``, in an environment that
+has vLLM). Common behaviour is in test_contract.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def test_without_vllm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "ecomfs[vllm]" in caught.value.hint
 
 
-def test_vllm_calls_nobody() -> None:
+def test_vllm_opens_no_connection() -> None:
     """The settings stand before vllm is imported."""
     code = (
         "import os, sys\n"
@@ -95,7 +96,7 @@ class TestForReal:
         (alone,) = event_loop.run(local.read([prompt], [Question((paris,))]))
         assert math.exp(alone.logprobs[0][0]) <= mass <= 1
 
-    def test_cached_tokens_are_told_of_every_prompt(self, engines: tuple[Any, Any]) -> None:
+    def test_cached_tokens_are_reported_for_every_prompt(self, engines: tuple[Any, Any]) -> None:
         local, _ = engines
         prompts = [review(local.tokenizer, f"number {n} broke") for n in range(4)]
         codes = tuple(local.tokenizer.encode(answer)[0] for answer in ANSWERS)

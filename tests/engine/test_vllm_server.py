@@ -1,4 +1,4 @@
-"""Starting a vLLM server: command, flags, environment, life and end of the process."""
+"""Starting a vLLM server: command, flags, environment, and the lifetime of the process."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_only_its_own_processes_are_ended(stand_in: Callable[[str], str]) -> Non
         other.wait()
 
 
-def test_a_server_that_dies_tells_its_last_words(
+def test_the_error_for_a_dead_server_has_its_last_output(
     stand_in: Callable[[str], str], tmp_path: Path
 ) -> None:
     with pytest.raises(EngineUnavailableError) as caught:
@@ -220,7 +220,7 @@ def option(arguments: list[str], name: str) -> str:
 
 
 @pytest.mark.parametrize("runtime", [CPU, GPU])
-def test_what_every_server_gets(runtime: Runtime) -> None:
+def test_flags_of_every_server(runtime: Runtime) -> None:
     given_flags = list(flags(runtime, "Qwen/Qwen3-8B", port=1234, name="q", context=2048))
     assert option(given_flags, "--host") == "127.0.0.1"
     assert option(given_flags, "--port") == "1234"

@@ -1,4 +1,4 @@
-"""The classifier that a task's card asks for."""
+"""The type of classifier is chosen by the task card."""
 
 from __future__ import annotations
 

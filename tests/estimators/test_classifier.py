@@ -1,4 +1,4 @@
-"""The scikit-learn contract and the shapes of data, with a scripted engine."""
+"""The scikit-learn contract and the forms of input data, with a scripted engine."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_zero_shot_needs_no_examples() -> None:
     assert clf.classes_.tolist() == ["negative", "positive"]
 
 
-def test_explain_tells_demonstrations_prompt_and_reading() -> None:
+def test_explain_has_demonstrations_prompt_and_reading() -> None:
     explanation = new(language="en").fit(*examples()).explain("it broke")
     told = explanation.to_dict()
     assert len(told["demonstrations"]) == 4

@@ -1,4 +1,4 @@
-"""Processes that inherit a fitted classifier: answers, or one error at once."""
+"""Forked processes with a fitted classifier: it answers, or raises one error at once."""
 
 from __future__ import annotations
 

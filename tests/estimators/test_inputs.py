@@ -1,4 +1,4 @@
-"""Rows of every form become the same fields, and forms without one meaning are refused."""
+"""Rows of every form become the same fields, and ambiguous forms are refused."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ def test_no_rows_are_no_rows() -> None:
         ([object()], InputError, "object"),
     ],
 )
-def test_what_is_no_row_of_the_task_is_named(
-    rows: Any, error: type[Exception], message: str
-) -> None:
+def test_invalid_rows_are_named(rows: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as caught:
         as_rows(rows, REVIEW)
     assert "\n" not in str(caught.value)

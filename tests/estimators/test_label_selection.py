@@ -1,4 +1,4 @@
-"""Demonstrations that serve all labels: coverage and balance."""
+"""Demonstrations for several labels: coverage and balance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thresholds with the best F1, drawn towards 0.5 where few examples have the label."""
+"""Thresholds with the best F1, shrunk towards 0.5 if few examples have the label."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_the_prior_draws_towards_one_half(rows: list[tuple[float, bool]], prior:
     assert abs(again.value - 0.5) >= abs(drawn - 0.5) - 1e-12
 
 
-def test_one_half_stays_where_nothing_speaks_against_it() -> None:
+def test_the_threshold_stays_one_half_without_evidence() -> None:
     found = fit_threshold([0.9, 0.8, 0.2], [True, True, False])
     assert (found.value, found.f1) == (0.5, 1.0)
 
 
-def test_a_label_that_nobody_has_is_undefined() -> None:
+def test_a_label_without_examples_is_undefined() -> None:
     found = fit_threshold([0.9, 0.1], [False, False])
     assert (found.value, found.best, found.f1, found.yes) == (0.5, None, None, 0)
     assert fit_threshold([], []).readings == 0

@@ -93,7 +93,7 @@ def test_all_labels_of_all_rows_are_one_batch_with_shared_prefixes() -> None:
         assert heads.pop().split("\n")[-1].startswith("Message: ")
 
 
-def test_each_label_is_told_of_as_many_yes_as_no() -> None:
+def test_each_label_gets_as_many_yes_as_no_examples() -> None:
     engine = KnowsItsWords()
     fitted(engine, k=7).classify(["order 99: came late"])
     lines = engine.seen[0].split("\n")
@@ -109,7 +109,7 @@ def test_each_label_is_told_of_as_many_yes_as_no() -> None:
                 assert (told == "yes") == (name in own)
 
 
-def test_demonstration_ids_name_what_stands_in_the_prompt() -> None:
+def test_demonstration_ids_match_the_prompt() -> None:
     engine = KnowsItsWords()
     clf = fitted(engine, k=5)
     [found] = clf.classify(["order 99: came late"])
@@ -148,7 +148,7 @@ def test_thresholds_are_fitted_leave_one_out() -> None:
     assert clf.notes_ == ()
 
 
-def test_rare_labels_are_told() -> None:
+def test_rare_labels_are_reported() -> None:
     texts, sets = map(list, zip(*complaints()[:8], strict=True))
     clf = MultiLabelClassifier(
         "customer_intent", KnowsItsWords(), embedder="hashed", language="en", calibration_size=8
@@ -252,7 +252,7 @@ def test_zero_shot_takes_the_tasks_labels_and_rows_their_language() -> None:
         (["x", ""], ["a|b", "a"], InputError, "field 'text' is empty"),
     ],
 )
-def test_what_cannot_be_fitted(
+def test_invalid_pools_are_refused(
     texts: list[str], labels: list[Any], kind: type[EcomfsError], why: str
 ) -> None:
     clf = MultiLabelClassifier("customer_intent", ScriptedEngine(), embedder="hashed")

@@ -1,4 +1,4 @@
-"""The neighbours' word beside the model's, label by label."""
+"""The neighbours' vote and the model, combined per label."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def right(**options: bool) -> float:
     return clf.score(*complaints(1000, 24))
 
 
-def test_neighbours_answer_where_the_model_knows_nothing() -> None:
+def test_neighbours_decide_if_the_model_is_uninformative() -> None:
     assert right() > 0.8
     assert right(fusion=False) < 0.5
 
 
-def test_the_model_is_believed_where_the_neighbours_know_nothing() -> None:
+def test_the_model_decides_if_neighbours_are_uninformative() -> None:
     lots = np.random.default_rng(0)
     truth = lots.integers(2, size=200)
     sure = np.where(truth == YES, 0.9, 0.1)

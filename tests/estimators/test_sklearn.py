@@ -1,4 +1,4 @@
-"""The classifiers inside scikit-learn: every kind of label, scorers, searches, ensembles."""
+"""The classifiers in scikit-learn: every kind of label, scorers, searches, ensembles."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_an_alias_never_turns_the_numbers_of_a_meta_estimator_round(
     np.testing.assert_allclose(again, plain)
 
 
-def test_own_numbers_are_read_by_alias_and_it_is_said() -> None:
+def test_integer_labels_are_mapped_by_alias_and_shown_in_meanings() -> None:
     y = np.array([int(good) for good in GOOD])
     clf = new("purchase_intent").fit(VISITS, y)
     assert clf.meanings_ == {0: "leave", 1: "buy"}
@@ -246,7 +246,7 @@ def test_weights_of_examples_are_refused_in_fit_and_count_in_score() -> None:
     assert found == pytest.approx(np.average(right, weights=weight))
 
 
-def test_features_of_tables_are_told() -> None:
+def test_features_of_tables_are_reported() -> None:
     frame = pd.DataFrame({"text": TEXTS, "shop": 1})
     clf = new().fit(frame, labels("int"))
     assert clf.feature_names_in_.tolist() == ["text", "shop"]
@@ -303,7 +303,7 @@ def test_an_open_engine_is_shared_by_copies_and_left_behind_by_pickles(
     shared.close_shared()
 
 
-def test_what_was_fitted_with_another_engine_is_refused() -> None:
+def test_a_pickle_fitted_with_another_engine_is_refused() -> None:
     clf = pickle.loads(pickle.dumps(fitted(FewShotClassifier, ScriptedEngine())))
     other = ScriptedEngine()
     other.fingerprint = "scripted-2"

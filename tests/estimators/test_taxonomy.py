@@ -1,4 +1,6 @@
-"""Two-level descent: probabilities multiply, the beam bounds the readings, nothing is guessed."""
+"""Two-level classification: probabilities multiply, the beam limits the readings, no label is
+guessed.
+"""
 
 from __future__ import annotations
 
@@ -189,7 +191,7 @@ def test_examples_with_a_parent_only_are_named() -> None:
         (pool(), {"separator": " "}, ConfigError, "separator"),
     ],
 )
-def test_what_cannot_be_fitted(
+def test_invalid_taxonomies_are_refused(
     examples: list[Example], options: dict[str, Any], kind: type[EcomfsError], why: str
 ) -> None:
     with pytest.raises(kind, match=why):

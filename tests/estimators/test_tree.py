@@ -1,4 +1,4 @@
-"""Whole labels become parents and children; none is lost, and none is made up."""
+"""Labels are split into parents and children; none is lost or invented."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_label_of_one_level_is_named(label: str) -> None:
         grow(examples("Home > Lamps", label), " > ")
 
 
-def test_of_many_wrong_labels_a_few_are_named_and_all_are_counted() -> None:
+def test_a_few_wrong_labels_are_named_and_all_are_counted() -> None:
     with pytest.raises(UnknownLabelError, match=r"'4' .* and 3 more"):
         grow(examples(*["Home"] * 8), " > ")
 

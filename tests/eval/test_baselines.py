@@ -1,4 +1,4 @@
-"""Baselines: fitted on the labelled rows alone, and honest about what they cannot do."""
+"""Baselines are fitted on the labelled rows alone, and give a reason if they cannot be fitted."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_label_the_labelled_rows_lack_gets_probability_zero() -> None:
     assert p.probabilities[:, 1].tolist() == [0, 0]
 
 
-def test_what_cannot_be_fitted_says_why() -> None:
+def test_a_baseline_that_cannot_be_fitted_has_a_reason() -> None:
     train, test = LabelledRows.of(["a", "a"], texts=["x", "y"]), LabelledRows.of(["a"], texts=["x"])
     found = run_baselines(train, test)
     reasons = {k: v.reason for k, v in found.items() if isinstance(v, Undefined)}

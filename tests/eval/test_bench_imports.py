@@ -1,4 +1,4 @@
-"""Every script of eval/bench can be started: what it imports is there."""
+"""Every script of eval/bench can be imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts that make tables for measurements: users found again, splits that tear nothing."""
+"""The scripts that make tables for measurements: recovered users, splits by group."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_users_are_found_again(tmp_path: Path) -> None:
     assert out.groupby("list").size().tolist() == [10, 18, 9, 17]
 
 
-def test_rows_out_of_order_are_one_user_all_the_same(tmp_path: Path) -> None:
+def test_rows_out_of_order_are_still_one_user(tmp_path: Path) -> None:
     rows = windows("ann", 20, 5, 0)
     pd.DataFrame(rows[::-1]).to_csv(tmp_path / "in.csv", index=False)
     said = script("tallrec_lists.py", tmp_path / "in.csv", "-o", tmp_path / "out.csv")

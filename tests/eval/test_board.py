@@ -86,7 +86,7 @@ def test_variants_are_not_averaged() -> None:
     assert [(g.variant, g.runs) for g in found.groups] == [("x", 1), ("y", 1)]
 
 
-def test_published_rows_stand_beside_ours() -> None:
+def test_published_rows_are_shown_with_ours() -> None:
     row = PublishedResult("Theirs | tuned", "f1_macro", 0.5, "8", "a <paper>", "other rows")
     found = board(published={"shop <B>": [row]}, notes={"": ["all"], "shop <B>": ["one"]})
     for text in (render_html(found), render_markdown(found)):

@@ -1,4 +1,4 @@
-"""The board in headless Chromium, as the report is tested."""
+"""The board in headless Chromium, tested like the report."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def two(
     return systems[0], systems[1]
 
 
-def test_a_better_system_is_found_and_said_so() -> None:
+def test_a_better_system_is_found_and_named() -> None:
     a, b = two(p_a=0.7, p_b=0.85)
     c = compare(a, b, how=Bootstrap(resamples=500))
     assert c.decision.verdict == "b better"
@@ -218,7 +218,7 @@ def test_the_two_directions_of_planning_agree(n: int, psi: float, power: float) 
     assert needed == pytest.approx(n, abs=1.001)
 
 
-def test_planning_knows_what_cannot_be() -> None:
+def test_impossible_effects_have_no_plan() -> None:
     assert rows_needed(0.2, 0.1) is None
     assert minimum_detectable_effect(5, 0.02) is None
     for call in (
@@ -237,7 +237,7 @@ def test_rows_may_come_in_another_order() -> None:
     assert mcnemar(*pair(a, shuffled)) == mcnemar(a, b)
 
 
-def test_a_label_only_one_system_knows_gets_probability_zero() -> None:
+def test_a_label_of_only_one_system_gets_probability_zero() -> None:
     gold = ["x", "y"]
     two_labels, three_labels = [[0.9, 0.1], [0.4, 0.6]], [[0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]
     a = Predictions.of(gold, probabilities=two_labels, labels=["x", "y"], name="A")

@@ -1,4 +1,4 @@
-"""Whether a model adds anything, in one line: as clear as the intervals are."""
+"""The line on whether a model adds anything agrees with the intervals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_answer_follows_the_intervals(
     assert said.count("[") == 2
 
 
-def test_it_is_said_in_chinese_too() -> None:
+def test_the_line_in_chinese() -> None:
     said = line(answers(0.6, 0.6, 0), answers(0.95, 0.9, 1), "zh")
     assert said.startswith("模型有没有贡献？有：both 与 experts 相比，200 行：准确率 +")
 
@@ -59,5 +59,5 @@ def test_without_probabilities_only_accuracy_is_compared() -> None:
     assert "log loss" not in said
 
 
-def test_nothing_is_said_where_nothing_is_known() -> None:
+def test_no_line_without_metrics() -> None:
     assert contribution([], 0, ReportWords("en"), main="a", without="b") == ""

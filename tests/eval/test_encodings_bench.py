@@ -1,4 +1,4 @@
-"""The table of encodings, on a few sentences of each."""
+"""The table of encodings, on a few sentences per encoding."""
 
 from __future__ import annotations
 

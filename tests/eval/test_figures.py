@@ -1,4 +1,4 @@
-"""The drawings of a report as files, and where its numbers come from."""
+"""The drawings of a report as files, and the section on the source of its numbers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_report_without_drawings_writes_none(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_the_source_of_the_numbers_stands_at_the_end() -> None:
+def test_the_last_section_has_the_source_of_the_numbers() -> None:
     source = {"command": "ecomfs ab v1 v2", "data": "test.csv", "versions": "ecomfs 1"}
     report = build_report(THREE, comparisons=compare_many(THREE, how=HOW), how=HOW, source=source)
     for text in (render_html(report), render_markdown(report)):

@@ -1,4 +1,4 @@
-"""The fuzz runs: their properties hold for their seeds and some random inputs. Without atheris."""
+"""The fuzz runs: their properties hold for their seeds and some random inputs, without atheris."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bench of vLLM on a GPU: models without weights, the limit, the table. No vLLM here."""
+"""The benchmark of vLLM on a GPU: models without weights, the limit, the table. Needs no vLLM."""
 
 from __future__ import annotations
 

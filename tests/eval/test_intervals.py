@@ -1,4 +1,4 @@
-"""Intervals: equal to scipy and statsmodels, and covering the truth as often as they claim."""
+"""Intervals equal those of scipy and statsmodels, and cover the true value at the stated rate."""
 
 from __future__ import annotations
 
@@ -162,7 +162,9 @@ def test_ranked_lists_are_resampled_as_lists() -> None:
         ),
     ],
 )
-def test_where_the_bootstrap_cannot_tell_it_says_so(p: Predictions, metric: str, why: str) -> None:
+def test_an_unreliable_bootstrap_has_a_reason_instead(
+    p: Predictions, metric: str, why: str
+) -> None:
     found = score(METRICS[metric], p)
     assert found.value is not None
     assert found.interval is None

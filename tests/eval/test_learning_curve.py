@@ -1,4 +1,4 @@
-"""Learning curves: values, bands that hold both kinds of luck, nested balanced samples."""
+"""Learning curves: values, bands with both sources of variation, nested balanced samples."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_band_holds_the_luck_of_the_draw_of_examples() -> None:
     assert apart.high - apart.low > 1.5 * (alike.high - alike.low)
 
 
-def test_one_run_says_what_its_band_leaves_out() -> None:
+def test_the_band_of_one_run_has_a_note() -> None:
     point = learning_curve([run(8, 0.7, 0)], "accuracy", how=FAST).points[0]
     assert point.note == "one run: the band leaves out the draw of examples"
 

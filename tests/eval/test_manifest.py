@@ -1,4 +1,4 @@
-"""A results folder reads back as it was written, and refuses what was changed since."""
+"""A results folder reads back equal, and changed files are refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def systems() -> list[Predictions]:
 
 
 @pytest.mark.parametrize("table", ["csv", "parquet"])
-def test_what_is_written_reads_back(tmp_path: Path, table: Literal["csv", "parquet"]) -> None:
+def test_written_results_read_back_equal(tmp_path: Path, table: Literal["csv", "parquet"]) -> None:
     written = write_results(tmp_path / "run", systems(), settings={"k": 8}, table=table)
     found = read_results(tmp_path / "run")
     assert found.manifest == written

@@ -1,5 +1,6 @@
-"""Metrics that scikit-learn lacks, or defines otherwise, against a direct reading of their
-definitions: calibration error, risk–coverage, ranking with ties, percentiles, usage."""
+"""Metrics that scikit-learn lacks, or defines differently, compared with a direct implementation of
+their definitions: calibration error, risk–coverage, ranking with ties, percentiles, usage.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The harness stands alone and is light to import."""
+"""The harness is independent of ecomfs and fast to import."""
 
 from __future__ import annotations
 

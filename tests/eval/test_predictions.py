@@ -1,4 +1,4 @@
-"""Predictions check themselves; every message names the row and the mend."""
+"""Predictions validate themselves; every message names the row and has a hint."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_a_frame_reads_back(p: Predictions) -> None:
         ("id,label,p_a,p_b\nr1,a,0.5,0.1\n", e.DataError, "row 1 .*sum to 0.6"),
         ("id,label,p_a,p_b\nr1,c,0.5,0.5\n", e.DataError, "gold label 'c'"),
         ("id,label,predicted,p_a,p_b\nr1,a,c,1,0\n", e.DataError, "predicted label 'c'"),
-        ("id,label,predicted\nr1,a,a\nr1,a,a\n", e.DataError, "id 'r1' names rows 1 and 2"),
+        ("id,label,predicted\nr1,a,a\nr1,a,a\n", e.DataError, "id 'r1' is used by rows 1 and 2"),
         ("id,label,predicted,status\nr1,a,a,fine\n", e.DataError, "status 'fine'"),
     ],
 )
@@ -179,7 +179,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     assert p.latency.tolist() == [0.5, 0.7]
     with pytest.raises(e.DataError, match="no column 'nope'"):
         from_frame(frame, ColumnNames(id="key", gold="nope"))
-    with pytest.raises(e.DataError, match="row 1 has nothing in column 'user'"):
+    with pytest.raises(e.DataError, match="row 1 has no value in column 'user'"):
         from_frame(
             frame.assign(user=["", "v"]),
             ColumnNames(id="key", gold="truth", predicted="guess", group="user"),

@@ -28,7 +28,7 @@ def runs(n: int = 3, rows: int = 60, skill: float = 1.0, name: str = "s") -> lis
     return out
 
 
-def test_one_run_is_what_the_harness_says_of_it() -> None:
+def test_the_average_of_one_run_equals_its_score() -> None:
     [run] = runs(1)
     found = average([run], NAMES, HOW)
     expected = scores({n: METRICS[n] for n in NAMES}, run, HOW)
@@ -100,7 +100,7 @@ def test_a_run_without_the_metric_makes_the_average_undefined() -> None:
     assert d.note.startswith("s: in one of 2 runs")
 
 
-def test_what_does_not_pair_is_refused() -> None:
+def test_unpaired_runs_are_refused() -> None:
     a, b = runs(2), runs(3, name="b")
     with pytest.raises(EmptyDataError):
         average([], NAMES)

@@ -1,4 +1,4 @@
-"""The report holds what it should in three formats and two languages, and nothing can break out."""
+"""The report in three formats and two languages; no text can break out of it."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_the_page_holds_every_part(language: ReportLanguage) -> None:
     assert sum(t == "desc" for t, _ in tags.seen) == 6
 
 
-def test_a_decision_is_said_in_both_languages() -> None:
+def test_the_decision_in_both_languages() -> None:
     assert "长提示 is better than short prompt by" in render_html(full("en"))
     assert "长提示 优于 short prompt" in render_html(full("zh"))
 

@@ -1,9 +1,9 @@
-"""The report in headless Chromium: nothing overflows on a desk or a phone, every glyph is there.
+"""The report in headless Chromium: nothing overflows on a desktop or a phone, every glyph is shown.
 
-The browser is asked without a driver: the page is put into a frame of the wanted width (a window
-of Chromium's is never narrower than 500 pixels), a script in it measures and tells the outer page,
-and ``--dump-dom`` prints that. The report itself holds no script and forbids any; the test lifts
-its policy.
+Chromium is used without a driver: the page is put into a frame of the wanted width (a window of
+Chromium is never narrower than 500 pixels), a script measures it and tells the outer page, and
+``--dump-dom`` prints the result. The report has no script and forbids scripts; the test removes
+that policy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The simulation of a Ray driver: what it can and cannot keep up with."""
+"""The simulation of a Ray driver: the rates that it can and cannot sustain."""
 
 from __future__ import annotations
 

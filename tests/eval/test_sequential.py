@@ -1,4 +1,4 @@
-"""Sequential tests keep their error rate however often one looks."""
+"""Sequential tests keep their error rate for any number of looks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of rows with several labels are scikit-learn's, those of hierarchies as defined."""
+"""Metrics of label sets equal scikit-learn's, those of hierarchies their definitions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_metrics_of_sets_are_those_of_scikit_learn(seed: int) -> None:
         assert (found.f1.value or 0.0) == pytest.approx(f1[i])
 
 
-def test_what_sets_do_not_have_is_undefined_with_the_reason() -> None:
+def test_metrics_without_a_meaning_for_sets_are_undefined_with_a_reason() -> None:
     p = random_sets(0)
     for name in ("roc_auc", "log_loss", "ece", "mcc", "balanced_accuracy", "level_accuracy@1"):
         assert METRICS[name](p).reason == "not defined where a row has several labels"

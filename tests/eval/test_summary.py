@@ -1,4 +1,4 @@
-"""The summary holds every metric, with an interval or with the reason there is none."""
+"""The summary has every metric, with an interval or with the reason why there is none."""
 
 from __future__ import annotations
 

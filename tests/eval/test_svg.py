@@ -1,4 +1,4 @@
-"""Charts: points land where the numbers say, and texts are escaped."""
+"""Charts: points are at the right positions, and texts are escaped."""
 
 from __future__ import annotations
 

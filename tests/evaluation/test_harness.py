@@ -1,4 +1,4 @@
-"""The bridge to the harness: conversions keep every row, and its errors become ecomfs's."""
+"""The bridge to the harness: conversions keep every row, and its errors become errors of ecomfs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What notebooks show: every text escaped, colours of the page, nothing loaded."""
+"""Notebook views: every text is escaped, colours follow the page, nothing is loaded."""
 
 from __future__ import annotations
 

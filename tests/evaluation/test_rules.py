@@ -1,4 +1,4 @@
-"""The trivial rule of a task: chosen by its fields, turned by the labelled examples."""
+"""The trivial rule of a task: chosen by its fields, its direction by the labelled examples."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_history_of_other_things_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_the_longer_history_speaks_for_the_label_that_it_goes_with(turned: bool) -> None:
+def test_the_label_of_the_longer_history_is_learnt_from_examples(turned: bool) -> None:
     def user(likes: int, dislikes: int) -> Row:
         return {
             "liked": json.dumps(["film"] * likes),

@@ -1,4 +1,4 @@
-"""The experts answer leave-one-out without a trace of the example itself."""
+"""The experts answer leave-one-out without any influence of the example itself."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_example_left_out_does_not_know_its_own_label() -> None:
 
 @pytest.mark.usefixtures("one_penalty")
 @pytest.mark.parametrize("how", ["copy", "rewrite", "rewrite of a rewrite"])
-def test_nor_do_its_copies_and_rewrites_tell_it(how: str) -> None:
+def test_copies_and_rewrites_do_not_reveal_its_label(how: str) -> None:
     more = {
         "copy": [Example("a2", {"text": "Lovely soft  shirt"}, "good")],
         "rewrite": [Example("a2", {"text": "a shirt, so soft"}, "good", True, "a", "rewrite")],
@@ -92,7 +92,7 @@ def test_own_opinions_are_those_of_asking_for_each() -> None:
     assert truth.tolist() == [0, 0, 0, 1, 1, 1, 0, 1]
 
 
-def test_of_a_large_pool_a_random_sample_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_large_pool_a_random_sample_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     every, labels = experts(pool()).own()
     monkeypatch.setattr("ecomfs.experts.expert.OWN_EXAMPLES", 3)
     made = experts(pool())

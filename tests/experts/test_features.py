@@ -1,4 +1,4 @@
-"""The feature model among the experts: no trace of an example's own label, on any pool."""
+"""The feature model among the experts: an example's own label has no influence, on any pool."""
 
 from __future__ import annotations
 

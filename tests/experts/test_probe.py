@@ -1,4 +1,4 @@
-"""The linear probe: closed form, and its leave-one-out scores are those of refitting."""
+"""The linear probe: its closed form, and leave-one-out scores equal to those of refitting."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_noise_is_shrunk_to_the_shares() -> None:
     np.testing.assert_allclose(probe.scores(np.zeros((1, 40))), [[0.75, 0.25]], atol=0.1)
 
 
-def test_one_example_and_equal_vectors_say_the_shares() -> None:
+def test_one_example_or_equal_vectors_give_the_label_shares() -> None:
     one = LinearProbe.fit(np.ones((1, 3)), [1], 3)
     np.testing.assert_allclose(one.scores(np.zeros((2, 3))), [[0, 1, 0]] * 2)
     equal = LinearProbe.fit(np.ones((4, 3)), [0, 0, 0, 1], 2)
     np.testing.assert_allclose(equal.scores(np.ones((1, 3))), [[0.75, 0.25]])
 
 
-def test_bad_arguments_are_told() -> None:
+def test_bad_arguments_are_reported() -> None:
     with pytest.raises(ValueError, match="at least one example"):
         LinearProbe.fit(np.empty((0, 3)), [], 2)
     with pytest.raises(ValueError, match="3 groups for 2 examples"):

@@ -1,5 +1,6 @@
-"""Engines that fail under a run: dead and back, lying, swapped, slow; and machines that do: clocks
-that jump, forks, no handles left."""
+"""Engines that fail during a run: stopped and restarted, with wrong values, other weights, or slow;
+and faults of the machine: clock changes, forks, no file handles left.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +161,7 @@ def score(source: Path, output: Path, engine: Any) -> bytes:
     return output.read_bytes()
 
 
-def test_an_engine_that_dies_and_returns(
+def test_an_engine_that_dies_and_restarts(
     processes: list[ServerProcess],
     engine_at: Callable[..., Struck],
     source: Path,
@@ -180,7 +181,7 @@ def test_an_engine_that_dies_and_returns(
         faults.cost("the only engine dies and returns", output, whole)
 
 
-def test_an_engine_of_two_that_dies_and_returns(
+def test_one_of_two_engines_that_dies_and_restarts(
     processes: list[ServerProcess],
     engine_at: Callable[..., Struck],
     source: Path,
@@ -218,7 +219,7 @@ def lies(server: FaultServer, value: float | None) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, None, math.inf, 0.0], ids=repr)
-def test_an_engine_that_lies(
+def test_an_engine_that_returns_wrong_values(
     server: FaultServer,
     engine_at: Callable[..., Struck],
     source: Path,
@@ -295,7 +296,7 @@ async def drips(request: web.Request, body: dict[str, Any]) -> web.StreamRespons
     return response
 
 
-def test_an_engine_that_drips(
+def test_an_engine_that_answers_byte_by_byte(
     server: FaultServer,
     engine_at: Callable[..., Struck],
     source: Path,

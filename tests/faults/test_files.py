@@ -1,4 +1,4 @@
-"""Files that fail under a run: altered caches and journals, full disks, a locked or lost pool."""
+"""Files that fail during a run: altered caches and journals, full disks, a lost pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells to typed values, and the message when a cell is of another kind."""
+"""Cells to typed values, and the message for a cell of another kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other users and an item: what counts, and that no event of the row's own user ever does."""
+"""Other users and an item: which events count; events of the row's own user never do."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_row_without_a_user_has_none() -> None:
     assert all(column == [0.0] for column in found.values())
 
 
-def test_what_others_did_is_counted_and_said() -> None:
+def test_events_of_other_users_are_counted_and_rendered() -> None:
     pool: list[Row] = [
         {"user": "u1", "liked": ["Heat", "Alien"], "disliked": ["Jaws"], "item": "Big"},
         {"user": "u2", "liked": ["Heat"], "disliked": [], "item": "Jaws"},

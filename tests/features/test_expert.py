@@ -1,4 +1,4 @@
-"""The feature expert: honest about its own examples, and sound on any pool."""
+"""The feature expert: no leakage of its own examples, and valid output on any pool."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_rows_of_one_group_are_left_out_together() -> None:
     assert np.array_equal(one[0], two[0])
 
 
-def test_leave_one_out_foretells_new_rows_where_labels_are_noise() -> None:
+def test_leave_one_out_predicts_the_error_on_new_rows_if_labels_are_noise() -> None:
     rows, _ = ages(60)
     labels = [str(x) for x in np.random.default_rng(4).choice(["old", "young"], 60)]
     p = FeatureExpert(AGES).fit(rows, labels).leave_one_out()
@@ -115,7 +115,7 @@ def test_repeat_the_last_is_learned_once_for_all_labels() -> None:
     assert expert.reasons(new[0], expert.labels[0], "en")[0].weight > 0
 
 
-def test_of_a_large_pool_a_copy_that_was_not_fitted_on_is_left_out_with_its_group(
+def test_in_a_large_pool_an_unfitted_copy_is_left_out_with_its_group(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ecomfs.features.expert.MOST_EXAMPLES", 12)
@@ -165,7 +165,7 @@ def test_labels_follow_the_one_rule_of_labels() -> None:
     assert expert.labels == ("1", "true")
 
 
-def test_wrong_input_says_what_and_where() -> None:
+def test_errors_name_the_input_and_the_place() -> None:
     rows = [{"age": 1}, {"age": 2}]
     with pytest.raises(InputError, match="row 1: no label"):
         FeatureExpert(AGES).fit(rows, ["a", None])

@@ -1,4 +1,4 @@
-"""A row as numbers: what is measured, and what must hold whatever the row."""
+"""A row as numbers: the features, and properties that hold for any row."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_features_are_finite_and_of_one_width_whatever_the_cells(
 
 @settings(max_examples=20, deadline=None)
 @given(pool=st.lists(any_row, min_size=1, max_size=6), new=st.lists(any_row, max_size=4))
-def test_a_row_does_not_depend_on_the_rows_beside_it_nor_the_pool_on_its_order(
+def test_features_depend_neither_on_other_rows_nor_on_the_order_of_the_pool(
     pool: list[Row], new: list[Row]
 ) -> None:
     features = FeatureSet(EVERY_KIND).fit(pool)
@@ -154,7 +154,7 @@ def test_a_text_is_compared_with_every_history_and_with_an_embedder_also_by_mean
     assert measured(meant, pool[0], "item~liked/disliked:meaning_most") > 0.3
 
 
-def test_a_history_tells_its_length_run_last_kind_and_numbers() -> None:
+def test_features_of_a_history_are_length_run_last_kind_and_numbers() -> None:
     parts = [{"name": "kind", "kind": "category"}, {"name": "stars", "kind": "number"}]
     task = card(seen={"kind": "history", "items": parts})
     pool = [

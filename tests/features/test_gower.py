@@ -1,4 +1,4 @@
-"""Gower similarity: its value by hand, its properties, and that it finds the field that matters."""
+"""Gower similarity: its value by hand, its properties, and that it finds the relevant field."""
 
 from __future__ import annotations
 

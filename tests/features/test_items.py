@@ -1,4 +1,4 @@
-"""The items of a history, taken apart."""
+"""The items of a history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The penalised logistic regression against what it must equal."""
+"""The penalised logistic regression compared with a reference."""
 
 from __future__ import annotations
 

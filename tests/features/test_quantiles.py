@@ -1,4 +1,4 @@
-"""Where a number stands among those of the pool."""
+"""The quantile of a number among those of the pool."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NUMBERS = st.lists(st.integers(-50, 50), min_size=1, max_size=60)
 
 
 @given(NUMBERS, st.integers(-60, 60), st.integers(-60, 60))
-def test_a_larger_number_never_stands_lower(pool: list[int], one: int, other: int) -> None:
+def test_quantiles_are_monotone(pool: list[int], one: int, other: int) -> None:
     quantiles = Quantiles.of(pool)
     low, high = sorted((one, other))
     assert 0 <= quantiles.rank(low) <= quantiles.rank(high) <= 1

@@ -1,4 +1,4 @@
-"""The relations of fields: the same for pairs that agree in the same way, whatever their words."""
+"""The relations of fields: equal for pairs with the same relation, whatever their words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of numbers, categories and histories on their way into a prompt."""
+"""Rows of numbers, categories and histories, rendered for a prompt."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_the_prompts_language_is_the_rows_too() -> None:
     assert text.endswith("访问：页面价值：36（很高，第91百分位）；周末：否；设备：手机\n结果：")
 
 
-def test_a_missing_value_is_said_and_a_column_nobody_has_is_not() -> None:
+def test_a_missing_value_is_rendered_and_a_missing_column_is_not() -> None:
     text = prompt_of(fitted(visits()), {"page_value": "", "weekend": "no", "device": "mobile"})
     assert text.endswith("Visit: Page value: unknown; Weekend: no; Device: mobile phone\nOutcome:")
 
 
-def test_without_a_pool_nothing_is_said_to_be_unknown() -> None:
+def test_without_a_pool_no_value_is_rendered_as_unknown() -> None:
     text = RowText(VISITS).render({"page_value": "3", "weekend": ""}, "en")
     assert text == "Page value: 3"
 
@@ -113,7 +113,7 @@ def test_a_cell_cannot_forge_an_answer_line() -> None:
     ]
 
 
-def test_no_column_of_the_task_at_all_is_told() -> None:
+def test_no_column_of_the_task_at_all_is_reported() -> None:
     with pytest.raises(ColumnError, match=r"a\.csv: no column of task 'purchase_intent'.*--field"):
         FieldMap.resolve(VISITS, ["C1", "C2"], where="a.csv")
 

@@ -1,4 +1,4 @@
-"""Fitting on the pool: what is learnt, promised, kept in a profile, and chosen within a budget."""
+"""Fitting on the pool: what is fitted, guaranteed, stored, and chosen within a budget."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_rows_unlike_the_pool_are_novel() -> None:
 
 
 @pytest.mark.parametrize("name", ["max_loss", "precision", "coverage", "novel_below"])
-def test_guarantees_out_of_range_are_told(name: str) -> None:
+def test_guarantees_out_of_range_are_reported(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} = 95"):
         classifier(**{name: 95}).fit(reviews())
 
@@ -151,7 +151,7 @@ def test_a_profile_that_no_longer_fits_warns(tmp_path: Path) -> None:
         assert part in text
 
 
-def test_files_that_are_no_profiles_are_told(tmp_path: Path) -> None:
+def test_files_that_are_no_profiles_are_reported(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
         Profile.load(tmp_path / "none.json")
     (tmp_path / "p.json").write_text("{")

@@ -1,4 +1,4 @@
-"""Completion or chat: chosen on the examples, kept in the profile."""
+"""Completion or chat: chosen on the examples, stored in the profile."""
 
 from __future__ import annotations
 

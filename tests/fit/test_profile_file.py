@@ -1,4 +1,4 @@
-"""Profiles as files: what is wrong with one that cannot be used."""
+"""Profiles as files: errors for unusable ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def test_a_profile_reads_back_in_any_language(tmp_path: Path) -> None:
         ([1], "a profile of one label a row"),
     ],
 )
-def test_what_cannot_be_used_says_why(tmp_path: Path, content: object, message: str) -> None:
+def test_an_unusable_profile_is_an_error_with_the_reason(
+    tmp_path: Path, content: object, message: str
+) -> None:
     path = tmp_path / "profile.json"
     path.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match=message) as caught:

@@ -26,17 +26,17 @@ def test_labels_below_a_third_of_an_even_share_are_named(
         assert words in note
 
 
-def test_of_many_rare_labels_some_are_named() -> None:
+def test_only_some_of_many_rare_labels_are_named() -> None:
     names = [f"label {n}" for n in range(10)]
     assert "and 3 more" in rare([names[0]] * 50, names)
 
 
-def test_with_few_readings_nothing_is_said_of_the_model() -> None:
+def test_with_few_readings_there_is_no_remark_on_the_model() -> None:
     p = np.full((4, 2), 0.5)
     assert model_adds(p, p, np.zeros(4, dtype=np.int64)) == ""
 
 
-def test_a_model_that_makes_the_experts_worse_is_told() -> None:
+def test_a_model_that_makes_the_experts_worse_is_reported() -> None:
     truth = np.tile([0, 1], 20)
     right = np.where(np.eye(2)[truth] > 0, 0.9, 0.1)
     said = model_adds(right, right[:, ::-1], truth)

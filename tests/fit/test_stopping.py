@@ -1,4 +1,4 @@
-"""Which examples a fit reads, and when it has read enough."""
+"""Which examples a fit reads, and when it stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing how the model is asked, one factor after another, within a budget."""
+"""Tuning the prompt and the read-out, one factor after another, within a budget."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_factors_are_chosen_within_the_budget() -> None:
     assert clf.profile_.k == clf.pipeline_.k
 
 
-def test_of_layouts_that_read_alike_the_cheapest_is_taken() -> None:
+def test_the_cheapest_of_equal_layouts_is_chosen() -> None:
     clf = classifier(RowsOnly(), k=4, readout="words", calibration_size=10, tune=120)
     clf.fit(reviews())
     assert clf.profile_.layout == "shared"
@@ -62,14 +62,14 @@ def test_of_layouts_that_read_alike_the_cheapest_is_taken() -> None:
     assert clf.refresh().layout.block == clf.profile_.block
 
 
-def test_a_layout_that_reads_clearly_better_is_taken_whatever_it_costs() -> None:
+def test_a_clearly_better_layout_is_chosen_at_any_cost() -> None:
     clf = classifier(Copying(), k=4, readout="words", calibration_size=10, tune=240)
     clf.fit(reviews(80))
     assert clf.profile_.layout in ("retrieved", "both")
     assert clf.profile_.block == () or clf.profile_.layout == "both"
 
 
-def test_what_the_user_chose_is_not_tried() -> None:
+def test_options_set_by_the_user_are_not_tuned() -> None:
     clf = classifier(
         RowsOnly(), k=4, layout="retrieved", readout="words", calibration_size=10, tune=120
     ).fit(reviews())
@@ -77,7 +77,7 @@ def test_what_the_user_chose_is_not_tried() -> None:
     assert clf.profile_.block == ()
 
 
-def test_a_candidate_that_reads_alike_stops_early_and_a_broken_one_is_told() -> None:
+def test_an_equal_candidate_stops_early_and_a_broken_one_is_reported() -> None:
     pool = reviews()
     clf = classifier(ScriptedEngine(), calibration_size=0).fit(pool)
 

@@ -1,4 +1,4 @@
-"""The engine none: what is fitted without a model, and which profiles hold without one."""
+"""The engine none: what is fitted without a model, and which profiles can be used without one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_experts_answer_alone(engine: str | None) -> None:
     assert set(clf.profile_.found["loss"]) == {"experts"}
 
 
-def test_they_answer_as_the_experts_beside_a_model_do() -> None:
+def test_the_experts_answer_the_same_with_and_without_a_model() -> None:
     rows = [e.fields["text"] for e in reviews(12, seed=1)]
     beside = alone(engine=ScriptedEngine()).fit(reviews()).classify(rows)
     found = alone().fit(reviews()).classify(rows)

@@ -1,4 +1,4 @@
-"""``df.ecomfs``: a new frame, the index kept, nothing changed in place."""
+"""``df.ecomfs``: a new frame with the same index; the original is unchanged."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_columns_are_added_beside_and_nothing_is_changed() -> None:
     assert len(out["demonstration_ids"].iloc[0].split()) == 4
 
 
-def test_it_says_what_the_classifier_says() -> None:
+def test_classify_equals_the_classifier() -> None:
     clf = classifier()
     out = frame().ecomfs.classify(clf, probabilities=True)
     predictions = clf.classify(frame())
@@ -157,7 +157,7 @@ def test_what_is_not_defined_is_missing_with_a_reason() -> None:
         (frame(), {"k": -1}, ConfigError, "k = -1"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_invalid_calls_are_errors(
     data: pd.DataFrame, options: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind) as caught:

@@ -1,4 +1,4 @@
-"""Bytes to text: which encoding is chosen, and what happens to lines it does not explain."""
+"""Bytes to text: which encoding is chosen, and the treatment of lines that it cannot decode."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_utf8_rows_in_a_western_file_are_read_and_noted() -> None:
     assert decoded(raw)[-1] == ("3,schön\n", True, False)
 
 
-def test_one_odd_line_in_a_hundred_does_not_condemn_the_file() -> None:
+def test_one_bad_line_in_a_hundred_does_not_refuse_the_file() -> None:
     plain = b"id,text\n" + b"1,fine\n" * 120
     assert [error for _, _, error in decoded(plain + b"2,caf\xe9\n")][-1]
     with pytest.raises(DecodingError):

@@ -1,4 +1,4 @@
-"""Small text files read whole: any encoding of a text editor, or one line."""
+"""Small text files: read in any encoding that text editors save, or an error of one line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ TEXT = "评价：{{ row.text }}\n情感：很好，质量不错"
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030"])
-def test_what_an_editor_saves_is_the_same_text(tmp_path: Path, codec: str) -> None:
+def test_files_saved_by_any_editor_read_the_same(tmp_path: Path, codec: str) -> None:
     path = tmp_path / "zh.v1.jinja"
     path.write_bytes(TEXT.replace("\n", "\r\n").encode(codec))
     assert read_text(path) == TEXT
 
 
-def test_ansi_is_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_ansi_is_read_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "de.jinja"
     path.write_text("Größe: {{ row.size }}, fällt größer aus", encoding="cp1252")
     assert read_text(path).startswith("Größe")
@@ -28,7 +28,7 @@ def test_ansi_is_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("raw", [b"caf\xe9 {{ text }}", "é".encode("cp1252"), b"\xff\xfea\0b"])
-def test_what_cannot_be_told_is_one_line_with_a_hint(tmp_path: Path, raw: bytes) -> None:
+def test_an_unknown_encoding_is_one_line_with_a_hint(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "x.jinja"
     path.write_bytes(raw)
     with pytest.raises(DecodingError) as refused:

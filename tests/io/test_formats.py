@@ -1,4 +1,4 @@
-"""Every format gives the same rows, and says what is wrong when it cannot."""
+"""Every format gives the same rows, or an error with the reason."""
 
 from __future__ import annotations
 

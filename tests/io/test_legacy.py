@@ -1,4 +1,4 @@
-"""Encodings before Unicode: the right one, or none; never silently another."""
+"""Legacy encodings: the right one or none; never a wrong one without a note."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_broken_line_in_ten_decides_nothing(codec: str, text: str, broken: byt
     assert guess_encoding([*lines, broken]).name == guess_encoding(lines).name
 
 
-def test_a_few_labels_again_and_again_are_enough() -> None:
+def test_a_few_repeated_labels_are_enough() -> None:
     lines = [f"r{i},{'好评' if i % 3 else '差评'},好评".encode("gbk") for i in range(200)]
     assert guess_encoding(lines).name == "gb18030"
 

@@ -1,4 +1,4 @@
-"""Numbers as people write them: the convention is the column's."""
+"""Numbers as people write them: the convention is determined per column."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_number_with_one_reading_needs_no_column(text: str, value: float) -> N
     "text",
     ["", "old", "1.2.3", "1,2,3", "12.34.56", "1 2", "1-2", "--5", "10:30", "2024-01-02", "5,"],
 )
-def test_what_is_no_number_is_none_by_any_convention(text: str) -> None:
+def test_other_text_is_no_number_under_any_convention(text: str) -> None:
     assert possible_marks(text) == ()
     for mark in ("", "comma", "point"):
         with pytest.raises(NumberError):
@@ -102,7 +102,7 @@ AMOUNTS = st.decimals(-(10**9), 10**9, places=3, allow_nan=False, allow_infinity
 
 
 @given(AMOUNTS, st.sampled_from([",", ".", " ", "'"]), st.sampled_from(["comma", "point"]))
-def test_what_is_written_by_a_convention_is_read_by_it(amount, group, mark) -> None:  # type: ignore[no-untyped-def]
+def test_numbers_read_back_equal_under_their_convention(amount, group, mark) -> None:  # type: ignore[no-untyped-def]
     decimal = "," if mark == "comma" else "."
     if group == decimal:
         group = "'"

@@ -1,4 +1,4 @@
-"""Reading delimited files: every row arrives, and a bad one says why it is bad."""
+"""Reading delimited files: every row is returned, and a bad one has a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as shops export them: encodings nobody names, headers of spreadsheets, odd delimiters."""
+"""Tables as shops export them: unnamed encodings, spreadsheet headers, odd delimiters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def table(path: Path, raw: bytes | str, **options: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("name", ["in.csv", "in.jsonl", "in.json"])
-def test_a_guess_is_said_once_for_all_formats_of_text(
+def test_a_detected_encoding_is_reported_once_for_all_text_formats(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     path = tmp_path / name
@@ -116,7 +116,7 @@ def test_spaces_that_belong_to_cells_stay(tmp_path: Path) -> None:
     "text",
     ['id,"a ""b"", c"\n1, so\n', 'id,text\n1,"he said, ""no"""\n2, so\n3,"well, ""yes"""\n'],
 )
-def test_spaces_inside_quotes_say_nothing_of_other_cells(tmp_path: Path, text: str) -> None:
+def test_spaces_inside_quotes_do_not_affect_other_cells(tmp_path: Path, text: str) -> None:
     rows = table(tmp_path / "in.csv", text)
     assert " so" in [row[1] for row in rows]
 
@@ -129,7 +129,7 @@ def test_spaces_inside_quotes_say_nothing_of_other_cells(tmp_path: Path, text: s
         ('id,text\n1,"in C:\\"\n2,"a ""b"""\n', [["id", "text"], ["1", "in C:\\"], ["2", 'a "b"']]),
     ],
 )
-def test_what_can_be_read_without_backslash_quotes_is(
+def test_backslash_quoting_is_not_tried_if_plain_quoting_works(
     tmp_path: Path, text: str, expected: list[list[str]]
 ) -> None:
     """Found by fuzzing."""

@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet would run: marked when written, and the same again when read."""
+"""Cells that a spreadsheet would run as formulas: escaped when written, equal when read again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ cells = st.one_of(st.text(), st.text("'=+-@ \t\r\n0.5,;＝\ufeff\"", max_size=8)
 
 
 @pytest.mark.parametrize("cell", RUN)
-def test_what_a_spreadsheet_runs_gets_an_apostrophe(cell: str) -> None:
+def test_formula_cells_get_an_apostrophe(cell: str) -> None:
     assert safe_cell(cell) == f"'{cell}"
     assert plain_cell(f"'{cell}") == cell
 
@@ -33,7 +33,7 @@ def test_numbers_signs_and_texts_stay(cell: str) -> None:
 @example("'")
 @example("''=")
 @example("'-5")
-def test_the_way_back_is_exact(cell: str) -> None:
+def test_unescaping_is_exact(cell: str) -> None:
     marked = safe_cell(cell)
     assert plain_cell(marked) == cell
     begins = marked.strip("\ufeff \t\r\n")[:1]

@@ -1,4 +1,4 @@
-"""A table of a database as an output: whole or not there, and never in place of another."""
+"""A database table as an output: complete or absent, and never replacing another."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_failure_leaves_the_database_as_it_was(url: str, monkeypatch: pytest.M
     assert tables(url) == ["scored"]
 
 
-def test_what_was_given_up_never_appears(url: str) -> None:
+def test_an_abandoned_table_never_appears(url: str) -> None:
     write(url, [["x", ""]], table="first")
     out = open_writer(SqlTable.parse(f"sql:{url}#scored"), ["id"])
     out.write([["1"]])
@@ -143,7 +143,7 @@ def test_the_table_that_is_read_is_not_written(url: str) -> None:
         ("sql:sqlite:///shop.db#a;drop", "not the name of a table"),
     ],
 )
-def test_what_is_no_table(spec: str, message: str) -> None:
+def test_invalid_tables_are_refused(spec: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         SqlTable.parse(spec)
 

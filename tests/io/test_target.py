@@ -1,4 +1,4 @@
-"""Outputs that are links, pipes, standard output, protected files, or files that are read."""
+"""Outputs that are links, pipes, standard output, protected files, or inputs."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_link_laid_under_the_drawn_name_is_an_error(
     assert laid.is_symlink()
 
 
-def test_what_replaces_a_private_file_is_private_while_it_is_made(tmp_path: Path) -> None:
+def test_the_replacement_of_a_private_file_is_private_from_the_start(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_text("old")
     path.chmod(0o600)
@@ -275,7 +275,7 @@ def test_a_file_that_is_read_is_never_an_output(tmp_path: Path, write: Write, ki
     check_target(output)  # after the run it is a file like others
 
 
-def test_what_could_not_be_written_is_not_kept_over_a_file_that_is_read(tmp_path: Path) -> None:
+def test_a_failed_output_never_replaces_an_input(tmp_path: Path) -> None:
     source = tmp_path / "out.csv.partial"
     source.write_text("kept")
     with (

@@ -1,4 +1,4 @@
-"""Forms for comparing."""
+"""Normalised forms for comparing texts."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def test_cells_are_text_and_chosen_columns_numbers(tmp_path: Path) -> None:
     assert [row["p"] for row in rows] == ["0.25", "", "1"]
 
 
-def test_what_does_not_fit_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+def test_cells_that_do_not_fit_are_named_and_no_file_is_left(tmp_path: Path) -> None:
     writer = ExcelWriter(tmp_path / "out.xlsx", ["id", "text"])
     with pytest.raises(OutputError, match="row 1 has 1 cells, the header has 2"):
         writer.write([["1"]])

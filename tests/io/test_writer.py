@@ -1,4 +1,4 @@
-"""Writing: whole or absent, and equal when read back."""
+"""Writing: complete or absent, and equal when read back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
 
 @settings(deadline=None)
 @given(tables(), st.sampled_from(["utf-8", "utf-8-sig"]), st.sampled_from([",", "\t", ";", "|"]))
-def test_what_is_written_reads_back_equal(
+def test_written_tables_read_back_equal(
     data: tuple[list[str], list[list[str]]], encoding: str, delimiter: str
 ) -> None:
     header, rows = data
@@ -219,7 +219,7 @@ def test_a_workbook_holds_texts_as_texts_and_numbers_as_numbers(tmp_path: Path) 
     assert {cell.data_type for cell in sheet["A"][1:-2]} <= {"s", "inlineStr"}  # no formula
 
 
-def test_what_is_too_large_for_a_workbook_is_refused_and_not_cut(
+def test_tables_too_large_for_a_workbook_are_refused_and_not_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("openpyxl", reason="needs the formats extra")

@@ -1,4 +1,4 @@
-"""Explanations: every step, the shortlist, the experts, and which demonstrations mattered."""
+"""Explanations: every step, the shortlist, the experts, and the influence of demonstrations."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_each_demonstration_is_left_out_once_in_one_call() -> None:
     assert len({i.fall for i in told.influences.of}) > 1
 
 
-def test_what_is_told_of_an_influence() -> None:
+def test_the_parts_of_an_influence() -> None:
     told = classifier().explain("review 3 works", influence=True)
     plain = json.loads(json.dumps(told.to_dict()))
     assert told.influences is not None
@@ -93,7 +93,7 @@ def test_a_reading_that_fails_is_that_demonstrations() -> None:
         (ScriptedEngine(), {}, " ", "the row has no answer"),
     ],
 )
-def test_where_there_is_no_influence_the_reason_is_told(
+def test_a_missing_influence_has_a_reason(
     engine: ScriptedEngine, options: dict[str, Any], row: str, why: str
 ) -> None:
     told = classifier(engine, **options).explain(row, influence=True)
@@ -103,7 +103,7 @@ def test_where_there_is_no_influence_the_reason_is_told(
     assert f"no influences: {told.influences.note}" in str(told)
 
 
-def test_every_step_stands_beside_the_label() -> None:
+def test_every_step_is_shown_with_the_label() -> None:
     clf = FewShotClassifier(
         "customer_intent", ScriptedEngine(), embedder="hashed", language="en", calibration_size=40
     ).fit(messages(each=6))
@@ -147,7 +147,7 @@ def test_a_label_that_the_model_was_not_asked_about_has_no_influence() -> None:
     assert "was not put to the model" in found.note
 
 
-def test_what_the_features_say_of_a_row_is_told() -> None:
+def test_the_features_of_a_row_are_explained() -> None:
     pool = pd.DataFrame(
         {
             "liked": ['["Heat", "Alien", "Up"]', '["Up"]', '["Heat"]', '["Alien", "Heat"]'],

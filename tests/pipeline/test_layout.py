@@ -1,4 +1,4 @@
-"""Layouts of demonstrations in the whole pipeline: prompts that begin alike."""
+"""Layouts of demonstrations in the whole pipeline: prompts with a shared prefix."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_prompts_begin_with_a_shared_block_and_end_with_their_own() -> None:
     assert len({tuple(found) for found in both}) == len(both)
 
 
-def test_what_is_read_leave_one_out_is_not_in_its_own_block() -> None:
+def test_a_leave_one_out_row_is_not_in_its_own_block() -> None:
     pool = reviews()
     clf = FewShotClassifier(
         "review_sentiment",

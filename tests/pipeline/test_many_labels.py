@@ -1,4 +1,4 @@
-"""Many labels: a shortlist is put to the model, and no label becomes impossible."""
+"""Many labels: the prompt has a shortlist, and no label becomes impossible."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_recall_is_measured_on_the_pool() -> None:
     assert blind.label_shortlist.recall < 0.5
 
 
-def test_one_example_a_label_says_nothing_of_the_recall() -> None:
+def test_one_example_per_label_gives_no_recall_estimate() -> None:
     """Left out, the only example of a label is missed by every list; that is no recall of 0."""
     clf = classifier(calibration_size=0, fusion=False).fit(messages(each=1))
     label_shortlist = clf.pipeline_.label_shortlist

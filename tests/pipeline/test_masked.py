@@ -1,4 +1,4 @@
-"""Personal data masked before anything reads a row: prompts, demonstrations, vectors, experts."""
+"""Personal data is masked before prompts, demonstrations, vectors and experts are made."""
 
 from __future__ import annotations
 

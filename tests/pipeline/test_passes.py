@@ -1,4 +1,4 @@
-"""Several readings a row: other orders, other codes, one averaged answer."""
+"""Several readings per row: other orders, other codes, one averaged answer."""
 
 from __future__ import annotations
 
@@ -73,6 +73,6 @@ def test_a_row_that_fails_in_one_pass_fails() -> None:
 
 
 @pytest.mark.parametrize("passes", [0, 33])
-def test_numbers_out_of_range_are_told(passes: int) -> None:
+def test_numbers_out_of_range_are_reported(passes: int) -> None:
     with pytest.raises(ConfigError, match=f"passes = {passes}"):
         classifier(passes=passes)

@@ -1,5 +1,6 @@
-"""A pool that changes while it is used: the new pipeline is what rebuilding it gives, the old
-one goes on."""
+"""A pool that changes while it is used: the new pipeline equals a rebuilt one, and the old one
+still works.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ def answers(pipeline: Pipeline) -> list[Prediction]:
     return event_loop.run(pipeline.classify(ROWS, ["a", "b", "c"]))
 
 
-def test_a_refreshed_pipeline_answers_as_one_built_anew() -> None:
+def test_a_refreshed_pipeline_equals_a_rebuilt_one() -> None:
     with Pool.in_memory(START) as pool:
         old = build(pool)
         before = answers(old)
@@ -90,7 +91,7 @@ def test_a_new_label_can_be_answered_and_keeps_what_was_fitted() -> None:
         assert (kept.temperature, new.policy) == (2.0, old.policy)
 
 
-def test_a_pool_that_became_empty_is_no_silent_zero_shot() -> None:
+def test_an_emptied_pool_does_not_become_zero_shot() -> None:
     with Pool.in_memory(START) as pool:
         old = build(pool)
         pool.retire([e.id for e in START])

@@ -62,7 +62,7 @@ def test_a_pasted_example_does_not_pull_the_vote() -> None:
     assert pulled.probabilities["positive"] > pasted.probabilities["positive"]
 
 
-def test_suspicious_rows_wait_for_a_person() -> None:
+def test_suspicious_rows_can_be_sent_to_review() -> None:
     clf = classifier(ScriptedEngine(), suspicious="review")
     for before, after in zip(clf.classify(ROWS), clf.classify(ATTACKS), strict=True):
         assert before.status is Status.OK
@@ -83,7 +83,7 @@ def test_suspicious_rows_are_left_to_the_experts() -> None:
     assert {p.source for p in clf.classify(ROWS)} == {"fused"}
 
 
-def test_without_experts_a_person_answers_for_them() -> None:
+def test_without_experts_suspicious_rows_need_review() -> None:
     clf = classifier(ScriptedEngine(), suspicious="experts", fusion=False)
     assert {p.status for p in clf.classify(ATTACKS)} == {Status.ABSTAINED}
     assert {p.status for p in clf.classify(ROWS)} == {Status.OK}
@@ -105,7 +105,7 @@ def test_a_doubtful_reading_is_left_to_the_experts_too() -> None:
     assert waits.status is Status.ABSTAINED
 
 
-def test_a_fit_knows_what_is_usual_and_a_profile_keeps_it(tmp_path: Any) -> None:
+def test_a_fit_stores_the_usual_range_in_the_profile(tmp_path: Any) -> None:
     clf = classifier(ScriptedEngine())
     usual = clf.pipeline_.policy.usual
     assert usual is not None

@@ -1,4 +1,4 @@
-"""What a database refuses, in words a person can act on."""
+"""Databases that are refused, and their messages."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_processes_that_make_the_tables_together_all_succeed(database_url: str) 
         assert sorted(job.result() for job in jobs) == [1, 2, 3, 4, 5, 6]
 
 
-def test_somebody_elses_database_is_told_and_not_touched(tmp_path: Path) -> None:
+def test_a_foreign_database_is_refused_and_not_changed(tmp_path: Path) -> None:
     file = tmp_path / "shop.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE orders (id INTEGER)")

@@ -1,4 +1,4 @@
-"""Samples of a pool: seeded, in the pool's order, without what may not be drawn."""
+"""Samples of a pool: seeded, in the pool's order, without excluded examples."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_random_sample_is_of_the_size_wanted(pool: list[Example], n: int, seed
 
 
 @given(POOLS, st.integers(0, 45))
-def test_no_synthetic_example_stands_for_a_new_row(pool: list[Example], most: int) -> None:
+def test_a_synthetic_example_is_never_a_test_row(pool: list[Example], most: int) -> None:
     sample = sample_queries(pool, most, seed=0)
     real = real_examples(pool)
     assert not any(e.synthetic for e in sample)

@@ -71,7 +71,7 @@ def test_a_bulk_relabel_that_cannot_be_done_changes_nothing(
     assert (pool.version, [e.label for e in pool.examples()]) == (1, ["good", "good"])
 
 
-def test_what_changes_nothing_makes_no_version(pool: Pool) -> None:
+def test_a_change_without_effect_makes_no_version(pool: Pool) -> None:
     pool.add([example("a")])
     assert pool.add([]) == pool.relabel("a", "good") == pool.retire([]) == pool.version == 1
 
@@ -100,7 +100,7 @@ def test_a_synthetic_example_keeps_what_it_was_made_from(pool: Pool) -> None:
     assert pool.examples()[1].method == "rewrite"
 
 
-def test_what_is_not_synthetic_has_no_source(pool: Pool) -> None:
+def test_only_synthetic_examples_have_a_source(pool: Pool) -> None:
     with pytest.raises(PoolError, match="'a' has a source or a method but is not synthetic"):
         pool.add([Example("a", {"text": "x"}, "good", source_id="b")])
 
@@ -146,7 +146,7 @@ def test_a_version_that_does_not_exist_is_refused(pool: Pool, version: int) -> N
         pool.examples(version)
 
 
-def test_fields_come_back_as_they_went_in(pool: Pool) -> None:
+def test_fields_read_back_equal(pool: Pool) -> None:
     fields = {
         "z first": "好用 👍 \0 \ud83d",
         "n": 3,

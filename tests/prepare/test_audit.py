@@ -1,4 +1,4 @@
-"""The audit of a pool finds what was planted in it, and little else."""
+"""The audit of a pool finds planted errors, and few others."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def lend(rows: Sequence[tuple[str, str]], *needs: RareLabel) -> Augmented:
     )
 
 
-def test_what_the_classifier_reads_as_mapped_is_kept_and_marked() -> None:
+def test_borrowed_examples_that_the_classifier_confirms_are_kept_and_marked() -> None:
     result = lend([("拉链第二天就坏了，再也不买这家的包", "returned")])
     (made,) = result.kept
     assert made.fields == {"text": "拉链第二天就坏了，再也不买这家的包"}

@@ -51,7 +51,7 @@ def test_only_some_labels() -> None:
     "options",
     [{}, {"target": 3, "share": 0.5}, {"target": 0}, {"share": 0.0}, {"share": 1.5}],
 )
-def test_what_cannot_be_meant(options: dict[str, float]) -> None:
+def test_invalid_targets_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         rare(pool(a=1, b=2), **options)
 

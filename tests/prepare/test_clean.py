@@ -1,4 +1,4 @@
-"""Cleaning, rule by rule: what changes, what goes, and that it is said."""
+"""Cleaning, rule by rule: what is changed, what is removed, and that both are reported."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_labels_become_one_spelling_the_most_frequent() -> None:
     assert [f.detail for f in result.report] == ["'good ' is 'Good'", "'bad' is 'ＢＡＤ'"]
 
 
-def test_of_duplicates_the_first_stays() -> None:
+def test_the_first_duplicate_is_kept() -> None:
     result = run(["Nice one!", "other", "nice  ONE", "Nice one"], ["x", "x", "x", "x"])
     assert result.frame.index.to_list() == [0, 1]
     assert result.removed["removed_detail"].to_list() == ["row 0", "row 0"]
@@ -246,7 +246,7 @@ def test_ids_name_rows_and_doubled_ones_are_reported() -> None:
     assert (duplicate.row, duplicate.id, duplicate.detail) == (8, "r2", "row r1")
 
 
-def test_what_the_reader_said_is_in_the_report() -> None:
+def test_notes_of_the_reader_are_in_the_report() -> None:
     frame = pd.DataFrame({"text": ["a", "b", "c"]}, index=[2, 3, 4])
     result = clean(
         frame, text_columns=["text"], errors={3: "line 3: 1 cell"}, notes={4: "as gb18030"}

@@ -1,6 +1,6 @@
-"""What is planted in real reviews is found, and clean reviews are left alone.
+"""Errors planted in real reviews are found, and clean reviews are not changed.
 
-The reviews are the development data sets when they are there, the shipped samples otherwise.
+The reviews are the development data sets if they are available, the shipped samples otherwise.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def test_planted_rows_are_found(planted: tuple[CleanResult, pd.DataFrame], kind:
     assert found <= there
 
 
-def test_mojibake_is_mended_to_what_it_was(planted: tuple[CleanResult, pd.DataFrame]) -> None:
+def test_mojibake_is_repaired_to_the_original(planted: tuple[CleanResult, pd.DataFrame]) -> None:
     result, pool = planted
     there = pool[pool["fault"] == "mojibake"]
     mended = result.frame.reindex(there.index)["text"].fillna("")

@@ -8,7 +8,7 @@ from ecomfs.prepare.clean import fix_mojibake
 @pytest.mark.parametrize(
     "text", ["耐心帮我解决了问题，谢谢😊", "质量很好👍👍，下次还来", "很好用❤️物流也快"]
 )
-def test_gbk_read_as_latin1_is_mended_with_its_emoji(text: str) -> None:
+def test_gbk_read_as_latin1_is_repaired_with_its_emoji(text: str) -> None:
     ruined = text.encode("gb18030").decode("latin-1")
     assert fix_mojibake(ruined) == text
 
@@ -16,5 +16,5 @@ def test_gbk_read_as_latin1_is_mended_with_its_emoji(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["déçu, très cher", "café crème", "Größe ist gut", "很好😊", "5 €"]
 )
-def test_what_is_right_already_is_left_alone(text: str) -> None:
+def test_correct_text_is_not_changed(text: str) -> None:
     assert fix_mojibake(text) == text

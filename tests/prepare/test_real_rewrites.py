@@ -1,4 +1,4 @@
-"""Rewrites by a real model, judged by the same one: SmolLM2 135M, four bits, in this process."""
+"""Rewrites by a real model, checked by the same one: SmolLM2 135M, four bits, in this process."""
 
 from __future__ import annotations
 

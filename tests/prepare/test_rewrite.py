@@ -1,4 +1,4 @@
-"""Rewrites of rare examples: what is kept, and why others are not."""
+"""Rewrites of rare examples: which are kept, and why others are not."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_prompt_that_failed_is_a_candidate_too() -> None:
     assert "no answer for this prompt" in result.candidates[0].detail
 
 
-def test_what_an_example_says_itself_is_no_leak() -> None:
+def test_label_words_of_the_source_are_not_a_leak() -> None:
     pool = [Example("n", {"text": "a negative surprise, it broke at once"}, "negative"), *POOL[3:]]
     writer = Writer(lambda source, seed: "negative to me: within a day the thing was broken")
     chosen = RewriteSettings(attempts=1)
@@ -165,7 +165,7 @@ def test_rounds_end_when_there_are_enough_or_all_was_tried() -> None:
     assert len(write(none, RareLabel("negative", 3, 5), attempts=2, generations=3).candidates) == 3
 
 
-def test_what_was_found_before_the_engine_was_lost_is_kept() -> None:
+def test_rewrites_before_an_engine_failure_are_kept() -> None:
     writer = Writer(lambda source, seed: GOOD)
     writer.gone_after = 1
     result = write(writer, RareLabel("negative", 3, 6), attempts=3, generations=None)
@@ -229,7 +229,7 @@ def test_the_field_that_is_rewritten() -> None:
         text_field(load_task("purchase_intent"))
 
 
-def test_a_prompt_of_ones_own(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_custom_prompt(tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "mine.jinja"
     path.write_text("Say it anew: {{ text }}\nAnew:")
     prompts = load_prompts(path)

@@ -1,4 +1,4 @@
-"""What to label next."""
+"""Which rows to label next."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_covers_planted_clusters_better_than_random(seed: int) -> None:
     assert covered >= clusters - 1
 
 
-def test_what_the_pool_covers_comes_last() -> None:
+def test_rows_similar_to_the_pool_come_last() -> None:
     vectors, which = planted(0, clusters=4)
     pool = vectors[which == 2][:3]
     chosen = suggest(names(len(which)), 3, vectors=vectors, pool_vectors=pool)
@@ -88,7 +88,7 @@ def test_a_small_group_does_not_hold_up_the_rest() -> None:
     assert sorted(s.position for s in chosen) == [0, 1, 2, 3, 4, 5]
 
 
-def test_of_equals_the_uncertain_one_is_chosen() -> None:
+def test_of_equally_distant_rows_the_uncertain_one_is_chosen() -> None:
     same = np.ones((5, 1))
     chosen = suggest(names(5), 1, vectors=same, uncertainty=[0.1, 0.2, 0.9, 0.3, 0.0])
     assert [s.position for s in chosen] == [2]

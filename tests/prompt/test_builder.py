@@ -86,7 +86,7 @@ def test_answers_of_pool_spellings_are_the_prompt_words() -> None:
     st.text("xyz", min_size=1, max_size=400),
     st.integers(300, 900),
 )
-def test_budget_is_never_exceeded_and_losses_are_told(
+def test_the_budget_is_never_exceeded_and_losses_are_reported(
     texts: list[str], row: str, budget: int
 ) -> None:
     shown = [demonstration(i, t) for i, t in enumerate(texts)]

@@ -1,4 +1,4 @@
-"""Prompts in the frames of chat templates, as models of several families have them."""
+"""Prompts in chat templates of several model families."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts that are filled in are those that are rendered."""
+"""Prompts that are filled into an outline equal rendered ones."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_filled_in_as_rendered(source: str, cell: str, text: str) -> None:
         "{% block b %}{{ text }}{% endblock %}",
     ],
 )
-def test_what_does_more_with_a_row_is_rendered(source: str) -> None:
+def test_templates_that_do_more_with_a_row_are_rendered(source: str) -> None:
     assert Outline.of(Template(source, "t"), FIXED, ["text"]) is None
 
 
 @pytest.mark.parametrize(
     "cells", [{"text": 3}, {"text": None}, {}, {"text": "x" * (MOST_CHARACTERS + 1)}]
 )
-def test_what_is_no_text_or_too_long_is_rendered(cells: dict[str, Any]) -> None:
+def test_values_that_are_long_or_not_text_are_rendered(cells: dict[str, Any]) -> None:
     outline = Outline.of(Template("{{ row.text }}", "t"), FIXED, ["text"])
     assert outline is not None
     assert outline.fill(cells, "") is None

@@ -1,4 +1,4 @@
-"""Templates: the sandbox, and that the prompt shows the row (checked before a model is loaded)."""
+"""Templates: the sandbox, and the check that a prompt shows the row, before a model is loaded."""
 
 from __future__ import annotations
 

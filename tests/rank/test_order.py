@@ -1,4 +1,4 @@
-"""Candidates in the order of P(like), with a scripted engine."""
+"""Candidates ordered by P(like), with a scripted engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USERS = [{"user": "u1", "liked": '["Chess", "Item 3!"]'}, {"user": "u2", "liked"
 ITEMS = [{"item_id": f"c{i}", "title": f"item {i}"} for i in range(8)]
 
 
-def test_scores_are_those_of_the_pairs_and_stand_in_order() -> None:
+def test_scores_are_those_of_the_pairs_in_descending_order() -> None:
     clf = fitted()
     [first, second] = rank(clf, USERS, ITEMS, top=None)
     assert first.user.id == "u1"
@@ -50,7 +50,7 @@ def test_top_is_the_beginning_of_the_whole_list() -> None:
         assert short.candidates == long.candidates
 
 
-def test_what_is_in_the_history_can_be_kept() -> None:
+def test_items_of_the_history_can_be_kept() -> None:
     [first, _] = rank(fitted(), USERS, ITEMS, top=None, keep_seen=True)
     assert (first.candidates, first.seen) == (8, 0)
     assert "c3" in {r.item.id for r in first.items}

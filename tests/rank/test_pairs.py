@@ -1,4 +1,4 @@
-"""Tables of pairs: ranked within lists, and how good the lists are."""
+"""Tables of pairs: ranked within lists, and the metrics of the lists."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_rows_without_a_truth_are_ranked_and_not_judged(tmp_path: Path) -> None:
     assert len(list_order(pairs.lists, [p.probabilities.get("Yes") for p in predictions])) == 12
 
 
-def test_a_bad_row_stands_last_and_counts(tmp_path: Path) -> None:
+def test_a_bad_row_is_last_and_counts(tmp_path: Path) -> None:
     bad = ["a,s0,oops,item y,yes", 'a,s0,"[""a""]",item x,yes,more']
     pairs, predictions, systems = found(tmp_path, *bad)
     assert [p.status for p in predictions[-2:]] == [Status.FAILED, Status.FAILED]
@@ -163,7 +163,7 @@ def test_three_labels_are_one_against_the_rest(tmp_path: Path) -> None:
         ("user,target\n", {}, EmptyInputError, "pairs.csv"),
     ],
 )
-def test_what_cannot_be_ranked(
+def test_tables_that_cannot_be_ranked_are_refused(
     tmp_path: Path, text: str, options: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     path = tmp_path / "pairs.csv"

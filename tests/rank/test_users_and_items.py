@@ -1,4 +1,4 @@
-"""Users and items of two tables, and what of them is refused."""
+"""Users and items from two tables, and invalid ones."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ WIDE = 'user,liked\nu1,"[""Chess""]"\n'
         ("user,title,rating\nu1,Mug,five\n", ITEMS, {}, InputError, "history.csv, line 2: "),
     ],
 )
-def test_what_cannot_be_ranked_names_file_row_and_column(
+def test_errors_name_file_row_and_column(
     tmp_path: Path,
     users: str,
     items: str,
@@ -180,7 +180,7 @@ titles = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=
 
 
 @given(bought=st.lists(titles, min_size=1, max_size=4), form=st.sampled_from(["list", "parts"]))
-def test_what_was_bought_is_known_again(bought: list[str], form: str) -> None:
+def test_items_of_the_history_are_recognised(bought: list[str], form: str) -> None:
     cell = json.dumps(bought if form == "list" else [{"title": text} for text in bought])
     fields = {"liked": cell} if form == "list" else {"history": cell}
     keys = history_keys(fields, CARD)

@@ -1,4 +1,4 @@
-"""Labels read from lists of likely tokens, and from answers drawn under a constraint."""
+"""Labels read from lists of likely tokens, and from constrained answers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _plain(text: str) -> str:
 
 @KINDS
 @given(data=st.data(), listed=lists())
-def test_the_order_of_the_labels_tells_nothing(
+def test_the_order_of_the_labels_does_not_matter(
     kind: str, data: st.DataObject, listed: dict[str, float]
 ) -> None:
     given_answers = data.draw(answers(kind))
@@ -246,7 +246,7 @@ def test_text_that_is_no_answer_is_none(text: str, answers: list[str]) -> None:
     assert bool(readout.posterior(ChosenAnswer(text))) is (text in [f" {a}" for a in answers])
 
 
-def test_halves_of_characters_tell_nothing() -> None:
+def test_partial_characters_carry_no_information() -> None:
     readout = ChoiceReadout(Verbalizer("words", ("好评", "差评")), "")
     steps = (("\ufffd", {"\ufffd": -0.1}), ("\ufffd", {"\ufffd": -0.1}))
     assert readout.posterior(ChosenAnswer("好评", steps)) == (1.0, 0.0)

@@ -126,9 +126,7 @@ def test_a_sign_or_a_case_that_is_the_whole_difference_decides(
     st.lists(st.text("aA1²+-#%.!", min_size=1, max_size=4), min_size=2, max_size=8, unique=True),
     st.sampled_from(["", " ", '"', "**", "。", "「"]),
 )
-def test_of_labels_that_are_much_alike_the_one_that_was_said_is_meant(
-    names: list[str], around: str
-) -> None:
+def test_the_exact_one_of_similar_labels_is_chosen(names: list[str], around: str) -> None:
     parser = LabelParser(LabelSpace([Label(name) for name in names]))
     for position, name in enumerate(names):
         assert parser.parse(around + name + around) in (position, None)

@@ -1,4 +1,4 @@
-"""The choice between text and fields, on pools where the answer is known."""
+"""The choice between text and fields, on pools with a known answer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_label_that_the_text_hides_chooses_the_fields(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_label_that_only_the_text_tells_chooses_the_text(seed: int) -> None:
+def test_text_is_chosen_if_only_it_predicts_the_label(seed: int) -> None:
     found = planted(lambda number, noun, rng: "ab"[noun in NOUNS[:3]], seed=seed)
     assert found.weight < 0.5
     assert found.trials[0].accuracy > found.trials[-1].accuracy + 0.2
@@ -116,7 +116,7 @@ def test_without_comparable_fields_it_is_text() -> None:
     assert found.mode == "dense"
 
 
-def test_bad_arguments_are_said() -> None:
+def test_bad_arguments_are_reported() -> None:
     examples = [Example("a", {"n": 1}, "x")]
     with pytest.raises(ConfigError, match="1 examples but 0 texts"):
         choose_similarity(examples, [], HashedEmbedder(256), FIELDS)

@@ -36,7 +36,7 @@ def make(mode: str, size: int = 40, **options: Any) -> Retriever:
     return Retriever(examples, texts, HashedEmbedder(256), mode=mode, fields=FIELDS, **options)
 
 
-def test_tabular_finds_by_fields_whatever_the_text_says() -> None:
+def test_tabular_similarity_ignores_the_text() -> None:
     retriever = make("tabular", strategy="top_k")
     shown = retriever.retrieve(["red shoe 0"], 5, rows=[{"n": 37, "plan": "a"}])[0]
     assert min(int(str(d.example.fields["n"])) for d in shown) >= 30
@@ -114,7 +114,7 @@ def test_identical_rows_are_left_out_with_the_row_itself(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_updated_pool_is_as_one_built_anew(mode: str) -> None:
+def test_an_updated_pool_equals_a_rebuilt_one(mode: str) -> None:
     examples, texts = pool(60)
     old = make(mode)
     new = old.updated(examples, texts)
@@ -137,14 +137,14 @@ def test_a_shared_block_takes_rows(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_rows_that_are_not_given_are_said(mode: str) -> None:
+def test_rows_that_are_not_given_are_reported(mode: str) -> None:
     with pytest.raises(ConfigError, match="only their texts are given"):
         make(mode).vote(["red shoe"])
     with pytest.raises(ConfigError, match="1 queries but 2 entries in rows"):
         make(mode).retrieve(["red shoe"], 3, rows=[{}, {}])
 
 
-def test_bad_settings_are_said() -> None:
+def test_bad_settings_are_reported() -> None:
     examples, texts = pool()
     with pytest.raises(ConfigError, match="no field can be compared"):
         Retriever(examples, texts, HashedEmbedder(256), mode="tabular")

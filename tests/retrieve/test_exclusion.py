@@ -1,4 +1,4 @@
-"""Texts that are the query itself, and examples made from another, are left out."""
+"""Texts equal to the query, and examples derived from it, are left out."""
 
 from __future__ import annotations
 

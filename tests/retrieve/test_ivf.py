@@ -166,7 +166,7 @@ def test_updates_can_follow_each_other(ivf: IVFIndex) -> None:
     assert again.search(QUERIES[:1], 1)[0].positions.tolist() == [len(keep)]
 
 
-def test_an_index_that_changed_much_is_built_anew(ivf: IVFIndex) -> None:
+def test_an_index_that_changed_much_is_rebuilt(ivf: IVFIndex) -> None:
     rebuilt = ivf.updated(np.append(np.arange(2000), -1), QUERIES[:1])
     assert rebuilt.changed == 0
     assert len(rebuilt) == 2001

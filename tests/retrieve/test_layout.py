@@ -1,4 +1,4 @@
-"""Which demonstrations rows share, and which are their own."""
+"""Which demonstrations are shared by all rows, and which are chosen per row."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_row_of_the_pool_never_sees_itself(name: Layout, k: int, variant: int,
     assert len(found.together) == len(set(ids(found.together))) == k
 
 
-def test_what_stands_in_for_an_example_of_the_block_has_its_label_and_place() -> None:
+def test_the_replacement_of_a_block_example_has_its_label_and_position() -> None:
     retriever = pool()
     layout = DemonstrationLayout(retriever, 4, "shared")
     first = retriever.pool.find(layout.block[:1])[0]

@@ -1,4 +1,4 @@
-"""What a prefix cache saves, counted without a server."""
+"""The tokens that a prefix cache saves, counted without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that are looked up once are answered as by searches of their own."""
+"""A row that is searched once gets the same result as by separate searches."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_one_search_serves_votes_and_demonstrations(monkeypatch: pytest.MonkeyPa
     assert [d.example.label for d in shown[1]] == ["c", "c"]
 
 
-def test_a_query_that_is_an_example_is_told_by_id_and_text() -> None:
+def test_a_query_that_is_an_example_is_recognised_by_id_and_text() -> None:
     retriever = make([("red shoe", "a"), ("blue shoe", "b")])
     texts, ids = ["Red  shoe", "green shoe", "blue shoe"], [{"e0"}, {"e1"}, {"e1"}]
     left_out = retriever.queries(texts, exclude_ids=ids, leave_self_out=True)

@@ -1,4 +1,4 @@
-"""Rows as vectors: that they are a similarity, that it is Gower's, and what missing values do."""
+"""Rows as vectors: a similarity equal to Gower's, also with missing values."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_histories_count_their_kinds_and_their_last_item() -> None:
     assert first == pytest.approx([1, 0.5, 0.75, 0], abs=1e-6)
 
 
-def test_what_the_pool_does_not_have_equals_nothing_in_it() -> None:
+def test_values_that_the_pool_lacks_match_no_example() -> None:
     fields = [FIELDS[0], FIELDS[3]]
     pool = [{"age": 1, "plan": "a"}, {"age": 9, "plan": "b"}]
     space = TabularSpace(fields).fit(pool)
@@ -127,7 +127,7 @@ def test_an_unreadable_cell_counts_as_missing() -> None:
     assert not space.embed([{"age": "old"}]).any()
 
 
-def test_the_field_that_tells_the_label_weighs_most() -> None:
+def test_the_most_predictive_field_has_the_largest_weight() -> None:
     pool = [{"age": n, "plan": "ab"[n % 2]} for n in range(40)]
     space = TabularSpace([FIELDS[0], FIELDS[3]]).fit(pool, ["ab"[n > 19] for n in range(40)])
     assert space.weights["age"] == pytest.approx(1.1)
@@ -150,7 +150,7 @@ def test_texts_alone_cannot_be_compared() -> None:
 PAIR = [FieldSpec(name="query", kind="text"), FieldSpec(name="product", kind="text")]
 
 
-def test_pairs_are_alike_that_agree_in_the_same_way_whatever_their_words() -> None:
+def test_pairs_with_the_same_relation_are_similar_whatever_their_words() -> None:
     pool = [
         {"query": "red mug", "product": "red mug 300 ml"},
         {"query": "red mug", "product": "garden hose"},

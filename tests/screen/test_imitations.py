@@ -1,4 +1,4 @@
-"""Hints spare searches; they never change what is found."""
+"""Hints save searches without changing what is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Personal data in rows: what is found, what stands in its place, and what stays."""
+"""Personal data in rows: what is found, its placeholders, and what is not masked."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_personal_data_gives_way_to_placeholders(text: str, masked: str) -> None
         "",
     ],
 )
-def test_what_is_no_personal_data_stays(text: str) -> None:
+def test_other_text_is_not_masked(text: str) -> None:
     assert MASK.text(text) == text
 
 
@@ -98,7 +98,7 @@ def test_a_masked_text_is_masked_as_itself(text: str) -> None:
 
 
 @given(st.text("0123456789 -().+@a电话订单号路街QQ:，", max_size=120))
-def test_so_is_one_of_digits_and_cues(text: str) -> None:
+def test_masking_digits_and_cues_twice_changes_nothing(text: str) -> None:
     masked = MASK.text(text)
     assert MASK.text(masked) == masked
 

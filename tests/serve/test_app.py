@@ -91,7 +91,7 @@ def test_a_bad_row_is_one_row(url: str) -> None:
         assert p["probabilities"] == {}
 
 
-def test_explain_tells_what_led_to_it(url: str, clf: FewShotClassifier) -> None:
+def test_explain_has_every_step(url: str, clf: FewShotClassifier) -> None:
     answer = ask(url, "POST", "/v1/explain", {"row": TEXTS[0], "id": "r7"}).json
     wanted = clf.explain(TEXTS[0])
     assert answer["prediction"]["id"] == "r7"
@@ -171,7 +171,7 @@ def test_fifty_callers_at_once_each_get_their_own_answer() -> None:
         ("text", ["body"]),
     ],
 )
-def test_bad_classify_bodies_are_told_with_the_mend(url: str, body: Any, words: list[str]) -> None:
+def test_bad_classify_bodies_are_errors_with_a_hint(url: str, body: Any, words: list[str]) -> None:
     told = is_problem(ask(url, "POST", "/v1/classify", json.dumps(body).encode()), 422, *words)
     assert told["type"].startswith("urn:ecomfs:error:")
     assert told["hint"]
@@ -187,7 +187,7 @@ def test_bad_classify_bodies_are_told_with_the_mend(url: str, body: Any, words: 
         ({"row": "x", "id": None}, ["id"]),
     ],
 )
-def test_bad_explain_bodies_are_told(url: str, body: Any, words: list[str]) -> None:
+def test_bad_explain_bodies_are_reported(url: str, body: Any, words: list[str]) -> None:
     is_problem(ask(url, "POST", "/v1/explain", body), 422, *words)
 
 
@@ -258,7 +258,7 @@ def test_an_engine_that_is_gone_is_503_with_retry_after() -> None:
     assert b"10.1.2.3" not in answer.body
 
 
-def test_a_fault_inside_is_500_and_says_nothing_of_the_inside() -> None:
+def test_an_internal_error_is_500_and_reveals_no_internals() -> None:
     engine = ScriptedEngine(breaks_on="dynamite")
     with serving(create_app(classifier(engine))) as url:
         answer = ask(url, "POST", "/v1/classify", {"rows": ["dynamite"]})
@@ -277,7 +277,7 @@ def test_one_prompt_the_engine_cannot_read_is_one_failed_row() -> None:
     assert "no answer for this prompt" in found[1]["error"]
 
 
-def test_an_invalid_answer_is_told_as_such() -> None:
+def test_an_invalid_answer_has_the_status_invalid() -> None:
     engine = ScriptedEngine(logprobs=False, answer=" banana")
     with serving(create_app(classifier(engine))) as url:
         answer = ask(url, "POST", "/v1/classify", {"rows": ["fine"], "explain": True}).json

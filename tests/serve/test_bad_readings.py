@@ -1,4 +1,4 @@
-"""A service whose engine answers log-probabilities that are no distribution."""
+"""A service whose engine returns log-probabilities that are not a distribution."""
 
 from __future__ import annotations
 

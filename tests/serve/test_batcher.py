@@ -270,7 +270,7 @@ def test_an_engine_that_is_gone_is_asked_once_and_everybody_learns_it() -> None:
     assert sizes == [2]
 
 
-def test_who_gives_up_is_not_asked_for_and_disturbs_nobody() -> None:
+def test_a_cancelled_caller_is_dropped_and_others_are_not_affected() -> None:
     async def main() -> list[int]:
         call = Call(held=True)
         batcher = MicroBatcher(call, rows=4, window=0, in_flight=1)
@@ -289,7 +289,7 @@ def test_who_gives_up_is_not_asked_for_and_disturbs_nobody() -> None:
     assert asyncio.run(main()) == [1, 1]
 
 
-def test_a_batch_that_nobody_waits_for_is_cancelled_and_makes_room() -> None:
+def test_a_batch_without_waiting_callers_is_cancelled_and_frees_capacity() -> None:
     async def main() -> None:
         call, ended = Call(held=True), []
 

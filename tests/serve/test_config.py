@@ -1,4 +1,4 @@
-"""``ecomfs.yaml``: what it takes, and what it refuses."""
+"""``ecomfs.yaml``: valid and invalid configurations."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_configuration_is_read_and_paths_begin_at_its_folder(tmp_path: Path) -
         ("tasks:", "tasks: {", r"line \d+: not YAML"),
     ],
 )
-def test_a_wrong_configuration_says_where(tmp_path: Path, old: str, new: str, why: str) -> None:
+def test_configuration_errors_name_the_place(tmp_path: Path, old: str, new: str, why: str) -> None:
     assert old in GOOD
     with pytest.raises(ConfigError, match=why):
         read_config(written(tmp_path, GOOD.replace(old, new, 1)))

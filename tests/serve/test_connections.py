@@ -1,4 +1,4 @@
-"""Callers that send nothing, or a byte at a time, and too many of them."""
+"""Callers that send nothing, or one byte at a time, and too many connections."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_three_hundred_idle_connections_do_not_stop_livez() -> None:
                 sock.close()
 
 
-def test_where_all_are_busy_a_new_one_is_refused_and_told_when_to_come_again() -> None:
+def test_if_all_connections_are_busy_a_new_one_gets_503_with_retry_after() -> None:
     with serving(create_app(classifier()), Limits(connections=2)) as url:
         busy = [connect(url) for _ in range(2)]
         for sock in busy:

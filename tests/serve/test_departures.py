@@ -1,4 +1,4 @@
-"""A caller that leaves: what is left of its work is cancelled."""
+"""A caller that disconnects: the rest of its work is cancelled."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def release(engine: ScriptedEngine) -> None:
     engine.release()
 
 
-def test_what_a_caller_that_left_had_asked_for_is_not_read(
+def test_rows_of_a_caller_that_disconnected_are_not_read(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     engine = Watched(batch=4, held=True)

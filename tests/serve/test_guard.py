@@ -38,7 +38,7 @@ def bearer(key: str) -> dict[str, str]:
     ("method", "path"),
     [("POST", "/v1/classify"), ("POST", "/v1/explain"), ("GET", "/healthz"), ("GET", "/no")],
 )
-def test_without_the_key_nothing_is_told(
+def test_without_the_key_nothing_is_visible(
     locked: str, method: str, path: str, headers: dict[str, str]
 ) -> None:
     answer = ask(locked, method, path, BODY if method == "POST" else None, headers)
@@ -48,7 +48,7 @@ def test_without_the_key_nothing_is_told(
     assert "Bearer" in answer.json["hint"]
 
 
-def test_with_the_key_all_is_told(locked: str) -> None:
+def test_with_the_key_everything_is_visible(locked: str) -> None:
     assert ask(locked, "POST", "/v1/classify", BODY, bearer(KEY)).status == 200
     assert ask(locked, "GET", "/healthz", None, bearer(KEY)).status == 200
     lower = {"Authorization": bearer(KEY)["Authorization"].replace("Bearer", "bearer")}

@@ -1,4 +1,4 @@
-"""What a running classifier and a running service see of a pool that changes under them."""
+"""A running classifier and a running service, and a pool that changes."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_the_label_bias_stays(pool: Pool) -> None:
     assert biases
 
 
-def test_a_pool_that_cannot_serve_is_told_and_the_old_pipeline_stays(pool: Pool) -> None:
+def test_an_unusable_pool_is_reported_and_the_old_pipeline_stays(pool: Pool) -> None:
     clf = fitted(pool)
     before = clf.pipeline_
     pool.retire([f"e{i}" for i in range(0, 12, 2)])

@@ -1,4 +1,4 @@
-"""A service that masks personal data keeps placeholders only: reviews, examples, logs, answers."""
+"""A service that masks personal data stores only placeholders: reviews, examples, logs, answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MASKED = "so so, call [PHONE] or write to [EMAIL]"
 TABLE = {"Content-Type": "application/octet-stream"}
 
 
-def test_a_service_keeps_and_tells_placeholders_only(
+def test_a_service_stores_and_returns_placeholders_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

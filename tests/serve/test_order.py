@@ -1,4 +1,4 @@
-"""Which open review comes next."""
+"""The order of open reviews."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_rows_far_from_every_example_come_before_equally_uncertain_ones() -> Non
         assert texts(task, 1)[0] in LIKE_KNOWN
 
 
-def test_of_rows_as_far_the_uncertain_come_first() -> None:
+def test_of_equally_distant_rows_uncertain_ones_come_first() -> None:
     with pool_of_two() as pool:
         task = served(pool)
         queued(task, NEW, p=0.99)

@@ -1,4 +1,4 @@
-"""The pages without a browser: what they show, in both languages, and what they refuse."""
+"""The pages without a browser: their content in both languages, and refused requests."""
 
 from __future__ import annotations
 

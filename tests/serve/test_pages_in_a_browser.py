@@ -1,5 +1,6 @@
 """The pages in headless Chromium, with the real embedded model: a label is changed with the
-keyboard, and the prediction beside it changes."""
+keyboard, and the prediction changes.
+"""
 
 from __future__ import annotations
 

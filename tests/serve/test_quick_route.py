@@ -1,4 +1,4 @@
-"""Bodies that are read in one step have the answers that FastAPI's own steps would give."""
+"""Bodies parsed in one step get the same answers as through FastAPI."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_odd_values_are_no_fault(url: str, text: str) -> None:
     assert answer.json.get("predictions") or answer.json["hint"]
 
 
-def test_who_may_not_ask_learns_nothing_of_the_body() -> None:
+def test_an_unauthorised_caller_learns_nothing_about_the_body() -> None:
     key, digest = new_key()
     only = [ApiKey("x", digest, frozenset())]
     with serving(create_app(classifier(), keys=only)) as url:

@@ -166,7 +166,7 @@ def test_a_decision_twice_and_a_stale_page_are_conflicts(url: str) -> None:
     problem(post(url, path.replace("decide", "undo"), {}), 409, "not decided")
 
 
-def test_what_does_not_exist(url: str) -> None:
+def test_unknown_labels_tasks_and_ids_are_refused(url: str) -> None:
     review = queue(url)
     path = f"/v1/reviews/{review['id']}/decide"
     problem(post(url, path, {"label": "postive"}), 422, "did you mean 'positive'")

@@ -1,4 +1,4 @@
-"""Reviews and decisions beside the pool: nothing lost, nothing done twice."""
+"""Reviews and decisions in the pool's database: none is lost or applied twice."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_decision_that_cannot_be_stored_changes_nothing(any_pool: Pool) -> Non
     assert reviews.get(review.id).state == "open"
 
 
-def test_of_many_who_decide_at_once_one_is_first(tmp_path: Path) -> None:
+def test_only_one_of_many_concurrent_decisions_wins(tmp_path: Path) -> None:
     with Pool.open(tmp_path / "pool.db") as pool:
         reviews = Reviews(pool, "t")
         [review] = queued(reviews, "so so")

@@ -1,4 +1,4 @@
-"""Uploaded tables: scored in the background, watched, downloaded; and what can go wrong."""
+"""Uploaded tables: scored in the background, observed, downloaded; and their errors."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_progress_comes_as_events_until_the_end(url: str) -> None:
         ("{", "rows.parquet", 422, "rows.parquet"),
     ],
 )
-def test_what_is_no_table_of_the_task_is_refused_and_not_kept(
+def test_a_table_without_the_tasks_columns_is_refused_and_not_kept(
     url: str, tmp_path: Path, body: str, name: str, status: int, why: str
 ) -> None:
     answer = send(url, body, name)
@@ -218,7 +218,7 @@ def test_a_run_goes_on_after_a_restart(
         assert ended(url, id)["counts"]["ok"] == 20
 
 
-def test_a_run_whose_process_was_only_silent_stays_its_own(
+def test_a_run_of_a_slow_process_is_not_taken_over(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in (("_LEASE_SECONDS", 0.1), ("_TOUCH_SECONDS", 0.1)):

@@ -1,4 +1,4 @@
-"""What a row says reaches no log; what another tenant has is not found; paths lead nowhere."""
+"""Row text reaches no log; data of another tenant is not found; paths cannot leave the folder."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
         assert sock.proto == socket.IPPROTO_TCP
 
 
-def test_a_taken_port_is_told() -> None:
+def test_a_taken_port_is_reported() -> None:
     with bind("127.0.0.1", 0, api_key=None) as taken:
         taken.listen()
         port = taken.getsockname()[1]
@@ -54,14 +54,14 @@ def test_addresses_that_are_none(host: str, port: int) -> None:
         bind(host, port, api_key="key")
 
 
-def test_nobody_is_let_in_before_the_application_listens() -> None:
+def test_no_connection_is_accepted_before_the_application_listens() -> None:
     with bind("127.0.0.1", 0, api_key=None) as sock, socket.socket() as caller:
         with pytest.raises(ConnectionRefusedError):
             caller.connect(sock.getsockname())
         assert url_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
-def test_https_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
+def test_https_with_your_own_certificate(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
 
     async def hello(scope: Any, receive: Any, send: Any) -> None:

@@ -1,4 +1,4 @@
-"""A real server whose traffic is split, its log, and the comparison that is made of both."""
+"""A real server with split traffic, its log, and the comparison made from both."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def arms(log: TrafficLog, **changes: Any) -> SplitService:
     )
 
 
-def test_every_row_goes_where_its_id_says_and_is_logged(log: TrafficLog) -> None:
+def test_every_row_goes_to_the_variant_of_its_id_and_is_logged(log: TrafficLog) -> None:
     a, b = classifier(), classifier(template="v2")
     with serving(create_app(arms(log))) as url:
         answers = [
@@ -108,7 +108,7 @@ def test_a_log_that_cannot_be_written_is_counted_and_the_rows_are_answered(
     assert "predictions are not logged" in caplog.text
 
 
-def test_one_variants_engine_that_is_gone_is_told(log: TrafficLog) -> None:
+def test_an_unavailable_engine_of_a_variant_is_reported(log: TrafficLog) -> None:
     broken = SplitService(
         {"A": classifier(), "B": classifier(ScriptedEngine(gone=True), template="v2")}, SPLIT, log
     )
@@ -192,7 +192,7 @@ def test_the_arms_are_compared_when_labels_have_come(
     assert "McNemar" not in html
 
 
-def test_bad_gold_is_told(served: Path, tmp_path: Path) -> None:
+def test_bad_gold_is_reported(served: Path, tmp_path: Path) -> None:
     from ecomfs.errors import (
         ColumnError,
         DuplicateIdError,

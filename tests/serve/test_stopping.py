@@ -1,4 +1,4 @@
-"""SIGTERM: requests under way may finish, and the process ends whatever still runs."""
+"""SIGTERM: requests in flight may finish, and the process ends in any case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tenants of one service: the same names of tasks, and nothing of each other."""
+"""Tenants of one service: the same task names, and no access to each other's data."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def service(tmp_path: Path) -> Iterator[Tenants]:
         pool.close()
 
 
-def test_tenants_have_the_same_names_and_nothing_of_each_other(service: Tenants) -> None:
+def test_tenants_share_names_and_see_nothing_of_each_other(service: Tenants) -> None:
     [review] = service.ask("north", "POST", "/v1/reviews", {"rows": ["so so"]}).json["reviews"]
     decided = service.ask(
         "north", "POST", f"/v1/reviews/{review['id']}/decide", {"label": "positive"}
@@ -129,7 +129,7 @@ def test_a_decision_changes_the_predictions_of_its_tenant_only(service: Tenants)
     assert shown["south"]["demonstration_ids"] != shown["north"]["demonstration_ids"]
 
 
-def test_one_idempotency_key_of_two_tenants_is_two_writes(service: Tenants) -> None:
+def test_the_same_idempotency_key_of_two_tenants_is_two_writes(service: Tenants) -> None:
     body = {"examples": [{"row": "again", "label": "positive", "id": "again"}]}
     for who in ("north", "south"):
         for _ in range(2):
@@ -138,7 +138,7 @@ def test_one_idempotency_key_of_two_tenants_is_two_writes(service: Tenants) -> N
         assert service.ask(who, "GET", "/v1/examples").json["total"] == 3
 
 
-def test_who_sees_some_tasks_does_not_see_the_metrics_of_all(service: Tenants) -> None:
+def test_a_key_limited_to_some_tasks_cannot_read_metrics(service: Tenants) -> None:
     assert service.ask("north", "POST", "/v1/classify", {"rows": ["fits"]}).status == 200
     for who in ("north", "south", "helper"):
         assert service.ask(who, "GET", "/metrics").status == 403
@@ -197,7 +197,9 @@ def test_a_tenant_has_the_tasks_that_its_keys_see(tmp_path: Path) -> None:
         ("other: {", "o/ther: {", "tasks.o/ther: a name with /"),
     ],
 )
-def test_a_wrong_tenant_says_where(tmp_path: Path, old: str, new: str, why: str) -> None:
+def test_an_invalid_tenant_is_an_error_with_the_place(
+    tmp_path: Path, old: str, new: str, why: str
+) -> None:
     with pytest.raises(ConfigError, match=why):
         read_config(config_of(tmp_path, FILE.replace(old, new)))
 

@@ -1,5 +1,6 @@
-"""Two service processes on one PostgreSQL, killed at random moments: no accepted write is lost,
-none is done twice."""
+"""Two service processes on one PostgreSQL, killed at random moments: no accepted write is lost or
+applied twice.
+"""
 
 from __future__ import annotations
 

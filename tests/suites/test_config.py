@@ -127,7 +127,7 @@ def test_a_wrong_suite_names_its_file_and_key(
     assert says in str(caught.value)
 
 
-def test_what_is_no_suite_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_suite_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("- 1\n")
     with pytest.raises(ConfigError, match="not a suite"):

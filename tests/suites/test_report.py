@@ -40,7 +40,7 @@ def cell(results: Path, name: str) -> dict[str, Any]:
     return {p.name: p for p in read_results(results / "cells" / name).systems}
 
 
-def test_one_run_says_what_the_harness_says(results: Path) -> None:
+def test_the_report_of_one_run_equals_the_harness(results: Path) -> None:
     board = suite_board(results, how=HOW)
     group = next(g for g in board.groups if (g.name, g.size) == ("next", 16))
     systems = cell(results, "next/n16-s0")

@@ -54,7 +54,7 @@ def test_every_cell_leaves_all_its_systems_on_the_same_rows(tmp_path: Path) -> N
     assert len(rows) == 2  # one set of test rows a data set, whatever the seed
 
 
-def test_a_killed_run_goes_on_and_gives_what_a_whole_one_gives(tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"
     go(small(), whole)
     seen: list[str] = []
@@ -198,7 +198,7 @@ def test_variants_are_cells_of_their_own(tmp_path: Path) -> None:
     assert stored["none"].measured["k"] == 0
 
 
-def test_stages_that_a_row_skipped_stand_as_they_were() -> None:
+def test_skipped_stages_equal_the_previous_stage() -> None:
     from scripted import classifier
 
     pipeline = classifier().pipeline_

@@ -1,4 +1,4 @@
-"""Suites with rows of several labels and with labels that have parents."""
+"""Suites with several labels per row and with hierarchies."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_sets_stand_beside_baselines_on_the_same_labels(results: Path) -> None:
+def test_sets_are_compared_with_baselines_on_the_same_labels(results: Path) -> None:
     found = read_results(results / "cells/aspects/n40-s0")
     systems = {p.name: p for p in found.systems}
     assert set(systems) == {"ecomfs", "knn", "majority", "prior_random", *TRAINED}
@@ -69,7 +69,7 @@ def test_sets_stand_beside_baselines_on_the_same_labels(results: Path) -> None:
     assert len(set(systems["majority"].predicted)) == 1
 
 
-def test_whole_labels_stand_beside_baselines_on_whole_labels(results: Path) -> None:
+def test_whole_labels_are_compared_with_baselines_on_whole_labels(results: Path) -> None:
     found = read_results(results / "cells/paths/n40-s0")
     systems = {p.name: p for p in found.systems}
     assert set(systems) == {

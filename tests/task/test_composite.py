@@ -1,4 +1,4 @@
-"""Cells that hold several labels, and labels that are a taxonomy."""
+"""Cells with several labels, and labels of a taxonomy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = st.lists(
 
 
 @given(NAMES, st.sampled_from(["|", ";", ", ", "/"]))
-def test_what_is_written_in_a_cell_is_read_again(labels: list[str], separator: str) -> None:
+def test_a_written_cell_of_labels_reads_back_equal(labels: list[str], separator: str) -> None:
     assert read_labels(one_cell(labels, separator), "row 1", separator) == tuple(labels)
 
 

@@ -1,4 +1,4 @@
-"""A drafted card loads, keeps every label of the data, and refuses what is no task."""
+"""A drafted card loads, keeps every label of the data, and invalid tables are refused."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_labels_that_read_like_other_values_stay_text() -> None:
         ("gift", ["note"], ["", " "], "holds no label"),
     ],
 )
-def test_what_is_no_task_is_refused_with_a_way_out(
+def test_a_table_without_a_task_is_refused_with_a_hint(
     name: str, columns: list[str], labels: list[str], message: str
 ) -> None:
     with pytest.raises(TaskError, match=message) as caught:
@@ -60,7 +60,7 @@ def test_what_is_no_task_is_refused_with_a_way_out(
     assert caught.value.hint
 
 
-def test_a_draft_says_how_much_a_person_must_still_answer() -> None:
+def test_a_draft_counts_the_open_questions() -> None:
     draft = draft_task("gift", ["note"], ["a", "b"])
     body = draft.card.partition("name: gift")[2]  # the head names the mark once more
     assert draft.questions == body.count(f"{QUESTION} ") > 0

@@ -1,4 +1,4 @@
-"""Rows and labels as callers hand them over: one meaning is unpacked, all else is named."""
+"""Rows and labels in every form that callers pass: clear ones are converted, others are named."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_column_is_its_texts(form: str) -> None:
     assert as_items(TEXTS[form]) == ["a", "b"]
 
 
-def test_what_is_missing_is_missing_and_a_value_is_its_text() -> None:
+def test_missing_values_stay_missing_and_others_become_text() -> None:
     assert as_items([None, float("nan"), pd.NA, pd.NaT, 1, 2.5, True, date(2026, 1, 2)]) == [
         None,
         None,
@@ -118,7 +118,7 @@ def test_what_is_missing_is_missing_and_a_value_is_its_text() -> None:
         (pa.Table.from_arrays([pa.array(["a"])] * 2, names=["t", "t"]), ColumnError, "2 columns"),
     ],
 )
-def test_what_has_no_one_meaning_is_named_on_one_line(
+def test_ambiguous_rows_are_an_error_of_one_line(
     rows: Any, kind: type[EcomfsError], why: str
 ) -> None:
     with pytest.raises(kind, match=why) as caught:
@@ -211,12 +211,12 @@ def test_classes_are_numpys_unique(y: list[Any]) -> None:
         (1, "of type int"),
     ],
 )
-def test_what_is_no_column_of_labels_is_named(y: Any, why: str) -> None:
+def test_an_invalid_column_of_labels_is_named(y: Any, why: str) -> None:
     with pytest.raises(InputError, match=why):
         GivenLabels.of(y, "y")
 
 
-def test_a_missing_label_is_none_whatever_says_so() -> None:
+def test_missing_labels_of_any_form_are_none() -> None:
     missing = [None, float("nan"), pd.NA, pd.NaT, " "]
     assert GivenLabels.of([*missing, 1], "y").texts == [None] * 5 + ["1"]
     assert GivenLabels.of(pd.Series([1, None], dtype="Int64"), "y").texts == ["1", None]

@@ -1,4 +1,4 @@
-"""Several labels in a cell: what is read, what is refused, and the way back."""
+"""Several labels in a cell: read, refused, and written back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LABELS = st.text(min_size=1).map(str.strip).filter(bool)
 
 
 @given(st.lists(LABELS, unique=True))
-def test_what_is_written_is_read_again(labels: list[str]) -> None:
+def test_a_written_cell_reads_back_equal(labels: list[str]) -> None:
     assert read_labels(write_labels(labels), "row 1") == tuple(labels)
 
 
@@ -56,6 +56,6 @@ def test_cells(cell: Any, labels: tuple[str, ...]) -> None:
         ({"a": 1}, "row 7: .* is no set of labels"),
     ],
 )
-def test_what_is_no_set_of_labels_is_named(cell: Any, why: str) -> None:
+def test_an_invalid_set_of_labels_is_named(cell: Any, why: str) -> None:
     with pytest.raises(InputError, match=why):
         read_labels(cell, "row 7")

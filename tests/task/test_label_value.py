@@ -1,4 +1,4 @@
-"""One rule for the value of a label, here and in the harness, which stands alone."""
+"""The rule for the value of a label is the same in ecomfs and in the harness."""
 
 from __future__ import annotations
 

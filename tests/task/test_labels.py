@@ -37,7 +37,7 @@ def test_optional_label_needs_the_pool() -> None:
     assert "neutral" not in LabelSpace.resolve(SENTIMENT, ["positive", "negative"]).names
 
 
-def test_unknown_label_names_where_and_the_mend() -> None:
+def test_an_unknown_label_is_an_error_with_place_and_hint() -> None:
     with pytest.raises(UnknownLabelError, match=r"pool\.csv.*'possitive'.*did you mean 'positive'"):
         LabelSpace.resolve(SENTIMENT, ["possitive", "negative"], "pool.csv")
 
@@ -74,7 +74,7 @@ def test_open_space_finds_every_own_label(labels: list[str]) -> None:
         assert space.index(label) is not None
 
 
-def test_underscores_of_labels_only_the_pool_knows_read_as_spaces() -> None:
+def test_underscores_of_labels_without_a_card_entry_read_as_spaces() -> None:
     space = LabelSpace.resolve(CATEGORY, ["card_arrival", "Top_up", "Top up", "_"])
     words = {label.name: label.word("en") for label in space.labels}
     # "Top_up" and "Top up" would read the same: they stay apart.
@@ -171,7 +171,7 @@ def test_several_labels_in_one_cell_are_named_as_such() -> None:
     assert "are these several labels? a task with label_separator" in caught.value.hint
 
 
-def test_spellings_of_a_closed_label_are_one_label_and_undeclared_ones_are_told() -> None:
+def test_spellings_of_a_closed_label_are_one_label_and_undeclared_ones_are_reported() -> None:
     declared = LabelSpace.resolve(SENTIMENT, ["positive", "pos", "negative"])
     assert (declared.names, declared.merged) == (("positive", "negative"), {})
     space = LabelSpace.resolve(SENTIMENT, ["Positive", "positive", "1.0", "negative"])

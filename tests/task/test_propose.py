@@ -1,4 +1,4 @@
-"""Which column of a table is the label, and which task it is a table of."""
+"""Which column of a table is the label, and which task fits the table."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def test_texts_with_labels_of_their_own_fit_several_tasks() -> None:
     assert only_texts(found)
 
 
-def test_a_broken_task_of_ones_own_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_own_task_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "task.yaml").write_text("name: [", encoding="utf-8")
     monkeypatch.setenv("ECOMFS_PROMPTS", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Every shipped task: its card, its templates over its sample pool, and the headers it knows."""
+"""Every shipped task: its card, its templates on its sample pool, and the column names it finds."""
 
 from __future__ import annotations
 

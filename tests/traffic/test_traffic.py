@@ -1,4 +1,4 @@
-"""Live traffic: every id has one variant; what is logged is read back, broken lines are counted."""
+"""Live traffic: every id has one variant; the log is read back, and broken lines are counted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write(path: Path, *lines: LoggedStart | LoggedPrediction) -> None:
 
 
 @given(ids=st.lists(st.text(st.characters(exclude_categories=["Cs"])), unique=True, min_size=1))
-def test_what_is_written_is_read_back(
+def test_a_written_log_reads_back_equal(
     tmp_path_factory: pytest.TempPathFactory, ids: list[str]
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "traffic.jsonl"
@@ -108,7 +108,7 @@ def test_many_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
     assert len(found.entries) == 200
 
 
-def test_what_is_no_log_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     with pytest.raises(MissingFileError, match=r"x\.jsonl"):
         read_log(path)

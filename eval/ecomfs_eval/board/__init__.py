@@ -1,4 +1,4 @@
-"""Boards: runs of several data sets and label budgets in, one table for each out.
+"""Boards: tables of results, one for each data set and label budget of a suite's runs.
 
 Write one with :func:`ecomfs_eval.report.write_report`.
 

@@ -1,4 +1,4 @@
-"""A board in, MLflow runs out: one for the whole board, one nested run per table."""
+"""Logs a board to MLflow: one run for the whole board, one nested run per table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def log_board(
     the numbers of labelled examples, test rows and runs.
 
     Args:
-        uri: of the tracking server or database.
+        uri: the tracking server or database.
         experiment: created if it does not exist.
         files: attached to the run of the whole board, such as the report.
 

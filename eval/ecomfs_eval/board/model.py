@@ -27,8 +27,8 @@ class BoardEntry:
         group: runs of one group are averaged: the data set, or the series of folds.
         size: number of labelled examples.
         systems: predictions of every system on the same rows, each under its own name.
-        seed: of the draw of labelled examples.
-        variant: of the options; runs of different variants are not averaged.
+        seed: seed of the draw of labelled examples.
+        variant: variant of the options; runs of different variants are not averaged.
         absent: system → why it is missing.
         rule: the system that is the trivial rule of the task; empty: none is known.
     """
@@ -48,10 +48,10 @@ class PublishedResult:
 
     Attributes:
         system: its name.
-        metric, value: in the unit of the metric.
-        shots: the labelled examples it had.
-        source: of the result.
-        note: what differs from our conditions.
+        metric, value: the metric, and the value in its unit.
+        shots: number of labelled examples.
+        source: reference of the result.
+        note: differences from our conditions.
     """
 
     system: str
@@ -67,7 +67,7 @@ class Group:
     """One data set with one label budget.
 
     Attributes:
-        name, size, variant: as of its entries.
+        name, size, variant: as in its entries.
         runs: number of runs, over seeds and folds.
         rows: distinct test rows.
         averages: system → metric → average.
@@ -78,7 +78,7 @@ class Group:
         differences: system → metric → main − system, paired: for every part of main, for the
             trivial rule and for the best baseline.
         absent: system → why it is missing.
-        metrics: columns of its tables; the first chooses the best baseline.
+        metrics: columns of its tables; the first decides which baseline is best.
         rule: the system that is the trivial rule of the task; empty: none is known.
     """
 
@@ -113,14 +113,16 @@ class WinCounts:
 
 @dataclass(frozen=True, slots=True)
 class Overall:
-    """Attributes:
-    size: labelled examples of its tables; ``None``: every size.
-    tables: number of tables.
-    metrics: that all of these tables have.
-    means: system → metric → mean over the tables, with equal weights; ``None`` where a table
-        has no value. Systems that a table lacks are left out.
-    against: part of main → metric → wins of main against it; of parts that all tables have.
-    best: metric → wins of main against each table's best baseline.
+    """Averages over several tables.
+
+    Attributes:
+        size: labelled examples of its tables; ``None``: every size.
+        tables: number of tables.
+        metrics: the metrics that all of these tables have.
+        means: system → metric → mean over the tables, with equal weights; ``None`` where a table
+            has no value. Systems that a table lacks are left out.
+        against: part of main → metric → wins of main against it; for parts that all tables have.
+        best: metric → wins of main against each table's best baseline.
     """
 
     size: int | None
@@ -133,16 +135,18 @@ class Overall:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Board:
-    """Attributes:
-    title: of the page.
-    level: of the intervals.
-    groups: the tables.
-    overall: all tables of the same metrics together, where there are several.
-    curves: group name → learning curves of its first metric, where there are several budgets.
-    published: group name → published results.
-    notes: group name → caveats; under the empty name, of the whole board.
-    source: where the numbers come from: ``command``, ``data``, ``versions``.
-    without: the part of main that answers without the model; empty: there is none.
+    """Tables of results of a suite.
+
+    Attributes:
+        title: title of the page.
+        level: nominal coverage of the intervals.
+        groups: the tables.
+        overall: averages over all tables with the same metrics, if there are several.
+        curves: group name → learning curves of its first metric, if there are several budgets.
+        published: group name → published results.
+        notes: group name → caveats; under the empty name, those of the whole board.
+        source: where the numbers come from: ``command``, ``data``, ``versions``.
+        without: the part of main that answers without the model; empty: there is none.
     """
 
     title: str
@@ -199,15 +203,15 @@ def build_board(
     language: ReportLanguage = "en",
     without: str = "",
 ) -> Board:
-    """Average the runs of each data set and label budget, and compare.
+    """Average the runs of each data set and label budget, and compare the systems.
 
     Args:
         entries: the runs, in the order of the board.
-        metrics: names; the first chooses the best baseline. By default, for each data set, those
-            that are usual for the kind of its labels.
+        metrics: names; the first decides which baseline is best. By default they depend on the
+            kind of labels of each data set.
         main: the system that others are compared with.
-        title: of the page.
-        published, notes: group name → what follows its tables.
+        title: title of the page.
+        published, notes: group name → published results and caveats below its tables.
         how: resamples, level and seed of the intervals.
         language: ``en`` or ``zh``.
         without: the part of main that answers without the model.
@@ -333,8 +337,8 @@ def _curves(
 
 
 def overall(groups: Sequence[Group]) -> tuple[Overall, ...]:
-    """For tables of the same metrics: one for each size that several have, and one for all of them
-    when sizes differ."""
+    """Averages over tables with the same metrics: one for each size that several tables have, and
+    one for all tables if the sizes differ."""
     out: list[Overall] = []
     for metrics in dict.fromkeys(g.metrics for g in groups):
         same = [g for g in groups if g.metrics == metrics]
@@ -373,7 +377,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def win_counts(differences: Sequence[Difference]) -> WinCounts:
-    """Counts over the tables in which the difference has a direction."""
+    """Wins over the tables in which the difference has a sign."""
     gains = [d.gain for d in differences if d.gain is not None]
     verdicts = [d.clear for d in differences]
     return WinCounts(

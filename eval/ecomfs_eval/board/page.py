@@ -54,7 +54,7 @@ def board_document(board: Board) -> Document:
 
 
 def _short(board: Board, words: ReportWords) -> list[DocumentBlock]:
-    """One row per table in its first metric; then all tables of the same metrics together."""
+    """One row per table in its first metric, then the averages over tables of the same metrics."""
     firsts = list(dict.fromkeys(group.metrics[0] for group in board.groups))
     blocks: list[DocumentBlock] = [_first(board, metric, words) for metric in firsts]
     for found in board.overall:
@@ -181,7 +181,7 @@ def undefined(group: Group, metrics: Sequence[str]) -> list[str]:
 
 
 def verdict(group: Group, metric: str, words: ReportWords) -> str:
-    """Main against the best baseline, in one sentence.
+    """Main compared with the best baseline, in one sentence.
 
     >>> from ecomfs_eval import Predictions
     >>> from ecomfs_eval.board import BoardEntry, build_board
@@ -203,8 +203,8 @@ def verdict(group: Group, metric: str, words: ReportWords) -> str:
 
 
 def said(group: Group, board: Board, words: ReportWords) -> list[str]:
-    """What a reader asks first, one line each: does the model add anything, and is the answer
-    better than the trivial rule of the task?"""
+    """One line each: does the model add anything, and is the answer better than the trivial rule of
+    the task?"""
     lines = []
     if board.without in group.differences:
         found = group.differences[board.without].values()
@@ -219,7 +219,7 @@ def said(group: Group, board: Board, words: ReportWords) -> list[str]:
 
 
 def overall_heading(found: Overall, board: Board, words: ReportWords) -> str:
-    """Which tables were put together: by their data sets, where some have other metrics."""
+    """The tables that were averaged: with their data sets, if some tables have other metrics."""
     size = words("all_sizes") if found.size is None else words("examples", n=found.size)
     heading = words("all_tables", n=found.tables, size=size)
     if len({group.metrics for group in board.groups}) == 1:
@@ -229,7 +229,7 @@ def overall_heading(found: Overall, board: Board, words: ReportWords) -> str:
 
 
 def overall_rows(found: Overall) -> list[list[str]]:
-    """Each system and its means."""
+    """One row per system: its name and its means."""
     rows = []
     for system, means in found.means.items():
         values = [(means[m], get_metric(m).unit) for m in found.metrics]
@@ -238,7 +238,7 @@ def overall_rows(found: Overall) -> list[list[str]]:
 
 
 def win_rows(found: Overall, words: ReportWords) -> list[list[str]]:
-    """In how many tables main is better than each of its parts and than the best baselines."""
+    """The number of tables in which main is better than each of its parts and the best baseline."""
 
     def text(w: WinCounts) -> str:
         if not w.of:

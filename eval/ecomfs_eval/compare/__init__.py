@@ -1,4 +1,4 @@
-"""Predictions of two or more systems in; tests, paired intervals, flips and a decision out."""
+"""Compare two or more systems: tests, paired intervals, changed rows and a decision."""
 
 from __future__ import annotations
 

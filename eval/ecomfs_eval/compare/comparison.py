@@ -1,4 +1,4 @@
-"""Predictions of systems on the same rows in, their paired comparisons and decisions out."""
+"""Paired comparisons of systems on the same rows, with their decisions."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ _MOST_FLIPS = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairwiseComparison:
-    """Two systems on the same rows or, when ``mcnemar`` is ``None``, each on rows of its own.
+    """Two systems on the same rows or, if ``mcnemar`` is ``None``, on different rows.
 
     Attributes:
         a, b: names of the systems; B is the challenger.
-        rows: rows compared; of both systems together when each has its own.
+        rows: number of rows compared; the total of both systems if the rows differ.
         primary: the metric that decides.
         differences: b − A in every metric, the primary first.
         mcnemar: the paired table and its exact test. The p-value assumes independent rows, so it
@@ -67,7 +67,7 @@ class PairwiseComparison:
             the observed discordance; ``None`` where it is unknown.
         decision: the decision in plain words.
         sequential: the sequential test that decided, if there was one. P-values and intervals of
-            the other metrics are not corrected for its looks.
+            the other metrics are not corrected for repeated looks.
 
     >>> from ecomfs_eval import Predictions
     >>> gold = ["x", "y"] * 50
@@ -206,7 +206,7 @@ def compare(
 
 
 def check_names(systems: Sequence[Predictions], what: str) -> None:
-    """Two systems or more, each of its own name."""
+    """Check that there are two systems or more, with different names."""
     if len(systems) < 2:
         raise OptionError(f"{len(systems)} {what}", hint="two or more")
     names = [s.name for s in systems]
@@ -215,7 +215,7 @@ def check_names(systems: Sequence[Predictions], what: str) -> None:
 
 
 def check_margin(margin: float | None) -> None:
-    """A margin is positive."""
+    """Check that a margin is positive."""
     if margin is not None and margin <= 0:
         raise OptionError(f"margin={margin}", hint="more than 0, in the unit of the metric")
 
@@ -257,7 +257,7 @@ def decided(
 
 
 def _cheaper(c: PairwiseComparison) -> str | None:
-    """The system that clearly costs less, by cost, else by prompt tokens; ``None``: neither."""
+    """The system that clearly costs less (in cost, else in prompt tokens); ``None`` if neither."""
     for name in ("cost_per_1000", "prompt_tokens"):
         for d in c.differences:
             if d.metric != name or not d.delta:

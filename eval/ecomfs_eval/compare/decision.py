@@ -1,4 +1,4 @@
-"""A difference with its p-value in, one line on which system to ship out."""
+"""The decision: one line on which system to ship, from a difference and its p-value."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ Verdict = Literal["b better", "a better", "equivalent", "undecided"]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Attributes:
-    verdict: ``b better``, ``a better``, ``equivalent`` (no difference above the margin) or
-        ``undecided``.
-    text: one line in plain words.
+    """The decision of a comparison.
+
+    Attributes:
+        verdict: ``b better``, ``a better``, ``equivalent`` (no difference above the margin) or
+            ``undecided``.
+        text: one line in plain words.
     """
 
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""Two systems and metrics in; B − A with paired bootstrap intervals and p-values out."""
+"""Differences B − A in each metric, with paired bootstrap intervals and p-values."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def differences(
 
 
 def minus(x: Statistic, y: Statistic) -> Statistic:
-    """The statistic of B minus that of A, on the same weights."""
+    """The statistic of B minus that of A, with the same row weights."""
 
     def evaluate(weights: RowWeights) -> FloatArray:
         return y.evaluate(weights) - x.evaluate(weights)

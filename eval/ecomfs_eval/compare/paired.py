@@ -71,15 +71,15 @@ def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
 
 
 def one_space(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
-    """Both over the labels of either.
+    """Both systems over the union of their labels.
 
     Raises:
-        RowsDifferError: labels are made of other parts.
+        RowsDifferError: the label structures differ.
     """
     if a.kind != b.kind:
         raise RowsDifferError(
             f"labels of {a.name} are of kind {a.kind}, those of {b.name} of kind {b.kind}",
-            hint="read both by one task",
+            hint="read both with the same task",
         )
     both = None
     if a.structure is not None and b.structure is not None:
@@ -93,11 +93,11 @@ def one_space(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]
 class ExcludedRows:
     """The rows left out of a comparison because a system failed on them.
 
-    A failed row (no answer from the engine) contains no information about a prompt, so its pair
-    contains none about the difference. An invalid answer stays in and is wrong.
+    A failed row (no answer from the engine) says nothing about a prompt, and its pair nothing about
+    the difference. An invalid answer is kept and counts as wrong.
 
     Attributes:
-        rows: rows before.
+        rows: number of rows before.
         ids: rows in which at least one system failed.
         by: system → its failed rows.
     """
@@ -167,8 +167,8 @@ class McNemar:
     """The paired table and its test.
 
     Attributes:
-        both: rows that both have right.
-        only_a, only_b: rows that one alone has right (the discordant rows).
+        both: number of rows that both have right.
+        only_a, only_b: rows that only one has right (the discordant rows).
         neither: rows that both have wrong.
         p_value: two-sided exact p-value of "discordant rows are equally likely either way"; 1
             when there are none.
@@ -238,7 +238,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One row with two answers.
+    """One row that both systems answer differently.
 
     Attributes:
         id, gold: of the row.

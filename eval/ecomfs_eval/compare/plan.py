@@ -1,7 +1,7 @@
-"""Rows and an effect in, the power of an A/B test out.
+"""The power of an A/B test, given the number of rows and the effect.
 
 The test is McNemar's on n paired rows. The discordance is the share of rows that exactly one of
-the two systems has right; it decides how many rows are needed. Two prompts on one model often
+the two systems has right; it determines how many rows are needed. Two prompts on one model often
 disagree on 5 to 15 % of the rows, two models on 15 to 30 %.
 
 Source: Connor 1987, doi:10.2307/2531969 (unconditional normal approximation).
@@ -20,15 +20,17 @@ DISCORDANCES = (0.05, 0.10, 0.20)
 two models. It is unknown before the test, so a plan shows all three."""
 
 EFFECT = 0.02
-"""The difference that rows are counted for by default."""
+"""The difference for which the needed rows are computed by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class PowerPlanLine:
-    """Attributes:
-    discordance: assumed share of rows that exactly one of the two has right.
-    detectable: smallest accuracy difference that the rows detect; ``None``: none.
-    needed: rows to detect ``effect``; ``None``: impossible, it exceeds the discordance.
+    """The power for one assumed discordance.
+
+    Attributes:
+        discordance: assumed share of rows that exactly one of the two has right.
+        detectable: smallest accuracy difference that the rows detect; ``None``: none.
+        needed: rows to detect ``effect``; ``None``: impossible, it exceeds the discordance.
     """
 
     discordance: float
@@ -42,9 +44,9 @@ class PowerPlan:
 
     Attributes:
         rows: paired rows.
-        challengers: variants compared with the first; the level is divided by them, which is
-            the hardest step of Holm's correction.
-        effect: the accuracy difference that rows are counted for.
+        challengers: number of variants compared with the first; the level is divided by it, as in
+            the strictest step of Holm's correction.
+        effect: the accuracy difference for which the needed rows are computed.
         alpha: rate of false decisions, over all challengers.
         power: probability to detect a difference that exists.
         lines: one per assumed discordance.

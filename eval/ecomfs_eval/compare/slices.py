@@ -1,4 +1,4 @@
-"""Two systems in, their accuracy per class and per slice out."""
+"""Accuracy of two systems per class and per slice."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def too_few(n: int, min_rows: int) -> str:
 
 
 def point(slicing: str, value: str, x: FloatArray, y: FloatArray, n: int = 0) -> SliceDifference:
-    """The accuracy of both on a slice of ``n`` rows; by default, of the same rows."""
+    """The accuracy of both on a slice of ``n`` rows; by default both have the same rows."""
     a, b = float(x.mean()), float(y.mean())
     return SliceDifference(slicing, value, n or len(x), a, b, b - a)
 

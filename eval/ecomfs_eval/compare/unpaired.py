@@ -1,4 +1,4 @@
-"""Systems on different rows (arms of a traffic split) in, unpaired comparisons out.
+"""Unpaired comparisons of systems on different rows (arms of a traffic split).
 
 Each row went to one system only, so the test is unpaired and has less power than a paired one on
 as many rows. Accuracy is a difference of two proportions: Fisher's exact test and Newcombe's
@@ -86,7 +86,7 @@ def compare_arms(
     """Compare every arm with the first, each on its own rows.
 
     Args:
-        systems: the arms; no row may be in two.
+        systems: the arms; no row may be in two arms.
         primary, metrics, margin, how: as for :func:`~ecomfs_eval.compare.compare`.
         min_rows: slices with fewer rows in either arm have no interval and no test.
 
@@ -134,7 +134,7 @@ def _aligned(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
 
 
 def _plain(a: Predictions, b: Predictions) -> bool:
-    """Rows are independent of each other."""
+    """Whether the rows are independent: there are no groups."""
     return a.groups is None and b.groups is None
 
 
@@ -208,8 +208,8 @@ def _slices(
 
 
 def _effect(a: Predictions, b: Predictions, level: float, power: float = 0.8) -> float | None:
-    """The smallest accuracy difference that arms of this size detect with the power, by the normal
-    approximation at the observed accuracy; ``None`` where every row is right, or wrong."""
+    """The smallest accuracy difference that arms of this size detect with the given power, by the
+    normal approximation at the observed accuracy; ``None`` if all rows are right, or all wrong."""
     from scipy.special import ndtri
 
     if not _plain(a, b):

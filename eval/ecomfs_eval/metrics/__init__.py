@@ -1,6 +1,6 @@
-"""Predictions in, a :class:`Score` out: a value, or ``None`` with the reason.
+"""Metrics of predictions.
 
-Each :class:`Metric` is callable; one file per idea.
+Each :class:`Metric` is callable and returns a :class:`Score`: a value, or ``None`` with the reason.
 
 >>> get_metric("brier").definition
 'mean of Σ over labels (probability − truth)²; halved for two labels'
@@ -112,7 +112,7 @@ USUAL: dict[LabelKind, tuple[str, ...]] = {
     "hierarchy": ("accuracy", "level_accuracy@1", "f1_hierarchical", "f1_macro", "log_loss"),
     "sets": ("f1_micro", "f1_macro", "subset_accuracy", "jaccard", "hamming_loss"),
 }
-"""What tables of results show, by the kind of the labels; the first chooses the best baseline."""
+"""Metrics in tables of results, by the kind of labels; the first decides the best baseline."""
 
 _AT: tuple[tuple[str, Callable[[int], Metric]], ...] = (
     (r"ndcg@(\d+)", ndcg_at),
@@ -123,7 +123,7 @@ _AT: tuple[tuple[str, Callable[[int], Metric]], ...] = (
 
 
 def get_metric(name: str | Metric) -> Metric:
-    """The metric of a name.
+    """Look up a metric by name.
 
     Args:
         name: one of :data:`METRICS`, ``ndcg@k``, ``hit@k``, ``level_accuracy@k``, ``latency_pQ``,

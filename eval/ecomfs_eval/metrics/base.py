@@ -23,9 +23,9 @@ MANY_LABELS = 10
 """With more labels, a statistic that needs one pass per label is heavy."""
 
 _ANY = ("labels", "measurements")
-"""What a metric may need of labels of any kind."""
+"""Requirements of a metric that labels of any kind can meet."""
 _OWN = ("hierarchy", "sets")
-"""What only labels of this kind have."""
+"""Requirements that only labels of this kind meet."""
 
 RowWeights = FloatArray
 """B × n row weights, none negative: B weightings of n rows."""
@@ -42,8 +42,8 @@ class Statistic:
         successes: the count of hits when the value is a plain proportion of ``n`` rows (then
             the Wilson interval applies); else ``None``.
         units: n codes of the sampled unit, when that is never the row (ranked lists).
-        heavy: it needs one pass over the rows for each of many labels, so its interval uses
-            fewer resamples.
+        heavy: whether it needs one pass over the rows for each of many labels; its interval then
+            uses fewer resamples.
     """
 
     evaluate: Callable[[RowWeights], FloatArray]
@@ -59,13 +59,13 @@ class Metric:
     """A named metric; call it on predictions.
 
     Attributes:
-        name: in options and files.
-        title: in reports.
+        name: name in options and files.
+        title: title in reports.
         definition: one sentence, with the formula.
-        source: of the definition.
+        source: reference of the definition.
         compute: predictions → the statistic, or why there is none.
         unit, higher_is_better: as in :class:`~ecomfs_eval.metrics.Score`.
-        needs: what the predictions must have: ``labels``, ``one label`` a row, a ``hierarchy``,
+        needs: what the predictions must have: ``labels``, ``one label`` per row, a ``hierarchy``,
             ``sets`` of labels, ``probabilities``, ``queries`` or ``measurements``.
         title_zh: in Chinese reports; empty: ``title``.
 
@@ -93,7 +93,7 @@ class Metric:
         return self.compute(p) if self.applies(p.kind) else Undefined(NOT_FOR[p.kind])
 
     def applies(self, kind: LabelKind) -> bool:
-        """Whether it is defined for labels of this kind."""
+        """Whether the metric is defined for labels of this kind."""
         return self.needs in _ANY or (kind == self.needs if self.needs in _OWN else kind != "sets")
 
     def score(self, prepared: Statistic | Undefined, rows: int) -> Score:
@@ -176,13 +176,13 @@ class Ranking:
 
 
 def left_out(missing: int, rows: int, what: str) -> str:
-    """A note on rows left out; empty where there are none."""
+    """A note on the rows left out; empty if there are none."""
     return f"{missing} of {rows} rows {what} and are left out" if missing else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distributions:
-    """The rows with probabilities.
+    """The rows that have probabilities.
 
     Attributes:
         p: the predictions, n rows.
@@ -212,8 +212,8 @@ T = TypeVar("T")
 def on_distributions(
     compute: Callable[Concatenate[Distributions, P], T],
 ) -> Callable[Concatenate[Predictions, P], T | Undefined]:
-    """A function of the rows with probabilities as one of predictions: undefined where no row has
-    any."""
+    """Turn a function of :class:`Distributions` into one of predictions, which is undefined if no
+    row has probabilities."""
 
     @wraps(compute)
     def of_predictions(p: Predictions, /, *args: P.args, **kwargs: P.kwargs) -> T | Undefined:

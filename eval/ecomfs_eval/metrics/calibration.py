@@ -55,7 +55,7 @@ def _binned_error(gap: FloatArray, at: IntArray, bins: int, total: FloatArray) -
 
 
 def _top(d: Distributions) -> tuple[FloatArray, FloatArray]:
-    """Confidence, and whether it is right."""
+    """The confidence of each row, and whether its most probable label is right."""
     return d.table.max(axis=1), (d.table.argmax(axis=1) == d.gold).astype(np.float64)
 
 

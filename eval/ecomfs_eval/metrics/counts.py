@@ -12,7 +12,7 @@ from ecomfs_eval.predictions import FloatArray, Predictions
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Under B weightings, for L labels.
+    """Counts under B weightings, for L labels.
 
     Attributes:
         hit: B × L weight of rows of the class that were answered with it (true positives).
@@ -44,15 +44,15 @@ class Counter:
 
 
 def indicators(p: Predictions) -> tuple[FloatArray, FloatArray]:
-    """n × classes twice: 1 where the row has the class, and where it was answered with it. A row
-    that is not ok was answered with none.
+    """Two n × classes tables: 1 where the class is the gold label, and 1 where it was predicted. A
+    row that is not ok has no predicted class.
 
     >>> from ecomfs_eval import Predictions
     >>> gold, answer = indicators(Predictions.of(["a", "b"], ["b", None]))
     >>> gold.tolist(), answer.tolist()
     ([[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 0.0]])
     """
-    # One row of classes for each label, and one of none for rows without an answer.
+    # One row of indicators per label, and a row of zeros for rows without an answer.
     table = np.eye(len(p.labels) + 1, len(p.labels))
     if p.structure is not None and p.kind == "sets":
         at = {name: i for i, name in enumerate(p.classes)}

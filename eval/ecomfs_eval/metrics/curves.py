@@ -1,4 +1,4 @@
-"""ROC and precision–recall curves and the areas under them: binary, and one-vs-rest over several
+"""ROC and precision–recall curves and the areas under them: binary, and one-vs-rest for several
 classes.
 
 >>> from ecomfs_eval import Predictions
@@ -36,11 +36,13 @@ AreaFunction = Callable[[Ranking, FloatArray, RowWeights], FloatArray]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RocCurve:
-    """Attributes:
-    label: the class that counts as positive.
-    fpr, tpr: false and true positive rates from (0, 0) to (1, 1), one point per distinct score.
-    thresholds: the score at or above which a row is called positive; ``inf`` for the first.
-    auc: area under the curve.
+    """The ROC curve of one class.
+
+    Attributes:
+        label: the class that counts as positive.
+        fpr, tpr: false and true positive rates from (0, 0) to (1, 1), one point per distinct score.
+        thresholds: the score at or above which a row is called positive; ``inf`` for the first.
+        auc: area under the curve.
     """
 
     label: str
@@ -52,12 +54,14 @@ class RocCurve:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrecisionRecallCurve:
-    """Attributes:
-    label: the class that counts as positive.
-    recall, precision: one point per distinct score, from the highest score down.
-    thresholds: the score at or above which a row is called positive.
-    average_precision: area under the steps of the curve.
-    prevalence: share of the class in gold: the precision of a random order.
+    """The precision–recall curve of one class.
+
+    Attributes:
+        label: the class that counts as positive.
+        recall, precision: one point per distinct score, from the highest score down.
+        thresholds: the score at or above which a row is called positive.
+        average_precision: area under the steps of the curve.
+        prevalence: share of the class in gold: the precision of a random order.
     """
 
     label: str
@@ -73,7 +77,7 @@ def area(ranking: Ranking, positive: FloatArray, weights: RowWeights) -> FloatAr
     every = ranking.sums(weights)
     up, at = ranking.of_some(weights, positive)
     above = every.cumsum(axis=1)
-    # Half of its own ties and all rows below it, less the positives among them.
+    # All rows below each positive plus half of its ties, minus the positives among them.
     beaten = above[:, -1:] - above[:, at] + every[:, at] / 2
     ups = up.cumsum(axis=1)
     beaten -= ups[:, -1:] - ups + up / 2
@@ -151,7 +155,7 @@ def precision_recall_curve(
 def _one_class_ranked(
     p: Predictions, label: str | None
 ) -> tuple[str, Ranking, FloatArray] | Undefined:
-    """The positive class, the rows by its probability, and which of them are of it."""
+    """The positive class, the rows ranked by its probability, and which of them have it."""
     label = label if label is not None else p.positive
     if label is None:
         return Undefined("more than two labels and no class named as positive")

@@ -25,8 +25,8 @@ from ecomfs_eval.predictions import FloatArray, Predictions
 
 
 def _common(p: Predictions) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """n values each: levels that gold and answer have in common from the top down, levels of the
-    gold label, levels of the answer (0 where there is none)."""
+    """Three arrays of n values: number of levels that gold label and answer share from the top,
+    levels of the gold label, and levels of the answer (0 if there is none)."""
     parts = {} if p.structure is None else p.structure.parts
     table = np.zeros((3, len(p)))
     for row, (gold, answer, status) in enumerate(zip(p.gold, p.predicted, p.status, strict=True)):
@@ -48,7 +48,7 @@ def level_accuracy_at(level: int) -> Metric:
 
     def compute(p: Predictions) -> Statistic:
         same, truth, given = _common(p)
-        # A label that ends above the level is right where the whole of it is.
+        # A label that ends above the level is right if the whole label is right.
         right = np.where(truth < level, (same == truth) & (given == truth), same >= level)
         return mean_of(right.astype(np.float64), proportion=True)
 

@@ -1,8 +1,8 @@
 """Metrics of rows with several labels: subset accuracy, Jaccard index, Hamming loss.
 
 Precision, recall and F1 of such rows count every label of every row
-(:mod:`ecomfs_eval.metrics.precision_recall_f1`). A row that was not answered has no label, and is
-not right.
+(:mod:`ecomfs_eval.metrics.precision_recall_f1`). A row without an answer has no labels and is
+wrong.
 
 >>> from ecomfs_eval import METRICS, Predictions
 >>> from ecomfs_eval.structure import LabelStructure
@@ -35,7 +35,7 @@ def _subset(p: Predictions) -> Statistic:
 def _jaccard(p: Predictions) -> Statistic:
     gold, answer = indicators(p)
     both, either = (gold * answer).sum(axis=1), np.maximum(gold, answer).sum(axis=1)
-    # None of the labels, and none given: the same set.
+    # Both sets are empty, so they are equal.
     empty = p.answered.astype(np.float64)
     return mean_of(np.divide(both, either, out=empty, where=either > 0))
 

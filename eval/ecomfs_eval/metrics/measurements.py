@@ -1,4 +1,4 @@
-"""What rows took: latency percentiles, tokens, the share of them read from the prefix cache, cost.
+"""Measurements of rows: latency percentiles, tokens, the share of cached tokens, cost.
 
 The q-th percentile is the smallest measured time that at least q % of the rows do not exceed,
 without interpolation.

@@ -38,7 +38,7 @@ _FORMULA = {
 
 
 def _fraction(c: Counts, part: ClassPart) -> tuple[FloatArray, FloatArray]:
-    """B × L tops and bottoms."""
+    """B × L numerators and denominators."""
     if part == "f1":
         return 2 * c.hit, c.predicted + c.gold
     return c.hit, c.predicted if part == "precision" else c.gold

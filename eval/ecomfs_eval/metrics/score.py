@@ -33,10 +33,10 @@ class ConfidenceInterval:
 
 @dataclass(frozen=True, slots=True)
 class Undefined:
-    """The result where there is no value.
+    """The result of a metric that has no value.
 
     Attributes:
-        reason: why there is none.
+        reason: why there is no value.
 
     >>> from ecomfs_eval import Predictions, roc_curve
     >>> roc_curve(Predictions.of(["a", "b"], ["a", "b"]))
@@ -51,8 +51,8 @@ class Score:
     """One metric of one set of predictions.
 
     Attributes:
-        name: of the metric, such as ``f1_macro``.
-        value: ``None`` when it is undefined.
+        name: name of the metric, such as ``f1_macro``.
+        value: the value; ``None`` when it is undefined.
         reason: why ``value`` is ``None``; empty otherwise.
         n: rows (or ranked lists) that the value is computed on.
         unit: ``share`` (0 to 1), ``score`` (no unit), ``nats``, ``seconds``, ``tokens`` or

@@ -36,10 +36,12 @@ _SOURCE = "El-Yaniv & Wiener 2010; Geifman & El-Yaniv 2017, arXiv:1705.08500"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RiskCoverage:
-    """Attributes:
-    coverage: share of rows taken, one point per distinct confidence.
-    risk: error rate among them.
-    thresholds: the confidence at or above which rows are taken.
+    """A risk–coverage curve.
+
+    Attributes:
+        coverage: share of rows taken, one point per distinct confidence.
+        risk: error rate among them.
+        thresholds: the confidence at or above which rows are taken.
     """
 
     coverage: FloatArray

@@ -1,4 +1,4 @@
-"""Reports: results in, one HTML file, Markdown and JSON out.
+"""Reports of results as one HTML file, Markdown and JSON.
 
 A report (:func:`build_report`) describes one or several systems on the same rows. A suite's board
 (:mod:`ecomfs_eval.board`) is written by the same functions.

@@ -38,7 +38,7 @@ def _figure(
 
 
 def curves(report: Report, words: ReportWords) -> list[Figure]:
-    """ROC, precision–recall and risk–coverage, all systems in each; reliability, one each."""
+    """ROC, precision–recall and risk–coverage with all systems; reliability for each system."""
     roc, pr, reliable, risk = [], [], [], []
     positive = report.systems[0].summary.positive
     for i, s in enumerate(report.systems):
@@ -71,7 +71,7 @@ def curves(report: Report, words: ReportWords) -> list[Figure]:
     figures = _figure(words("roc") + of, words, axes["fpr"], axes["tpr"], roc, diagonal=True)
     figures += _figure(words("pr") + of, words, axes["recall"], axes["precision"], pr)
     for one in reliable:
-        # Error bars of several systems hide each other: one drawing each.
+        # Error bars of several systems would hide each other, so each system has its own drawing.
         several = len(reliable) > 1
         title = words("reliability_of", name=one.name) if several else words("reliability")
         x, y = _share(words("mean_confidence")), _share(words("share_right"))
@@ -156,6 +156,6 @@ def _axis(axis: str, words: ReportWords) -> str:
 
 
 def _some(sizes: Sequence[float], most: int = 7) -> tuple[float, ...]:
-    """The sizes themselves as ticks, or a few of many."""
+    """Tick positions: all sizes, or some of them if there are many."""
     step = -(-len(sizes) // most)
     return tuple(sizes[::step])

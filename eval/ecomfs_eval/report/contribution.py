@@ -8,23 +8,23 @@ from ecomfs_eval.compare.differences import Difference
 from ecomfs_eval.report.words import ReportWords
 
 METRICS = ("accuracy", "log_loss")
-"""What a model may add: right answers, and better probabilities."""
+"""Metrics that a model may improve: accuracy, and the quality of probabilities."""
 
 
 def contribution(
     differences: Iterable[Difference], rows: int, words: ReportWords, *, main: str, without: str
 ) -> str:
-    """One line on what a model adds to the same system without it; empty where neither accuracy
-    nor log loss is known.
+    """One line on what a model adds to the same system without it; empty if neither accuracy nor
+    log loss is known.
 
-    It adds something where one of the two is clearly better (the interval leaves out zero) and the
-    other is not clearly worse.
+    The answer is yes if one of the two is clearly better (the interval excludes zero) and the other
+    is not clearly worse.
 
     Args:
         differences: with the model − without it, paired.
-        rows: how many were compared.
-        words: of the report.
-        main, without: what the systems are called.
+        rows: number of rows compared.
+        words: the language of the report.
+        main, without: names of the systems.
 
     >>> from ecomfs_eval import Bootstrap, Predictions
     >>> from ecomfs_eval.compare import differences

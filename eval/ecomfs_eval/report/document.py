@@ -38,7 +38,7 @@ class BulletList:
 
 @dataclass(frozen=True, slots=True)
 class TermList:
-    """(term, explanation, source) lines; the source may be empty."""
+    """Lines of (term, explanation, source); the source may be empty."""
 
     items: Sequence[tuple[str, str, str]]
 
@@ -50,9 +50,9 @@ class TableCell:
     Attributes:
         text: the value.
         detail: less important text after it, such as an interval.
-        tip: shown when a pointer rests on the cell; not in Markdown.
+        tip: tooltip; not in Markdown.
         mark: class of the style sheet (``won``, ``lost``, ``hit3``).
-        span: columns it takes.
+        span: number of columns that it spans.
     """
 
     text: str
@@ -67,13 +67,13 @@ class TableBlock:
     """A table whose first column names its rows.
 
     Attributes:
-        label: what it holds, for screen readers.
+        label: description of the content, for screen readers.
         header: titles of the columns.
-        rows: cells; plain text is a cell without anything else.
+        rows: cells; plain text is a cell without attributes.
         caption: a sentence above it.
         text_columns: positions of the columns with text, aligned left; the others are numbers.
         main_rows: positions of the rows to emphasise.
-        matrix: it is a confusion matrix.
+        matrix: whether it is a confusion matrix.
     """
 
     label: str
@@ -85,7 +85,7 @@ class TableBlock:
     matrix: bool = False
 
     def cells(self) -> list[list[TableCell]]:
-        """The rows, each text made a cell."""
+        """The rows, with plain texts turned into cells."""
         return [[TableCell(c) if isinstance(c, str) else c for c in row] for row in self.rows]
 
 
@@ -94,10 +94,10 @@ class Figure:
     """A drawing.
 
     Attributes:
-        title: above it.
+        title: title above the drawing.
         svg: the drawing.
         legend: (style number, name) of each line.
-        table: the same numbers, for formats without drawings; ``None`` where they are too many.
+        table: the same numbers, for formats without drawings; ``None`` if there are too many.
         note: a line above the title.
     """
 
@@ -110,14 +110,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class FigureGrid:
-    """Drawings side by side."""
+    """Drawings arranged side by side."""
 
     figures: Sequence[Figure]
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Blocks under a title that opens and closes."""
+    """Blocks under a title that can be opened and closed."""
 
     title: str
     blocks: Sequence[DocumentBlock]
@@ -135,13 +135,13 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class RowEntry:
-    """A row of the data worth reading.
+    """A row of the data to show, such as an error.
 
     Attributes:
-        id: of the row.
+        id: id of the row.
         values: one value for each of the list's columns.
-        panels: what each system was given and answered.
-        kind, tag: class of the style sheet and word that say what is special about the row.
+        panels: input and answer of each system.
+        kind, tag: class of the style sheet and word for the kind of row, such as ``broken``.
     """
 
     id: str
@@ -177,8 +177,8 @@ class Document:
     """A whole report.
 
     Attributes:
-        title: of the page.
-        language: of its words.
+        title: title of the page.
+        language: language of its words.
         intro: remarks under the title.
         sections: the content.
     """

@@ -1,4 +1,4 @@
-"""The drawings of a report as files of their own, for slides: SVG, and PNG where resvg is there."""
+"""The drawings of a report as separate files for slides: SVG, and PNG if resvg is installed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCALE = 3
 _DRAWN = re.compile(
     r"\.(chart (text|\.label)|middle|end|grid|ideal|line|bar|mark|band|s\d)(?![\w-])"
 )
-"""Selectors of the page's rules that are about drawings."""
+"""Selectors of the style rules for drawings."""
 _TOP, _ROW = 30, 18
 _FONTS = "system-ui, Helvetica, Arial, 'Noto Sans CJK SC', 'WenQuanYi Micro Hei', sans-serif"
 
@@ -35,7 +35,7 @@ def figures(report: SupportsDocument) -> list[Figure]:
 
 
 def standalone_svg(figure: Figure) -> str:
-    """A drawing with its title, legend and colours, which needs no page around it.
+    """A drawing with its title, legend and colours, independent of a page.
 
     >>> drawing = Figure("ROC", '<svg viewBox="0 0 360 300" class="chart"></svg>', [(0, "a<b")])
     >>> text = standalone_svg(drawing)
@@ -107,7 +107,7 @@ def _inside(blocks: Iterable[DocumentBlock]) -> Iterator[Figure]:
 
 
 def _style() -> str:
-    """The rules of the page for drawings, on white, with the colours written out."""
+    """The style rules for drawings, on white, with colours in place of variables."""
     css = (resources.files("ecomfs_eval.report") / "style.css").read_text(encoding="utf-8")
     light = css.partition("}")[0]
     colours = dict(re.findall(r"(--[\w-]+):\s*([^;]+);", light))

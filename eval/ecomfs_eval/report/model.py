@@ -84,16 +84,18 @@ class SystemReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """Attributes:
-    title: of the page.
-    language: of its words, not of labels and texts.
-    systems: the first is the subject of the report; baselines follow.
-    comparisons: pairs, with their decisions.
-    curves: learning curves.
-    metrics: names of the metrics in the table.
-    level: of the intervals.
-    notes: sentences for the summary.
-    source: where the numbers come from: ``command``, ``data``, ``versions``, or other words.
+    """The content of a report on one or several systems.
+
+    Attributes:
+        title: title of the page.
+        language: language of its words, not of labels and texts.
+        systems: the first is the subject of the report; baselines follow.
+        comparisons: pairs, with their decisions.
+        curves: learning curves.
+        metrics: names of the metrics in the table.
+        level: nominal coverage of the intervals.
+        notes: sentences for the summary.
+        source: where the numbers come from: ``command``, ``data``, ``versions``, or other words.
     """
 
     title: str
@@ -191,7 +193,7 @@ def shown_for(kind: LabelKind) -> list[str]:
     """The metrics of the table by default, for labels of a kind."""
     if kind != "sets":
         return list(SHOWN)
-    # Of sets, subset accuracy is the accuracy; micro F1 comes first.
+    # For label sets micro F1 comes first, and subset accuracy takes the place of accuracy.
     return list(dict.fromkeys([*USUAL["sets"], *(m for m in SHOWN if m != "accuracy")]))
 
 
@@ -214,11 +216,11 @@ def build_report(
         systems: predictions of one or several systems; the first is the subject of the report.
         comparisons: from :func:`~ecomfs_eval.compare` or :func:`~ecomfs_eval.compare_many`.
         curves: from :func:`~ecomfs_eval.learning_curve.learning_curve`.
-        title: of the page.
+        title: title of the page.
         language: ``en`` or ``zh``.
-        metrics: names for the table; by default :data:`SHOWN`.
+        metrics: names of the metrics in the table; by default :data:`SHOWN`.
         how: resamples, level and seed of the intervals.
-        worst: how many wrong rows to list for each system.
+        worst: number of wrong rows to list for each system.
         notes: sentences for the summary.
         source: where the numbers come from (``command``, ``data``, ``versions``); the last
             section. Settings of the intervals are added.

@@ -32,10 +32,10 @@ from ecomfs_eval.report.model import Report, SystemReport, WrongRow
 from ecomfs_eval.report.words import ReportWords
 
 MATRIX_LABELS = 20
-"""With more labels, only the most frequent confusions are listed, without a matrix."""
+"""With more labels, the most frequent confusions are listed in place of a matrix."""
 
 OPEN_ROWS = 12
-"""Tables with more rows start closed."""
+"""Tables with more rows are closed at first."""
 
 ONLY_WITH_GAPS = frozenset({"accuracy_answered", "abstained_rate", "invalid_rate", "failed_rate"})
 """Left out of the table where every system answered every row."""
@@ -85,14 +85,14 @@ def report_document(report: Report) -> Document:
 
 
 def numbers(source: Mapping[str, str], words: ReportWords) -> list[Section]:
-    """Where the numbers come from, as the last section; nothing where nobody said it."""
+    """The last section: where the numbers come from; empty if that was not given."""
     known = ("command", "data", "versions", "settings")
     terms = [(words(k) if k in known else k, text, "") for k, text in source.items() if text]
     return [Section(words("numbers"), [TermList(terms)])] if terms else []
 
 
 def metric_definitions(metrics: Sequence[str], words: ReportWords) -> TermList:
-    """What each metric is, and its source."""
+    """The definition of each metric and its source."""
     found = [get_metric(m) for m in metrics]
     return TermList([(words.metric(m.name), f"{m.definition}.", m.source) for m in found])
 
@@ -266,7 +266,7 @@ def _answer(answer: str, words: ReportWords) -> str:
 
 
 def _matrix(m: ConfusionMatrix, words: ReportWords) -> TableBlock:
-    """The counts, each shaded by its share of the row."""
+    """The counts, shaded by their share of the row."""
     columns = m.columns if m.counts[:, -1].any() else m.labels
     rows: list[list[str | TableCell]] = []
     for i, label in enumerate(m.labels):
@@ -284,7 +284,7 @@ def _matrix(m: ConfusionMatrix, words: ReportWords) -> TableBlock:
 
 
 def sentences(report: Report, words: ReportWords) -> list[str]:
-    """What the numbers say, most important first; without the decisions."""
+    """The results in sentences, most important first; without the decisions."""
     first, *others = report.systems
     summary = first.summary
     accuracy = summary["accuracy"]
@@ -315,7 +315,9 @@ def _unanswered(s: SystemReport, words: ReportWords) -> list[str]:
 
 
 def _overconfidence(s: SystemReport, words: ReportWords) -> list[str]:
-    """Only where the mean confidence lies outside the interval of the accuracy."""
+    """A sentence on over- or underconfidence, if the mean confidence is outside the interval of the
+    accuracy.
+    """
     accuracy, mean = s.summary["accuracy_answered"], s.mean_confidence
     if mean is None or accuracy.value is None or accuracy.interval is None:
         return []
@@ -327,7 +329,7 @@ def _overconfidence(s: SystemReport, words: ReportWords) -> list[str]:
 
 
 def _coverage(s: SystemReport, words: ReportWords) -> list[str]:
-    """The coverage at half the error rate, where it is at least a tenth of the rows."""
+    """A sentence on the coverage at half the error rate, if it is at least a tenth of the rows."""
     if isinstance(s.risk, Undefined):
         return []
     whole = float(s.risk.risk[-1])
@@ -346,7 +348,7 @@ def _coverage(s: SystemReport, words: ReportWords) -> list[str]:
 
 
 def _weakest(s: SystemReport, words: ReportWords) -> list[str]:
-    """The slice of the lowest accuracy, where its interval lies below the accuracy of all rows."""
+    """A sentence on the slice of lowest accuracy, if its interval lies below the overall one."""
     whole = s.summary["accuracy"].value
     found = []
     for slicing, values in s.summary.slices.items():
@@ -364,7 +366,7 @@ def _weakest(s: SystemReport, words: ReportWords) -> list[str]:
 
 
 def design(c: PairwiseComparison, words: ReportWords) -> list[str]:
-    """How the two were compared: paired or not, in how many looks, with which power."""
+    """The design of the comparison: paired or not, sequential or not, and its power."""
     found = []
     m, s = c.mcnemar, c.sequential
     if m is None:

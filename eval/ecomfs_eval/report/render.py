@@ -1,5 +1,5 @@
-"""A report as one HTML page (no script, nothing loaded, readable on a phone), as Markdown without
-the drawings (for a commit or a ticket), and as JSON."""
+"""Renders a report as one HTML page (no script, nothing loaded, readable on a phone), as Markdown
+without drawings (for a commit or a ticket), and as JSON."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def render_markdown(report: SupportsDocument) -> str:
 
 
 def escape(text: str) -> str:
-    """Text on one line that cannot change the layout around it.
+    """Text on one line, escaped so that it cannot change the Markdown around it.
 
     >>> escape("a|b\\n*c*")
     'a\\\\|b \\\\*c\\\\*'
@@ -227,7 +227,7 @@ def _rows(block: RowList) -> list[str]:
 
 
 def _fenced(text: str) -> list[str]:
-    """Text as it is, in a block that the text cannot end."""
+    """Verbatim text in a fenced block that the text cannot close."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}text", text.rstrip("\n"), fence]

@@ -26,12 +26,14 @@ POINTS = 240
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Attributes:
-    label: what the axis shows.
-    low, high: its range.
-    scale: ``linear`` or ``log``.
-    percent: write ticks as per cent.
-    ticks: positions; by default round numbers.
+    """An axis of a chart.
+
+    Attributes:
+        label: what the axis shows.
+        low, high: its range.
+        scale: ``linear`` or ``log``.
+        percent: write ticks as per cent.
+        ticks: positions; by default round numbers.
     """
 
     label: str
@@ -56,12 +58,14 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Attributes:
-    name: for the description.
-    xs, ys: the points.
-    kind: ``line``, ``step`` (horizontal, then vertical) or ``points``.
-    low, high: a band around a line, or error bars of points; empty for none.
-    style: number of the colour, dash and marker, from 0.
+    """A line, step line or set of points in a chart.
+
+    Attributes:
+        name: for the description.
+        xs, ys: the points.
+        kind: ``line``, ``step`` (horizontal, then vertical) or ``points``.
+        low, high: a band around a line, or error bars of points; empty for none.
+        style: number of the colour, dash and marker, from 0.
     """
 
     name: str

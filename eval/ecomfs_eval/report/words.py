@@ -1,4 +1,4 @@
-"""Every word of the reports, in English and Chinese, under the same keys."""
+"""All words of the reports in English and Chinese, with the same keys."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ EN: dict[str, str] = {
     "axis": "labelled examples",
     "against": "Against",
     "the_best_baseline": "the best baseline",
-    "win_note": "In how many tables {main} is better. In brackets: in how many it is clearly "
-    "better and clearly worse (the interval leaves out zero).",
+    "win_note": "Number of tables in which {main} is better. In brackets: number in which it is "
+    "clearly better and clearly worse (the interval excludes zero).",
     "wins": "{better}/{of} ({clear} clear, {worse} worse)",
     "spread_note": "Intervals are {level} %; ± is the standard deviation over the runs. The best "
     "baseline is chosen on the same rows, which favours it.",
@@ -171,14 +171,14 @@ ZH: dict[str, str] = {
     "p": "p 值",
     "paired_table": "两者都对 {both} 行，仅 {a} 对 {only_a} 行，仅 {b} 对 {only_b} 行，都错 "
     "{neither} 行。精确 McNemar 检验 {p}。",
-    "effect_note": "以现有行数与分歧程度，{effect} 个百分点的准确率差异有五分之四的机会被检出。",
-    "effect_note_unpaired": "以现有各组行数，{effect} 个百分点的准确率差异有五分之四的机会被检出。",
+    "effect_note": "以现有行数和不一致行的比例，检出 {effect} 个百分点准确率差异的检验功效为 80%。",
+    "effect_note_unpaired": "以现有各组行数，检出 {effect} 个百分点准确率差异的检验功效为 80%。",
     "paired_counts": "两者都对 {both} 行，仅 {a} 对 {only_a} 行，仅 {b} 对 {only_b} 行，都错 "
     "{neither} 行。",
     "unpaired": "{a} 与 {b} 回答的是不同的行，因此不成对：准确率用 Fisher 精确检验与 Newcombe "
     "区间，其他指标用各组分别自助抽样。",
-    "sequential": "边出结果边检验，在 {rows} 行后停止：准确率的区间是 {level} % 置信序列，其 p 值"
-    "（{p}）在任何时刻都有效。其他区间与 p 值未考虑多次查看。",
+    "sequential": "序贯检验，在 {rows} 行后停止：准确率的区间是 {level} % 置信序列，其 p 值"
+    "（{p}）在每次查看时都有效。其他区间与 p 值未对多次查看做校正。",
     "slices": "切片",
     "by": "按 {name}",
     "class": "类别",
