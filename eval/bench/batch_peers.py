@@ -32,24 +32,12 @@ from typing import Any
 
 import batch
 from loopback import make_tokenizer
-from peers.environment import python_of
+from peers.environment import Peer, python_of
 from process_tree import Watch
 
 HERE = Path(__file__).parent
 LABELS = ["positive", "negative"]
 WARM = 8  # rows
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Attributes:
-    module: file in ``peers/``.
-    requirements: its environment; none for ours.
-    """
-
-    name: str
-    module: str
-    requirements: str = ""
 
 
 PEERS = [

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers.environment import python_of
+from peers.environment import Peer, python_of
 from retrieval_data import DIMENSIONS, QUERIES, make_pool, recall
 from retrieval_report import markdown, plot
 
@@ -36,18 +36,6 @@ LONGEST_S = 3.0  # a query that would take longer is not asked
 LONGEST_BATCH_S = 30.0
 MOST_MEMORY = 8 << 30
 TURN_MS = 30.0
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Attributes:
-    module: file in ``peers/``.
-    requirements: its environment; none for ours.
-    """
-
-    name: str
-    module: str
-    requirements: str = ""
 
 
 SYSTEMS = [

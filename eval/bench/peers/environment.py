@@ -1,4 +1,5 @@
-"""A separate virtual environment for each library, made once and kept."""
+"""The libraries that ecomfs is compared with, and a separate virtual environment for each, made
+once and kept."""
 
 from __future__ import annotations
 
@@ -7,9 +8,24 @@ import shutil
 import subprocess
 import sys
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One library in a comparison.
+
+    Attributes:
+        module: file in ``peers/``.
+        requirements: its environment; none for ours.
+    """
+
+    name: str
+    module: str
+    requirements: str = ""
 
 
 def python_of(requirements: str, cache: Path) -> Path:
