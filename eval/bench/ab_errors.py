@@ -26,7 +26,7 @@ from ecomfs_eval.sequential import SequentialTest
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """Share of the tests that declared a difference, by way of deciding.
+    """Share of simulated tests that declared a difference, by kind of test.
 
     Attributes:
         trials: simulated tests.

@@ -55,7 +55,7 @@ def line(
     sets: list[str],
     seed: int,
 ) -> None:
-    """One variant and system: a column a data set, then the differences."""
+    """One variant and system: one column per data set, then the differences."""
     shown, differences, tokens = [], [], []
     for name in sets:
         if name not in cells:
@@ -78,7 +78,7 @@ def line(
 
 
 def by_row(predictions: Predictions) -> tuple[Rows, Rows]:
-    """Right or not, and log loss, of every row; in the order of ids."""
+    """Correctness and log loss of every row, in the order of ids."""
     order = np.argsort(np.array(predictions.ids))
     place = {label: i for i, label in enumerate(predictions.labels)}
     gold = np.array([place[label] for label in predictions.gold])
@@ -88,7 +88,7 @@ def by_row(predictions: Predictions) -> tuple[Rows, Rows]:
 
 
 def mean_difference(differences: list[Rows], seed: int) -> list[tuple[float, float, float]]:
-    """Mean over the data sets, and its 95 % interval: for accuracy, then for log loss."""
+    """Mean over the data sets with its 95 % interval, for accuracy and for log loss."""
     random = np.random.default_rng(seed)
     draws = np.zeros((2, 10_000))
     for rows in differences:

@@ -89,7 +89,7 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an attacker knows and wants.
+    """The knowledge and the goal of an attacker.
 
     Attributes:
         language: of the row.
@@ -113,7 +113,7 @@ class Target:
 
 
 def plan(family: str, rows: int) -> list[Attack]:
-    """So many attacks of a family, evenly over placements, encodings and repetitions.
+    """A number of attacks of a family, spread evenly over placements, encodings and repetitions.
 
     Parameters
     ----------

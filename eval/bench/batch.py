@@ -56,7 +56,7 @@ POOL = [("it works very well", "positive"), ("it broke at once", "negative")] * 
 
 
 def rows(count: int, seed: int = 1) -> Iterator[tuple[str, str, str]]:
-    """Short reviews, no two alike."""
+    """Short reviews, all different."""
     chance = random.Random(seed)
     for number in range(count):
         words = " ".join(chance.choices(WORDS, k=12))
@@ -75,7 +75,7 @@ def make_table(path: Path, count: int) -> Path:
 
 @contextmanager
 def server(latency: float, folder: Path) -> Iterator[str]:
-    """A loopback server in a process of its own."""
+    """A loopback server in a separate process."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, str(HERE / "loopback.py"), "--port", str(port)]
@@ -150,8 +150,9 @@ def run_aiohttp(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
 
 
 def run_aiohttp_tokens(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
-    """The same loop with our template and token ids, which a constrained reading needs; with ``k``
-    demonstrations always the same ones, for which it searches nothing."""
+    """The same loop with our template and token ids, as constrained readings need; with ``k``
+    demonstrations always the same ones, without a search.
+    """
     import jinja2
     from tokenizers import Tokenizer
 
@@ -241,7 +242,7 @@ CLIENTS = {
 
 
 def client(name: str, url: str, source: Path, output: Path) -> None:
-    """The body of a client's process."""
+    """Main function of a client's process."""
     run, k = CLIENTS[name]
     run(url, make_table(source.with_name("warm.csv"), 500), output.with_name("warm.out.csv"), k)
     before, started = _cpu(), time.perf_counter()
@@ -261,7 +262,7 @@ def _cpu() -> float:
 
 
 def overhead(folder: Path, counts: list[int], latencies: list[float], names: list[str]) -> None:
-    """Rows a second, CPU a row and peak memory of each client, in turns."""
+    """Rows/s, CPU per row and peak memory of each client, in alternation."""
     print("\n| server | rows | client | rows/s | CPU a row | wall a row | peak memory |")
     print("|---|--:|---|--:|--:|--:|--:|")
     for latency in latencies:
@@ -296,13 +297,13 @@ def _command(name: str, url: str, source: Path, output: Path) -> list[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Of a run with a cache of its own: one that knows the answers would not ask."""
+    """Environment of a run with its own empty cache, so that every row is sent."""
     cache = tempfile.mkdtemp(dir=folder)
     return {**os.environ, "ECOMFS_CACHE": cache, "ECOMFS_STATE": str(folder / "state")}
 
 
 def resume(folder: Path, count: int, share: float = 0.6) -> None:
-    """Kill a run, start it again, and time until the server is asked again."""
+    """Kill a run, start it again, and time until the server gets the next request."""
     source, output = make_table(folder / f"in{count}.csv", count), folder / "resumed.csv"
     with server(0, folder) as url:
         surroundings = environment(folder)
@@ -331,7 +332,7 @@ def resume(folder: Path, count: int, share: float = 0.6) -> None:
 
 
 def again(url: str, source: Path, output: Path) -> None:
-    """The body of the process that goes on."""
+    """Main function of the process that resumes."""
     from ecomfs.batch import score_table
 
     made = pipeline(url, 0)
@@ -342,7 +343,7 @@ def again(url: str, source: Path, output: Path) -> None:
 
 
 def real_model(spec: str, count: int, folder: Path) -> None:
-    """The share of the time that is not the model's, with a real one."""
+    """The share of time outside the model, with a real model."""
     from ecomfs.batch import score_table
     from ecomfs.estimators import FewShotClassifier
 

@@ -55,7 +55,7 @@ PEERS = [
 
 @dataclass
 class Turns:
-    """What a peer did, a value a round."""
+    """Measurements of a library, one value per round."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Turns:
 
 
 class Worker:
-    """A peer in its process."""
+    """A library in its process."""
 
     def __init__(self, peer: Peer, python: Path, job: Path, log: Path) -> None:
         self.peer = peer
@@ -81,7 +81,7 @@ class Worker:
         self.watch = Watch(self._process.pid)
 
     def score(self, start: int, stop: int) -> dict[str, Any]:
-        """One order, one answer."""
+        """Send one job and return its answer."""
         pipes = self._process
         assert pipes.stdin is not None
         assert pipes.stdout is not None
@@ -110,7 +110,7 @@ class Worker:
 
 
 def _surroundings(folder: Path) -> dict[str, str]:
-    """No keys, no proxies, no reports, no caches of other runs."""
+    """The environment: without keys, proxies, telemetry and caches of other runs."""
     kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     return kept | {
         "OPENAI_API_KEY": "none",
@@ -127,7 +127,7 @@ def _surroundings(folder: Path) -> dict[str, str]:
 def measure(
     options: Any, url: str, model: str, texts: list[str]
 ) -> tuple[dict[str, Turns], dict[str, str]]:
-    """All peers against one server, and why some could not be measured."""
+    """Measure all libraries against one server; also why some could not be measured."""
     turns: dict[str, Turns] = {}
     failed: dict[str, str] = dict(options.missing)
     workers: list[Worker] = []
@@ -198,7 +198,7 @@ def _turn(worker: Worker, rows: int, url: str, into: Turns, failed: dict[str, st
 
 
 def _asked(url: str) -> int:
-    """Prompts that a loopback server was asked so far; 0 for servers that do not tell."""
+    """Number of prompts that a loopback server has received; 0 for other servers."""
     try:
         return int(batch.stats(url)["prompts"])
     except (OSError, ValueError, KeyError):
@@ -206,7 +206,7 @@ def _asked(url: str) -> int:
 
 
 def _prompts(options: Any, url: str, model: str, texts: list[str]) -> list[str]:
-    """The prompts as ecomfs writes them."""
+    """The prompts of ecomfs."""
     sys.path.insert(0, str(HERE / "peers"))
     from score_ecomfs import classifier
 

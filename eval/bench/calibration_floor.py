@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def confidences(p: Predictions) -> np.ndarray:
-    """Of each row: the highest probability, and whether that label is the true one."""
+    """For each row the highest probability, and whether its label is right."""
     table = np.asarray(p.probabilities)
     kept = np.isfinite(table).all(axis=1)
     right = table.argmax(axis=1) == p.gold_index
@@ -72,8 +72,9 @@ def confidences(p: Predictions) -> np.ndarray:
 
 
 def error(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The adaptive calibration error of each row of ``right``, shape (draws, rows). As the
-    harness's ``ece_adaptive``, but for equal confidences, which may stand in two bins here."""
+    """The adaptive calibration error for each row of ``right``, shape (draws, rows). Like the
+    harness's ``ece_adaptive``, but equal confidences may be split over two bins.
+    """
     order = np.argsort(confidence, kind="stable")
     gaps = (confidence - right)[:, order]
     return np.sum(
@@ -82,7 +83,7 @@ def error(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def by_chance(confidence: np.ndarray) -> float:
-    """The mean error where the confidence is exactly the probability of being right."""
+    """The mean error if the confidence is exactly the probability of being right."""
     draws = np.random.default_rng(0).random((DRAWS, len(confidence)))
     return float(error(confidence, draws < confidence).mean())
 

@@ -117,7 +117,7 @@ def main() -> None:
 def answered_alone(
     pipeline: Pipeline, every: Sequence[Prediction], states: Sequence[RowState]
 ) -> list[Prediction]:
-    """The same rows, each answered by the experts without the model."""
+    """The same rows, answered by the experts without the model."""
     decisions = pipeline.policy.decide([None] * len(states), [s.opinion for s in states])
     names = pipeline.space.names
     return [
@@ -131,7 +131,7 @@ def answered_alone(
 
 
 def systems(pipeline: Pipeline, test: Sequence[Example]) -> Any:
-    """Makes predictions of a system on the test rows."""
+    """Convert answers on the test rows to predictions of a system."""
     gold = [e.label for e in test]
     space = sorted({*pipeline.space.names, *gold})
 
@@ -146,7 +146,7 @@ def systems(pipeline: Pipeline, test: Sequence[Example]) -> Any:
 
 
 def difference(one: Predictions, other: Predictions, metric: str, factor: float, form: str) -> str:
-    """What the second has more than the first, with a paired interval."""
+    """The second minus the first, with a paired interval."""
     (found,) = differences(one, other, [get_metric(metric)], Bootstrap())
     if found.delta is None:
         return found.note
@@ -158,14 +158,15 @@ def difference(one: Predictions, other: Predictions, metric: str, factor: float,
 
 
 def reached(rows: NDArray[np.float64], share: float) -> float:
-    """Accuracy where the first rows have the answer of model and experts, the others that of the
-    experts."""
+    """Accuracy if the first rows get the answer of model and experts, the others that of the
+    experts.
+    """
     read = round(share * len(rows))
     return float(rows[:read, 1].sum() + rows[read:, 0].sum()) / len(rows)
 
 
 def enough(rows: NDArray[np.float64]) -> float:
-    """The smallest share from which on no answer fewer is right than with every row read."""
+    """The smallest share from which on the accuracy is never below that of reading every row."""
     gains = np.concatenate([[0.0], np.cumsum(rows[:, 1] - rows[:, 0])])
     worse = np.flatnonzero(gains < gains[-1])
     return float(worse[-1] + 1 if len(worse) else 0) / len(rows)

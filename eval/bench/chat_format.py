@@ -108,7 +108,7 @@ def build(data: Data, engine: Engine, language: str, k: int, form: FormatChoice)
 
 
 def read(pipeline: Pipeline, rows: Sequence[Row]) -> tuple[Rows, list[Prompt], list[Posterior]]:
-    """Posteriors of rows, shape (n, labels), with the prompts; every row must have one."""
+    """Posteriors of rows, shape (n, labels), with the prompts; a row without one is an error."""
     found = event_loop.run(pipeline.trace(rows, [str(i) for i in range(len(rows))]))
     prompts = [state.prompt for state, _, _ in found if state.prompt is not None]
     posteriors = [posterior for _, posterior, _ in found if posterior is not None]
@@ -117,7 +117,7 @@ def read(pipeline: Pipeline, rows: Sequence[Row]) -> tuple[Rows, list[Prompt], l
 
 
 def compare(data: Data, pipelines: Sequence[Pipeline]) -> None:
-    """A line for each format, and one for the difference."""
+    """One line per format, and one for the difference."""
     space = pipelines[0].space
     truth = np.array([space.require(e.label, e.id) for e in data.test])
     values: list[Rows] = []
@@ -147,7 +147,7 @@ def compare(data: Data, pipelines: Sequence[Pipeline]) -> None:
 
 
 def forge(data: Data, pipelines: Sequence[Pipeline]) -> None:
-    """A line for each format and kind of addition."""
+    """One line per format and kind of addition."""
     rows = [e.fields for e in data.test]
     for screened in pipelines:
         # What the model does with rows as they are; then what is left of it behind the screen.
@@ -183,7 +183,7 @@ def forge(data: Data, pipelines: Sequence[Pipeline]) -> None:
 def with_answers(
     rows: Sequence[Row], between: str, answers: Sequence[str], wanted: NDArray[np.int64]
 ) -> list[Row]:
-    """Rows that end in an answer."""
+    """Rows with a forged answer at the end."""
     return [
         {**row, "text": f"{row['text']}{between}{answers[place]}"}
         for row, place in zip(rows, wanted, strict=True)
@@ -199,13 +199,13 @@ def loss(p: Rows, truth: NDArray[np.int64]) -> Rows:
 
 
 def share(values: Rows) -> str:
-    """A share in per cent, with its interval."""
+    """A share in per cent with its interval."""
     found = wilson(int(values.sum()), len(values))
     return f"{100 * values.mean():.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 def difference(values: Rows, digits: int) -> str:
-    """A mean of paired differences, with its interval."""
+    """Mean of paired differences with its interval."""
     drawn = np.random.default_rng(0).integers(0, len(values), (10_000, len(values)))
     low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
     return f"{values.mean():+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"

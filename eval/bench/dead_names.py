@@ -90,7 +90,7 @@ def strip(source: str) -> str:
 
 
 def dead() -> list[str]:
-    """One line for each unused function, class, method or property, the longest last."""
+    """One line per unused function, class, method or property, the longest last."""
     with tempfile.TemporaryDirectory() as folder:
         for source in SOURCES:
             for path in (ROOT / source).rglob("*.py"):

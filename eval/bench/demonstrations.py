@@ -119,7 +119,7 @@ def conditions(
 
 
 def ending(shown: Sequence[Demonstration], label: str) -> list[Demonstration]:
-    """The same in the same order, but the nearest one of a label stands last."""
+    """The same demonstrations, with the nearest one of a label moved to the end."""
     last = max(i for i, d in enumerate(shown) if d.example.label == label)
     return [d for i, d in enumerate(shown) if i != last] + [shown[last]]
 
@@ -148,7 +148,7 @@ def explained(
     shown: Sequence[Sequence[Demonstration]],
     pipeline: Pipeline,
 ) -> None:
-    """Least squares: what moves the log-odds of the first label, with standard errors."""
+    """Least-squares fit of the log-odds of the first label, with standard errors."""
     first = pipeline.space.names[0]
     sign = [[1.0 if d.example.label == first else -1.0 for d in found] for found in shown]
     nearest = [
@@ -176,7 +176,7 @@ def explained(
 
 
 def logit(p: Values) -> Values:
-    """Log-odds of the first label, at most 12 either way."""
+    """Log-odds of the first label, clipped to ±12."""
     return np.clip(np.log(np.maximum(p[:, 0], 1e-9)) - np.log(np.maximum(p[:, 1], 1e-9)), -12, 12)
 
 

@@ -85,7 +85,7 @@ def read(path: Path, column: str, count: int) -> list[str]:
 
 
 def one_by_one(way: Callable[[list[str]], Vectors]) -> Callable[[list[str]], Vectors]:
-    """The same with a call for each text."""
+    """The same, with one call per text."""
     return lambda texts: np.vstack([way([text]) for text in texts])
 
 
@@ -96,7 +96,7 @@ def race(
     ways: tuple[Callable[[list[str]], Vectors], ...],
     rounds: int,
 ) -> tuple[Vectors, Vectors]:
-    """Both ways by turns; prints a line, and gives the vectors of both."""
+    """Run both in alternation; prints a line and returns the vectors of both."""
     vectors = [way(texts) for way in ways]  # also loads the models
     wall, cpu = np.empty((2, rounds)), np.empty((2, rounds))
     for number in range(rounds):
@@ -116,13 +116,13 @@ def race(
 
 
 def spread(times: np.ndarray) -> str:
-    """Old by new: the median round, the smallest and the largest."""
+    """Ratio of the two: median over rounds, minimum and maximum."""
     ratios = times[0] / times[1]
     return f"{np.median(ratios):.2f} × [{ratios.min():.2f}, {ratios.max():.2f}]"
 
 
 def agreement(vectors: Vectors, reference: Vectors) -> str:
-    """Share of the nearest that two sets of vectors have in common."""
+    """Share of the nearest texts that two sets of vectors have in common."""
     half = len(vectors) // 2
 
     def nearest(v: Vectors) -> np.ndarray:
@@ -135,7 +135,7 @@ def agreement(vectors: Vectors, reference: Vectors) -> str:
 
 
 def exact(weights: E5Weights, texts: list[list[int]]) -> Vectors:
-    """The model in float64, a text at a time, with the exact GELU."""
+    """The model in float64, one text at a time, with the exact GELU."""
     width = weights.width
 
     def linear(name: str, columns: int) -> tuple[np.ndarray, np.ndarray]:

@@ -45,7 +45,7 @@ WRITTEN = (  # name, Python's codec, languages
 
 
 def sentences(languages: Sequence[str], n: int) -> list[str]:
-    """``n`` different reviews, of the languages in turn."""
+    """``n`` different reviews, alternating between the languages."""
     parts = yaml.safe_load(SENTENCES.read_text(encoding="utf-8"))
     drawn: list[list[str]] = []
     for language in languages:
@@ -64,7 +64,7 @@ def tables(texts: Sequence[str], size: int) -> Iterator[str]:
 
 
 def outcome(table: str, codec: str, folder: Path) -> str:
-    """What becomes of a table written in an encoding that nobody names."""
+    """The outcome of reading a table whose encoding is not given."""
     path = folder / "reviews.csv"
     path.write_bytes(table.encode(codec))
     try:

@@ -68,7 +68,7 @@ def _apart(one: tuple[float, ...], two: tuple[float, ...]) -> float:
 
 
 class Library:
-    """xllamacpp's server with its own settings, but for what memory and threads ask."""
+    """xllamacpp's server with its own settings, except for memory and threads."""
 
     def __init__(self, file: Path, threads: int) -> None:
         import xllamacpp
@@ -133,7 +133,7 @@ def measure(
     part: int,
     seed: int,
 ) -> dict[str, Measured]:
-    """All systems on the same prompts, in turns."""
+    """All systems on the same prompts, in alternation."""
     found = {name: Measured() for name in systems}
     for system in systems.values():
         system.read(prompts[0], suffixes)
@@ -232,7 +232,7 @@ def main() -> None:
     )
     print(
         "| layout | tokens | system | prompts | CPU per prompt | tokens/s | ÷ library "
-        "| of turns | differs | repeats |\n|---|--:|---|--:|--:|--:|--:|--:|--:|--:|"
+        "| ÷ library, per turn | differs | repeats |\n|---|--:|---|--:|--:|--:|--:|--:|--:|--:|"
     )
     try:
         for layout in options.layouts:

@@ -60,7 +60,7 @@ TEXTS = (
 
 @dataclass(slots=True)
 class Found:
-    """What the systems answer over the seeds.
+    """The answers of the systems over the seeds.
 
     Attributes:
         runs: system → predictions, one per seed.
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def cut(data: Data, rows: int) -> Data:
-    """At most so many test rows, drawn at random; the same ones for every seed of a test file."""
+    """At most this many test rows, drawn at random; the same for every seed of a test file."""
     size = len(data.test)
     kept = np.sort(np.random.default_rng(0).permutation(size)[:rows])
     groups = None if data.groups is None else tuple(data.groups[i] for i in kept)
@@ -161,7 +161,7 @@ def measure(
 
 
 def weighed(evidence: Evidence, truth: NDArray[np.int64], size: int) -> Blend:
-    """Experts weighed on the labelled examples, as a fit does."""
+    """The experts with weights fitted on the labelled examples, as in a fit."""
     counts = np.bincount(truth, minlength=size)
     shares = ((counts + 1) / (counts + 1).sum()).tolist()
     (prior, _), *more = expert_priors(evidence.scores)
@@ -172,7 +172,7 @@ def weighed(evidence: Evidence, truth: NDArray[np.int64], size: int) -> Blend:
 def asked(
     experts: Experts, data: Data, texts: list[str], found: Found
 ) -> tuple[Evidence, NDArray[np.float64]]:
-    """The experts' scores of the test rows, and their vectors."""
+    """The experts' scores of the test rows, and the vectors of these rows."""
     tables: dict[str, list[NDArray[np.float64]]] = {name: [] for name in experts.names}
     took = dict.fromkeys(("look-up", *experts.names), 0.0)
     vectors = []
@@ -234,7 +234,7 @@ def predictions(
     space: LabelSpace,
     name: str,
 ) -> Predictions:
-    """What a system answers, as the harness takes it."""
+    """Answers of a system as predictions for the harness."""
     ruled = isinstance(answers, list)
     place = space.index(data.card.positive) if data.card.positive is not None else None
     return Predictions.of(
@@ -279,13 +279,13 @@ def show(folder: str, shots: int, shown: list[Data], found: Found) -> None:
 
 
 def beside(runs: dict[str, list[Predictions]], single: list[str], how: Bootstrap) -> str:
-    """The common answer less the best expert alone."""
+    """The combined answer minus the best single expert."""
     parts = []
     for metric, sign in (("accuracy", 1), ("log_loss", -1)):
         means = {name: average(runs[name], [metric], how)[metric].score.value for name in single}
         best = max(single, key=lambda name: sign * (means[name] or 0.0))
         found = average_difference(runs[best], runs[FUSED], [metric], how)[metric]
-        parts.append(f"{metric} beside {best}: {found.text()}")
+        parts.append(f"{metric} − {best}: {found.text()}")
     return "; ".join(parts)
 
 

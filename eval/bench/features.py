@@ -37,7 +37,7 @@ Rule = Callable[[Row], str]
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A data set as it is measured: ``test`` is a file, or how many rows to set aside."""
+    """A data set of the benchmark: ``test`` is a file, or the number of test rows to draw."""
 
     folder: str
     task: str
@@ -129,7 +129,7 @@ def read(chosen: Set, folder: Path, seed: int) -> Data:
 
 
 def measure(chosen: Set, shown: list[Data], shots: int, embed: Embed | None) -> None:
-    """Three lines: majority, rule, expert; the expert's own leave-one-out accuracy beside."""
+    """Three lines: majority, rule, expert with its leave-one-out accuracy."""
     card = load_task(chosen.task)
     found: dict[str, list[Predictions]] = {"majority": [], "rule": [], "features": []}
     own: list[float] = []

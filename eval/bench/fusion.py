@@ -62,8 +62,9 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A data set of the study: its training file, and how many rows of it are labelled: evenly over
-    the labels, or at random, as in a suite (``eval/suites/tasks.yaml``)."""
+    """A data set of the study: its training file, and the number of its labelled rows, drawn evenly
+    over the labels or at random as in a suite (``eval/suites/tasks.yaml``).
+    """
 
     folder: str
     task: str
@@ -112,7 +113,7 @@ def main() -> None:
 
 
 def data_of(task: Set, folder: Path) -> Data:
-    """A data set; all rows of its training file but one are the pool."""
+    """A data set; all rows of its training file except one are the pool."""
     dataset = Dataset(
         name=task.folder,
         task=task.task,
@@ -135,7 +136,7 @@ def rows_of(
 
 
 def read(task: Set, options: argparse.Namespace) -> None:
-    """Read the rows of a data set that are not read yet."""
+    """Read the rows of a data set that have not been read yet."""
     folder = re.sub(r"[^\w.-]+", "_", f"{options.engine}-k{options.k}")
     path = options.readings / folder / f"{task.folder}.npz"
     if path.exists():
@@ -195,7 +196,7 @@ class Draw:
 
 
 def draws(task: Set, path: Path, data: Path, count: int) -> list[Draw]:
-    """Draws of labelled examples. What the experts say of each is kept beside the readings."""
+    """Draws of labelled examples. The experts' scores of each draw are stored with the readings."""
     read = np.load(path)
     ids = [str(i) for i in read["ids"]]
     at = {id_: place for place, id_ in enumerate(ids)}
@@ -223,7 +224,7 @@ def draws(task: Set, path: Path, data: Path, count: int) -> list[Draw]:
 
 
 def ask_experts(task: Set, folder: Path, ids: list[str], seed: int, target: Path) -> None:
-    """Fit the experts on one draw of labelled examples, and keep their scores."""
+    """Fit the experts on one draw of labelled examples, and store their scores."""
     data = data_of(task, folder)
     space = LabelSpace.resolve(data.card, [e.label for e in data.pool])
     by_id = {e.id: e for e in data.pool}
@@ -265,7 +266,7 @@ PRIORS = {
 
 
 def answers(draw: Draw) -> dict[str, _Floats]:
-    """What every rule answers for the test rows."""
+    """The answers of every rule for the test rows."""
     size = draw.read.shape[1]
     counts = np.bincount(draw.labels, minlength=size)
     shares = ((counts + 1) / (counts + 1).sum()).tolist()
@@ -325,7 +326,7 @@ def replay(options: argparse.Namespace) -> None:
                 )
         if not header:
             header = list(runs)
-            print("| Model, data set | " + " | ".join(header) + " | common beside the better |")
+            print("| Model, data set | " + " | ".join(header) + " | fused − the better source |")
             print("|---" * (len(header) + 2) + "|")
         metrics = ["accuracy", "log_loss"]
         means = {
@@ -350,7 +351,7 @@ def replay(options: argparse.Namespace) -> None:
             gains = np.array(total[rule])
             right, loss = gains.mean(axis=0) if pick else (gains[:, 0].min(), gains[:, 1].max())
             cells.append(f"{100 * right:+.1f} / {loss:+.3f}")
-        print("| " + " | ".join([f"beside the better, {what}", *cells, ""]) + " |")
+        print("| " + " | ".join([f"minus the better source, {what}", *cells, ""]) + " |")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ LOOP = asyncio.new_event_loop()
 
 
 async def ask(path: str, body: bytes) -> tuple[int, bytes, dict[bytes, bytes]]:
-    """One request, given to the application without a socket."""
+    """Pass one request to the application without a socket."""
     headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
     headers.append((b"content-length", str(len(body)).encode()))
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"}

@@ -18,9 +18,9 @@ import atheris
 
 
 def watched(*names: str) -> AbstractContextManager[Any]:
-    """Imports in this context tell atheris which branches these modules, and those within them,
-    take. By itself atheris watches the whole package of a module, and most of the time then goes
-    into modules that read nothing of the input."""
+    """Imports in this context are instrumented by atheris. Otherwise atheris instruments the whole
+    package of a module, and most of the time goes into modules that do not read the input.
+    """
     spec = find_spec("ecomfs")
     assert spec is not None
     assert spec.origin is not None
@@ -35,7 +35,7 @@ def watched(*names: str) -> AbstractContextManager[Any]:
 
 
 def fuzz(one: Callable[[bytes], None], seeds: Sequence[bytes]) -> None:
-    """Run until a property breaks, or the limits of the command line are reached.
+    """Run until a property is violated, or the limits of the command line are reached.
 
     Args:
         one: checks one input; what it raises is a finding.
@@ -57,7 +57,7 @@ ODD = (
 
 
 def odd(provider: Any, value: Any) -> Any:
-    """A JSON value in which some parts are others, left out, doubled, or of another kind."""
+    """A JSON value with some parts replaced, left out, doubled, or changed in type."""
     what = provider.ConsumeIntInRange(0, 19)
     if what == 0:
         return ODD[provider.ConsumeIntInRange(0, len(ODD) - 1)]
@@ -79,5 +79,5 @@ def odd(provider: Any, value: Any) -> Any:
 
 
 def as_json(value: Any) -> bytes:
-    """The value as JSON, with what JSON has no words for written as Python does."""
+    """The value as JSON; values that JSON lacks are written as in Python."""
     return json.dumps(value).encode()

@@ -51,7 +51,7 @@ LAST_SECONDS = 20.0
 
 
 class Clock:
-    """Time that is left."""
+    """The remaining time."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -79,7 +79,7 @@ def model_folder(name: str, tokenizer: str, work: Path) -> tuple[str, str]:
 def measure(
     name: str, options: argparse.Namespace, rows: Rows, report: Report, clock: Clock, share: float
 ) -> None:
-    """All systems with one model, within ``share`` of the time that is left."""
+    """Measure all systems with one model, within ``share`` of the remaining time."""
     from ecomfs.engine.vllm.server import start_vllm
 
     until = time.monotonic() + clock.left() * share

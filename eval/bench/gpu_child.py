@@ -27,7 +27,7 @@ CONTEXT = 4096
 
 
 def child(kind: str, job: dict[str, Any], seconds: float) -> Iterator[dict[str, Any]]:
-    """What a process of this script says, line by line.
+    """The output lines of a process of this script.
 
     Raises:
         RuntimeError: it failed or took too long; the message has its last line.
@@ -83,7 +83,7 @@ def _child_environment(kind: str) -> dict[str, str]:
 
 
 def local(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
-    """The systems that load the model themselves: a line of JSON a turn."""
+    """The systems that load the model themselves: one line of JSON per turn."""
     from ecomfs.core import event_loop
     from ecomfs.engine.vllm.local import VllmLocalEngine
 
@@ -131,7 +131,7 @@ def local(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
 
 
 def multiply(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
-    """Floating-point operations per second in products of the model's sizes."""
+    """Floating-point operations per second in matrix products of the model's sizes."""
     import torch
 
     gpu = torch.cuda.is_available()
@@ -168,7 +168,7 @@ def multiply(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None
 
 
 def main() -> None:
-    """Run one job. What libraries print is no answer."""
+    """Run one job. Output of libraries is not mixed with the results."""
     kind, job = sys.argv[1], Path(sys.argv[2])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

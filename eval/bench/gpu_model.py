@@ -47,7 +47,7 @@ class Shape:
 
     @property
     def matrices(self) -> list[tuple[int, int]]:
-        """Rows and columns of the matrices that every token passes in one layer."""
+        """Rows and columns of the weight matrices that every token passes in one layer."""
         queries = self.num_attention_heads * self.head_dim
         keys = self.num_key_value_heads * self.head_dim
         return [

@@ -19,7 +19,7 @@ REFERENCE = {SERVED: GENERATOR, BENCH: GENERATOR, LOCAL: GENERATE}
 
 
 def turned(systems: Sequence[str], number: int) -> list[str]:
-    """The systems, beginning with another one in every round."""
+    """The systems, rotated so that each round begins with another one."""
     shift = number % len(systems)
     return [*systems[shift:], *systems[:shift]]
 
@@ -50,7 +50,7 @@ class Turn:
 
 @dataclass(slots=True)
 class Report:
-    """What was measured: everything the table needs, and the JSON file holds.
+    """The measurements: everything that the table needs and the JSON file stores.
 
     Attributes:
         machine: what it ran on.
@@ -73,7 +73,7 @@ class Report:
         return [t for t in self.turns if (t.model, t.layout, t.system) == wanted]
 
     def limit(self, model: str, layout: str, cached: float) -> float | None:
-        """Rows per second at most; ``None``: not known."""
+        """The upper limit in rows per second; ``None`` if unknown."""
         if model not in self.rates or model not in self.tokens:
             return None
         tokens = self.tokens[model][layout]
@@ -85,19 +85,19 @@ class Report:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """What :meth:`save` wrote."""
+        """Read what :meth:`save` wrote."""
         found = json.loads(path.read_text(encoding="utf-8"))
         return cls(**{**found, "turns": [Turn(**turn) for turn in found["turns"]]})
 
 
 def ratios(ours: Sequence[Turn], theirs: Sequence[Turn]) -> list[float]:
-    """Our rate divided by theirs, per round that has both."""
+    """Our rate divided by theirs, for each round that has both."""
     other = {turn.round: turn.rate for turn in theirs}
     return [turn.rate / other[turn.round] for turn in ours if turn.round in other]
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """Median, smallest and largest.
+    """Median, minimum and maximum.
 
     >>> spread([1.0, 3.0, 2.0], ".1f"), spread([2.0], ".1f"), spread([], ".1f")
     ('2.0 [1.0, 3.0]', '2.0', '–')
@@ -111,7 +111,7 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def table(report: Report) -> str:
-    """The report as Markdown: medians over rounds, smallest and largest in brackets."""
+    """The report as Markdown: medians over rounds, minimum and maximum in brackets."""
     lines = [
         "| model | layout | tokens | system | rows × rounds | rows/s | ÷ reference | cached "
         "| limit, rows/s | of the limit |",

@@ -45,7 +45,7 @@ def _records(path: Path) -> list[dict[str, str]]:
 
 
 def pipeline(engine: Any, rows: Rows, layout: str) -> Any:
-    """A pipeline that has asked nothing."""
+    """A pipeline that has not read anything yet."""
     from ecomfs.estimators import FewShotClassifier
 
     made = FewShotClassifier(
@@ -63,14 +63,14 @@ def pipeline(engine: Any, rows: Rows, layout: str) -> Any:
 
 
 def token_ids(made: Any, rows: Rows) -> list[list[int]]:
-    """The prompts of rows, as ecomfs writes them."""
+    """The prompts of rows as token ids, as ecomfs makes them."""
     ids = [str(n) for n in range(len(rows.texts))]
     cases = made.prepare([{"text": t} for t in rows.texts], ids)
     return [list(case.prompt.token_ids) for case in cases if case.prompt is not None]
 
 
 def score(made: Any, rows: Rows) -> tuple[float, int]:
-    """Seconds in which ecomfs classifies a table, and how many rows have no answer."""
+    """Seconds that ecomfs takes to classify a table, and the number of rows without an answer."""
     from ecomfs.batch import score_table
 
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,9 @@ PER_REQUEST = 16
 
 
 def generate(url: str, model: str, prompts: list[list[int]], in_flight: int) -> tuple[float, int]:
-    """Seconds in which plain aiohttp gets one token for every prompt, and how many are missing."""
+    """Seconds that plain aiohttp takes to get one token for every prompt, and the number of missing
+    answers.
+    """
     import aiohttp
 
     parts = [prompts[n : n + PER_REQUEST] for n in range(0, len(prompts), PER_REQUEST)]
@@ -66,8 +68,8 @@ main(parser.parse_args())
 def bench_serve(
     url: str, model: str, folder: str, texts: list[str], in_flight: int, seconds: float
 ) -> tuple[float, int]:
-    """Seconds in which vLLM's own benchmark gets one token for every prompt, and how many are
-    missing.
+    """Seconds that vLLM's own benchmark takes to get one token for every prompt, and the number of
+    missing answers.
 
     Raises:
         RuntimeError: it fails; the message has its last line.
@@ -91,7 +93,7 @@ def bench_serve(
 
 
 class Served:
-    """The systems that use one server.
+    """The systems that share one server.
 
     Args:
         name: of the model, in the report.
@@ -128,7 +130,7 @@ class Served:
         return len(prompts) / generate(self._url, self._model, prompts, self._in_flight[0])[0]
 
     def shorten(self, count: int) -> None:
-        """Take only the first ``count`` rows."""
+        """Keep only the first ``count`` rows."""
         self._rows = self._rows.first(count)
         for layout in LAYOUTS:
             self._prompts[layout] = self._prompts[layout][:count]

@@ -41,7 +41,7 @@ KINDS, PRODUCTS = 300, 30_000
 
 @dataclass(frozen=True)
 class Point:
-    """What a run is made of."""
+    """The settings of a run."""
 
     rows: int = 2_000
     pool: int = 1_000
@@ -65,8 +65,9 @@ TITLES = {
 
 
 def titles(count: int, seed: int, *, structure: bool = True) -> Iterator[tuple[str, int]]:
-    """Made-up product titles, no two alike, and the number of the kind that each is of. Without
-    structure they are words drawn at random: none is nearer to another than to the rest."""
+    """Artificial product titles, all different, and the number of the kind of each. Without
+    structure they are random words, so that none is nearer to another than to the rest.
+    """
     draw = random.Random(seed)
     for n in range(count):
         product = draw.randrange(PRODUCTS)
@@ -82,7 +83,7 @@ def _words(seed: int, count: int) -> tuple[str, ...]:
 
 
 def label_names(count: int) -> list[str]:
-    """As many names of one or two words."""
+    """This many label names of one or two words."""
     return [first if not n else f"{first} {WORDS[n]}" for n in range(6) for first in WORDS][:count]
 
 
@@ -143,7 +144,7 @@ def _cpu() -> float:
 
 
 def run(point: Point, folder: Path) -> dict[str, Any]:
-    """The point in a process of its own."""
+    """Measure a point in a separate process."""
     with server(0, folder) as url, tempfile.TemporaryDirectory(dir=folder) as own:
         done = subprocess.run(
             [sys.executable, __file__, "--point", json.dumps(asdict(point)), url, own],
@@ -160,7 +161,7 @@ def run(point: Point, folder: Path) -> dict[str, Any]:
 
 
 def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
-    """A table an axis."""
+    """One table per quantity."""
     lines: list[str] = []
     for axis, rows in found.items():
         lines += [
@@ -177,7 +178,7 @@ def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def plot(found: dict[str, list[dict[str, Any]]]) -> str:
-    """Milliseconds a row, of the wall and of the CPU, a panel an axis."""
+    """Wall and CPU milliseconds per row, one panel per quantity."""
     from svg_file import svg_file
 
     from ecomfs_eval.report.svg import Axis, Series, chart, round_ticks

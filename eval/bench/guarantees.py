@@ -39,7 +39,7 @@ KINDS = ("population", "batch")
 
 @dataclass
 class Kept:
-    """What came of the thresholds of one kind."""
+    """Outcomes of the thresholds of one kind."""
 
     below: int = 0
     accepted: list[float] = field(default_factory=list)
@@ -111,7 +111,7 @@ def main() -> None:
 def halves(
     p: np.ndarray, truth: np.ndarray, options: argparse.Namespace
 ) -> tuple[dict[str, Kept], list[str]]:
-    """What thresholds of both kinds did on random halves, and coverage and size of the sets."""
+    """Outcomes of both kinds of threshold on random halves, and coverage and size of the sets."""
     rng = np.random.default_rng(options.seed)
     confidence, right = p.max(axis=1), p.argmax(axis=1) == truth
     kinds = {kind: Kept() for kind in KINDS}

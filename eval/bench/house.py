@@ -92,7 +92,7 @@ def longest_chain(graph: dict[str, set[str]]) -> list[str]:
 
 
 def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
-    """The graph without the arrows that a longer way implies (its transitive reduction)."""
+    """The graph without the arrows implied by longer paths (its transitive reduction)."""
     reach: dict[str, set[str]] = {}
 
     def below(name: str) -> set[str]:
@@ -128,7 +128,7 @@ START, END = "<!-- rooms: made by eval/bench/house.py --diagram -->", "<!-- end 
 
 
 def with_diagram(page: str) -> str:
-    """The page with the diagram of today's imports between its two marks."""
+    """The page with the current diagram between its two marks."""
     before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}\n{diagram()}\n{END}{after}"
@@ -154,7 +154,7 @@ def doubled_names() -> dict[str, list[str]]:
 
 
 def class_names() -> int:
-    """How many public classes there are."""
+    """Number of public classes."""
     return sum(
         isinstance(node, ast.ClassDef) and not node.name.startswith("_")
         for path in modules().values()
@@ -205,7 +205,7 @@ def untested() -> list[str]:
     seen: set[str] = set()
 
     def use(module: str, name: str = "") -> None:
-        """Count the module, and the one that a name of it comes from."""
+        """Count the module, and the module that defines the name."""
         if f"{module}.{name}" in known:
             module, name = f"{module}.{name}", ""
         seen.add(module)
@@ -262,9 +262,10 @@ def lines(paths: list[Path]) -> int:
 
 
 def option_plumbing() -> tuple[int, int]:
-    """Lines that define or hand on options, in how many files: those of :data:`OPTION_FILES`, and
-    the constructors of the classifiers whose options the table documents, or the fields that they
-    are made from."""
+    """Lines that define or pass on options, and in how many files: those of :data:`OPTION_FILES`,
+    and the constructors (or the fields behind them) of the classifiers whose options the table
+    documents.
+    """
     found = [PACKAGE / name for name in OPTION_FILES]
     count, files = lines(found), set(found)
     for path in modules().values():
@@ -282,10 +283,7 @@ def option_plumbing() -> tuple[int, int]:
 
 
 class Trace:
-    """What is called in the package while it is active: in this thread and in those that start
-    meanwhile; with ``loop`` also on the event loop that runs already, where the engine is asked and
-    answers are decided. Both are the same in every version of Python.
-    """
+    """Records the calls in the package while it is active, in all threads."""
 
     def __init__(self, loop: bool = False) -> None:
         self.loop = loop
@@ -338,7 +336,7 @@ class Trace:
 
 
 def one_row() -> dict[str, Any]:
-    """The way of one row through ``score_table``: a fitted classifier, k = 4, a real small model.
+    """The path of one row through ``score_table``: a fitted classifier, k = 4, a real small model.
 
     Runs once with one row and once with two: what is built once more for the second row is a
     shape of a row, not of the run. Once more with one row, the event loop is followed too.

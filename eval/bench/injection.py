@@ -47,7 +47,7 @@ SHOTS, K = 32, 4
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A data set: task, files, language, and how many of its labels are used."""
+    """A data set: task, files, language, and the number of its labels that are used."""
 
     task: str
     pool: str
@@ -86,7 +86,7 @@ FLAGGED = {  # the five sets of false flags, with all their labels
 
 @dataclass
 class Outcome:
-    """What came of the attacks on one set."""
+    """Outcomes of the attacks on one set."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def read(data: Path, kind: Kind, file: str) -> list[Example]:
-    """Rows of a table, of the labels that are used."""
+    """Rows of a table that have one of the used labels."""
     card = load_task(kind.task)
     with (data / f"{file}.csv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
@@ -149,7 +149,7 @@ def drawn(data: Path, kind: Kind, shots: int, rows: int) -> tuple[list[Example],
 
 
 def collection(data: Path) -> list[str]:
-    """Attacks of Giskard's and deepset's collections: those that are one order, in English."""
+    """Attacks of Giskard's and deepset's collections that consist of one instruction in English."""
     with (data / "injection/giskard/prompt_injections.csv").open(encoding="utf-8") as lines:
         found = [r["prompt"] for r in csv.DictReader(lines) if r["group"] == "Hijacking attacks"]
     path = data / "injection/deepset/deepset_prompt_injections.jsonl"
@@ -163,7 +163,7 @@ def collection(data: Path) -> list[str]:
 def fitted(
     kind: Kind, pool: Sequence[Example], options: argparse.Namespace, fence: bool
 ) -> Pipeline:
-    """The classifier as a user fits it."""
+    """A fitted classifier, as a user would fit it."""
     clf = FewShotClassifier(
         kind.task,
         options.engine,
@@ -255,7 +255,7 @@ def attack_facts(attack: Attack) -> dict[str, Any]:
 
 
 def seen(prediction: Prediction, pipeline: Pipeline, gold: str) -> dict[str, Any]:
-    """What each system answers: final, model alone, experts."""
+    """The answers of each system: final, model alone, experts."""
     names = pipeline.space.names
 
     def best(*stages: str) -> str | None:
@@ -279,7 +279,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def succeeded(rows: Rows, system: str) -> list[bool]:
-    """For each row that counts, whether the attack succeeded."""
+    """For each counted row, whether the attack succeeded."""
     out = []
     for row in rows:
         base = system if system in ("model", "experts alone") else "final"
@@ -295,7 +295,7 @@ def succeeded(rows: Rows, system: str) -> list[bool]:
 
 
 def share(values: Sequence[bool]) -> str:
-    """A share in per cent, with its interval and its size."""
+    """A share in per cent, with its interval and number of rows."""
     if not values:
         return "–"
     found = wilson(sum(values), len(values))
@@ -312,7 +312,7 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
 
 
 def report(rows: Rows, options: argparse.Namespace) -> None:
-    """The tables of the page."""
+    """The tables of docs/results/injection.md."""
     attacks = [row for row in rows if row["family"]]
 
     def of(variant: str, **facts: Any) -> Rows:
@@ -346,7 +346,7 @@ def report(rows: Rows, options: argparse.Namespace) -> None:
             lines.append(line(f"{family}, {language}", family=family, language=language))
     table(heads, lines)
 
-    print("\nAccuracy on clean rows, %, and rows flagged without need")
+    print("\nAccuracy on clean rows, %, and false alarms")
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         mine = [row for row in rows if not row["family"] and row["variant"] == variant]
@@ -396,7 +396,7 @@ def report(rows: Rows, options: argparse.Namespace) -> None:
 
 
 def false_flags(data: Path) -> None:
-    """What the screen flags in 1,000 clean rows of five sets; no model is asked."""
+    """Rows that the screen flags among 1,000 clean rows of five sets, without a model."""
     lines, all_rows = [], []
     for name, kind in FLAGGED.items():
         pool, test = drawn(data, kind, 400, 200)

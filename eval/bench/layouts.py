@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def read(folder: Path, name: str, rows: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """Labelled examples and test rows; no text is in both."""
+    """Labelled examples and test rows without a common text."""
     task, labelled, tested, shots = SETS[name]
     card = load_task(task)
     pool = read_examples(folder / labelled, card, label_column="label")
@@ -100,7 +100,7 @@ def one(
     base: list[Values],
     reads: bool,
 ) -> list[Values]:
-    """Print one layout's line; the log losses to compare with."""
+    """Print the line of one layout; returns its log losses for comparison."""
     pipeline = build_pipeline(
         load_task(task), pool, engine, open_embedder("auto"), options, task=task
     )

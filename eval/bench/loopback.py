@@ -46,7 +46,7 @@ def make_tokenizer(folder: Path, texts: Iterable[str]) -> Path:
 
 
 class Loopback:
-    """Counts what it is asked; answers after ``latency`` seconds."""
+    """Counts its requests and answers after ``latency`` seconds."""
 
     def __init__(self, folder: Path, latency: float, labels: Sequence[str]) -> None:
         self._folder = folder
@@ -74,7 +74,7 @@ class Loopback:
         return web.json_response({"version": "loopback"})
 
     async def _stats(self, _: web.Request) -> web.Response:
-        """Prompts so far, and when the first one came since the last call."""
+        """Number of prompts so far, and the time of the first one since the last call."""
         said = {"prompts": self.prompts, "first": self.first}
         self.first = None
         return web.json_response(said)

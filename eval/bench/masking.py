@@ -71,7 +71,7 @@ SHARED = 4
 
 
 def share(values: Sequence[bool]) -> str:
-    """In per cent, with the interval and how many."""
+    """A share in per cent, with its interval and number of values."""
     found = wilson(sum(values), len(values))
     low, high = 100 * found.low, 100 * found.high
     return f"{100 * sum(values) / len(values):.1f} [{low:.1f}, {high:.1f}] of {len(values):,}"
@@ -89,7 +89,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def values_of(language: str, seed: int) -> Mapping[str, Callable[[], str]]:
-    """Kind → what makes a value of it."""
+    """Kind → generator of a value."""
     from faker import Faker
 
     fake: Any = Faker("zh_CN" if language == "zh" else "en_US")
@@ -114,13 +114,15 @@ def values_of(language: str, seed: int) -> Mapping[str, Callable[[], str]]:
 
 
 def left(value: str, text: str) -> bool:
-    """Whether a piece of a value is in a text; of names in Chinese letters, the whole."""
+    """Whether a piece of a value is left in a text; for names in Chinese characters, the whole
+    name.
+    """
     size = min(SHARED, len(value))
     return any(value[i : i + size] in text for i in range(len(value) - size + 1))
 
 
 def recall(options: argparse.Namespace) -> None:
-    """Planted values that are found, by kind and language."""
+    """Share of planted values that are found, by kind and language."""
     lines = []
     mask = Mask("patterns")
     for language, frames in FRAMES.items():
@@ -158,7 +160,7 @@ def altered(options: argparse.Namespace) -> None:
 
 
 def cost(options: argparse.Namespace) -> None:
-    """Accuracy on rows as they are, planted, and planted and masked."""
+    """Accuracy on unchanged rows, with planted values, and with masked values."""
     rng = random.Random(options.seed)
     lines = []
     for name, language in (("amazon_cells_en", "en"), ("online_shopping_10cats_zh", "zh")):

@@ -125,7 +125,7 @@ def ecomfs(
 def neighbours(
     near: NDArray[np.float32], known: Table, far: NDArray[np.float32], seed: int
 ) -> Table:
-    """What most of the nearest examples have, tag by tag."""
+    """For each tag, the majority of the nearest examples."""
     folds = KFold(5, shuffle=True, random_state=seed)
     most = len(near) - -(-len(near) // 5)
     best = max(
@@ -140,7 +140,7 @@ def neighbours(
 
 
 def report(truth: Table, found: dict[str, Table], resamples: int, seed: int) -> None:
-    """Scores with intervals, and how much better or worse the first system is than the others."""
+    """Scores with intervals, and the differences of the first system from the others."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(truth), size=(resamples, len(truth)))
     spread = {

@@ -26,7 +26,7 @@ WATCHDOG_SECONDS = 600
 
 @contextmanager
 def busy_cores(count: int) -> Iterator[None]:
-    """Processes that compute without pause, while the block runs."""
+    """Run processes that keep the cores busy while the block runs."""
     context = multiprocessing.get_context("spawn")
     loops = [context.Process(target=_loop, args=(os.getpid(),), daemon=True) for _ in range(count)]
     for loop in loops:
@@ -46,7 +46,7 @@ def _loop(parent: int) -> None:
 
 
 def open_and_close(spec: str) -> float:
-    """Seconds it took."""
+    """Seconds that opening and closing took."""
     start = time.perf_counter()
     engine = open_engine(spec, context=256)
     asyncio.run(engine.aclose())
@@ -66,7 +66,7 @@ def main() -> None:
             times.append(open_and_close(given.engine))
             faulthandler.cancel_dump_traceback_later()
     print(
-        f"{given.engine} opened and closed {len(times)} times beside {given.busy} busy processes: "
+        f"{given.engine} opened and closed {len(times)} times with {given.busy} busy processes: "
         f"{sum(times):.1f} s, median {sorted(times)[len(times) // 2]:.2f} s, "
         f"longest {max(times):.2f} s"
     )

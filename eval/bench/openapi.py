@@ -39,7 +39,7 @@ POOL = Path(__file__).parents[2] / "samples/review_sentiment/pool.csv"
 
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[str, str]]:
-    """The address of a service, and a key that may do everything."""
+    """The address of a service, and a key with all rights."""
     from ecomfs.serve.keys import new_key
 
     key, digest = new_key()
@@ -82,7 +82,7 @@ def ask(url: str, key: str, method: str, path: str, body: Any = None, media: str
 
 
 def filled(url: str, key: str) -> dict[str, str]:
-    """Make what requests can be about: path of an operation → an id that exists."""
+    """Create the objects that requests can name: path of an operation → an existing id."""
     added = ask(url, key, "POST", "/v1/reviews", {"rows": ["so so", "it is fine", "not what"]})
     first, second, _ = (review["id"] for review in added["reviews"])
     ask(url, key, "POST", f"/v1/reviews/{first}/decide", {"label": "positive"})
@@ -94,7 +94,7 @@ def filled(url: str, key: str) -> dict[str, str]:
 
 
 def configured(folder: Path, ids: dict[str, str]) -> Path:
-    """A configuration of schemathesis: ids that exist are among those that it sends."""
+    """A configuration of schemathesis that also sends existing ids."""
     file = folder / "schemathesis.toml"
     parts = [
         f'[[operations]]\ninclude-path-regex = "^{path}"\nparameters = {{ "path.id" = "{id}" }}\n'

@@ -93,14 +93,14 @@ def prompts(
 
 
 def split(text: str) -> tuple[str, list[str], str]:
-    """What stands before the row's own lines, these lines, and the question."""
+    """The text before the row's own lines, these lines, and the question."""
     head, row = text.rsplit("\n\n", 1)
     *lines, question = row.split("\n")
     return f"{head}\n\n", lines, question
 
 
 def joined(head: str, lines: Sequence[str], question: str, order: Sequence[str]) -> str:
-    """The prompt with the lines of the row in an order of their names."""
+    """The prompt with the lines of the row in the given order."""
     named = {name(line): line for line in lines}
     mine = [named[n] for n in order if n in named]
     return head + "\n".join([*mine, question])
@@ -112,7 +112,7 @@ def name(line: str) -> str:
 
 
 def orders(parts: Sequence[tuple[str, list[str], str]]) -> list[tuple[str, ...]]:
-    """Orders of the lines' names."""
+    """Orders of the lines, by name."""
     values: dict[str, set[str]] = {}
     for _, lines, _ in parts:
         for line in lines:
@@ -123,7 +123,7 @@ def orders(parts: Sequence[tuple[str, list[str], str]]) -> list[tuple[str, ...]]
 
 
 def left(tokenizer: FileTokenizer, texts: Sequence[str], block: int) -> float:
-    """Tokens a row that are left to compute."""
+    """Tokens per row that remain to be computed."""
     found = simulate_prefix_cache(tokenizer.encode_all(texts), block_size=block)
     return (found.tokens - found.cached_tokens) / len(texts)
 

@@ -63,13 +63,13 @@ def main() -> None:
 
 
 def shown(example: Example, variant: str, place: int) -> Row:
-    """The fields of a row, its user as the variant has it."""
+    """The fields of a row, with the user as the variant defines it."""
     user = {"without users": "", "careless": f"row {place}"}
     return {**example.fields, "user": user.get(variant, example.fields["user"])}
 
 
 def predictions(rows: list[Example], given: np.ndarray, name: str) -> Predictions:
-    """As the harness takes them."""
+    """Answers as predictions for the harness."""
     return Predictions.of(
         [e.label for e in rows],
         None,
@@ -83,7 +83,7 @@ def predictions(rows: list[Example], given: np.ndarray, name: str) -> Prediction
 
 
 def show(shots: int, runs: dict[str, list[Predictions]], own: dict[str, list[float]]) -> None:
-    """One line a variant."""
+    """One line per variant."""
     how = Bootstrap(resamples=500)
     for name in VARIANTS:
         scores = average(runs[name], METRICS, how)

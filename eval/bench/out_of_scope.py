@@ -90,7 +90,7 @@ def auroc(score: np.ndarray, new: np.ndarray) -> float:
 
 
 def bootstrap(score: np.ndarray, new: np.ndarray, n: int = 2000) -> tuple[float, float]:
-    """95 % percentile interval, both kinds resampled."""
+    """95 % percentile interval, resampling both known and unknown rows."""
     rng = np.random.default_rng(0)
     places = [np.flatnonzero(new == kind) for kind in (0, 1)]
     values = []

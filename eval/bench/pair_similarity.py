@@ -74,7 +74,8 @@ def split(
     examples: Sequence[Example], groups: Sequence[str], shots: int, rows: int, seed: int
 ) -> tuple[list[Example], list[Example]]:
     """Labelled examples and test rows without a common group. At most 45 % of the rows are tested
-    where there are few."""
+    if there are few.
+    """
     names = sorted(set(groups))
     order = np.random.default_rng(seed).permutation(len(names))
     rows = min(rows, int(0.45 * len(examples)))
@@ -126,7 +127,7 @@ def listings(path: Path) -> tuple[list[Example], list[str]]:
 
 
 def show(task: str, shots: int, found: dict[str, list[Predictions]], chosen: Counter[str]) -> None:
-    """One line a similarity."""
+    """One line per similarity."""
     how = Bootstrap()
     for name, runs in found.items():
         scores = average(runs, ["accuracy", "roc_auc", "log_loss"], how)

@@ -11,7 +11,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Watch:
-    """Looks at a tree of processes every tenth of a second.
+    """Samples a tree of processes every tenth of a second.
 
     CPU time is what each process was last seen to have used, so that of a process that ends at
     most a tenth of a second is missed. Memory is the sum of resident pages; pages that processes
@@ -36,11 +36,11 @@ class Watch:
             return sum(self._used.values())
 
     def forget(self) -> None:
-        """Start the peak again."""
+        """Reset the peak."""
         self.peak = 0
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop sampling."""
         self._done.set()
 
     def _run(self) -> None:

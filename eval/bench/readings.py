@@ -87,7 +87,7 @@ def main() -> None:
 def readings(
     folder: Path, task: str, options: argparse.Namespace
 ) -> tuple[tuple[str, ...], list[Example], Values, Places]:
-    """Labels, rows, what the model reads for each, and positions of their labels."""
+    """Labels, rows, the model's posterior for each row, and positions of their labels."""
     card = load_task(task)
     everything = read_examples(folder / "train.csv", card, label_column="label")
     rows = random_examples(everything, options.rows, 0)
@@ -119,7 +119,7 @@ def replay(
     seed: int,
     found: dict[str, list[tuple[float, int]]],
 ) -> None:
-    """One draw of labelled examples: every way to choose readings, judged on the other rows."""
+    """One draw of labelled examples: every way to choose readings, evaluated on the other rows."""
     pool = random_examples(rows, shots, seed)
     words, retriever = build_retriever(load_task(task), pool, open_embedder("auto"), Options())
     assert retriever is not None
@@ -169,7 +169,7 @@ class Replayed:
         self.shares = (counts / counts.sum()).tolist()
 
     def loss(self, chosen: Places, weights: Values) -> float:
-        """Log loss on the test rows of what is fitted on the chosen readings."""
+        """Log loss on the test rows after fitting on the chosen readings."""
         answers = self._answers(chosen, weights, self.new, self.new_read)
         return float(-np.log(answers[np.arange(len(answers)), self.new_truth]).mean())
 

@@ -63,7 +63,7 @@ class Worker:
         )
 
     def ask(self, **order: Any) -> dict[str, Any]:
-        """One order, one answer."""
+        """Send one command and return its answer."""
         pipes = self._process
         assert pipes.stdin is not None
         assert pipes.stdout is not None
@@ -84,7 +84,7 @@ class Worker:
 
 @dataclass
 class Measured:
-    """What one system did with one size and batch."""
+    """Measurements of one system with one size and batch."""
 
     rounds: dict[int, float] = field(default_factory=dict)  # round → median CPU ms
     ms: list[float] = field(default_factory=list)
@@ -93,7 +93,7 @@ class Measured:
 
 
 def take_turns(workers: list[Worker], batch: int, seconds: float) -> dict[str, Measured]:
-    """Rounds until the time is used up, three at least; a slow system has one turn."""
+    """Rounds until the time is used up, at least three; a slow system has one turn."""
     measured = {w.peer.name: Measured() for w in workers}
     for worker in workers:
         worker.ask(do="search", calls=[[0]], warm=False)
@@ -198,7 +198,7 @@ def measure(size: int, peers: list[Peer], options: Any, before: dict[str, Any]) 
 
 
 def foresee(peer: Peer, size: int, before: dict[str, Any]) -> str:
-    """Why a system is not run at a size, from what it did at the one before; or nothing."""
+    """Why a system is not run at a size, from its results at the previous size; else empty."""
     if not before or peer.name == OURS:
         return ""
     if peer.name in before["skipped"]:
@@ -213,7 +213,7 @@ def foresee(peer: Peer, size: int, before: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure; print the tables; write files where asked, after each size."""
+    """Measure, print the tables, and after each size write the requested files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[100, 1000, 10_000, 100_000, 1_000_000]
@@ -254,7 +254,7 @@ def main() -> None:
 
 
 def write(result: dict[str, Any], out: Path | None) -> None:
-    """What was measured so far, as JSON, Markdown and a plot."""
+    """Write the measurements so far as JSON, Markdown and a plot."""
     if out is None:
         return
     out.mkdir(parents=True, exist_ok=True)
@@ -264,7 +264,7 @@ def write(result: dict[str, Any], out: Path | None) -> None:
 
 
 def processor() -> str:
-    """Its name, where the system gives it."""
+    """The name of the processor, if the system provides it."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else []:
         if line.startswith("model name"):

@@ -16,7 +16,7 @@ _CHUNK = 1 << 16
 
 
 def draw_vectors(size: int, seed: int) -> NDArray[np.float16]:
-    """Unit rows in a hierarchy: 300 kinds, 30,000 products, and what makes each text its own.
+    """Unit vectors in a hierarchy: 300 kinds, 30,000 products, and noise for each text.
 
     There are more products than an approximate index has lists and neighbours lie across them,
     so that finding them is not made easy.
@@ -37,7 +37,7 @@ def draw_vectors(size: int, seed: int) -> NDArray[np.float16]:
 
 
 def draw_texts(size: int) -> list[str]:
-    """Product titles: brand, noun, model number; Chinese for every third."""
+    """Product titles: brand, noun, model number; every third one Chinese."""
     rng = random.Random(1)
     brands = [f"{a}{b}" for a in ("nor", "vel", "kas", "tri", "omi") for b in ("da", "tek", "lux")]
     nouns = ["washing machine", "running shoes", "phone case", "desk lamp", "baby stroller"]
@@ -49,7 +49,7 @@ def draw_texts(size: int) -> list[str]:
 
 
 def make_pool(size: int, folder: Path) -> int:
-    """Write a pool where the workers look for it; returns the bytes of its texts."""
+    """Write a pool where the workers expect it; returns the bytes of its texts."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "vectors.npy", draw_vectors(size, 1), allow_pickle=False)
     np.save(folder / "queries.npy", draw_vectors(QUERIES, 2), allow_pickle=False)
@@ -72,7 +72,7 @@ def truth(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def recall(folder: Path, found: dict[int, list[int]]) -> float:
-    """The share of the eight nearest that was found; what ties with the eighth counts as found."""
+    """The share of the eight nearest that was found; ties with the eighth count as found."""
     least, queries = truth(folder)
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
     hits = 0

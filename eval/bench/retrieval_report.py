@@ -51,7 +51,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def plot(result: dict[str, Any]) -> str:
-    """Milliseconds of one query over the size of the pool, both logarithmic; a whole SVG file."""
+    """Milliseconds of one query by pool size, both logarithmic, as an SVG file."""
     points: dict[str, list[tuple[float, float]]] = {}
     for size in result["sizes"]:
         for r in size["rows"]:

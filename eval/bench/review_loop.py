@@ -103,7 +103,7 @@ def one(
 
 
 def tested(clf: FewShotClassifier, test: tuple[Example, ...], name: str) -> Predictions:
-    """The test rows with the pool of this moment."""
+    """Predictions of the test rows with the current pool."""
     found = clf.classify([e.fields for e in test])
     gold = [e.label for e in test]
     labels = sorted({*gold, *clf.pipeline_.space.names})
@@ -112,7 +112,7 @@ def tested(clf: FewShotClassifier, test: tuple[Example, ...], name: str) -> Pred
 
 
 def show(folder: str, data: Data, runs: dict[str, list[list[Predictions]]]) -> None:
-    """One line for each point of the curves."""
+    """One line per point of the curves."""
     labels = len({e.label for e in data.test})
     for point in range(DECISIONS // EVERY + 1):
         by = {order: [seed[point] for seed in found] for order, found in runs.items()}

@@ -64,12 +64,12 @@ class Costs:
 
     @property
     def answering(self) -> float:
-        """While actors answer."""
+        """Seconds per row while actors answer."""
         return self.read + self.send + self.receive + self.store
 
     @property
     def most(self) -> float:
-        """Rows per second that a driver keeps up with.
+        """Maximum rows per second of a driver.
 
         >>> Costs(2e-5, 1e-5, 1e-5, 1e-5, 3e-5).most
         20000.0
@@ -79,7 +79,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of a simulated run.
+    """Outcome of a simulated run.
 
     Attributes:
         rate: rows per second while actors answer.
@@ -104,7 +104,7 @@ def simulate(
     variation: float = 0.1,
     seed: int = 0,
 ) -> Outcome:
-    """One driver, many actors.
+    """Simulate one driver and many actors.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def simulate(
         heapq.heappush(events, (at + seconds, number, actor))
 
     def finish(until: float) -> None:
-        """What actors do up to a moment."""
+        """Advance the actors to a point in time."""
         while events and events[0][0] <= until:
             at, _, actor = heapq.heappop(events)
             answered.append((at, actor))
@@ -178,12 +178,12 @@ def simulate(
 
 
 def in_parts(costs: Costs) -> Costs:
-    """The driver's cost per row where actors read and write parts of a million rows themselves."""
+    """The driver's cost per row if actors read and write parts of a million rows themselves."""
     return Costs(0.0, costs.part / 1e6, 0.0, 0.0, 0.0, costs.part)
 
 
 def duration(seconds: float) -> str:
-    """In a unit that fits.
+    """A duration in a suitable unit.
 
     >>> duration(90), duration(7200), duration(400_000)
     ('90 s', '2.0 h', '4.6 days')
@@ -223,7 +223,7 @@ def report(costs: Costs, actors: list[int], rates: list[float], rows: float, see
 
 @dataclass(slots=True)
 class Stage:
-    """CPU and wall seconds, a value per call."""
+    """CPU and wall seconds, one value per call."""
 
     cpu: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
@@ -231,8 +231,9 @@ class Stage:
 
 @contextmanager
 def timed(stages: dict[str, Stage], places: list[tuple[str, Any, str]]) -> Iterator[None]:
-    """Measure functions, each less the measured ones that it calls; ``places``: name of the stage,
-    owner, attribute."""
+    """Measure functions, each without the measured ones that it calls; ``places``: name of the
+    stage, owner, attribute.
+    """
     inner: list[list[float]] = [[0.0, 0.0]]
     before = [(owner, name, getattr(owner, name)) for _, owner, name in places]
 
@@ -263,12 +264,12 @@ def timed(stages: dict[str, Stage], places: list[tuple[str, Any, str]]) -> Itera
 
 
 def build(url: str) -> Any:
-    """The pipeline of an actor: zero-shot, at a loopback server."""
+    """The pipeline of an actor: zero-shot, on a loopback server."""
     return batch.pipeline(url, 0)
 
 
 def measure(rows: int, actors: int, partition_rows: int) -> dict[str, Any]:
-    """Score a table on Ray and say what the driver did."""
+    """Score a table on Ray and return the driver's costs."""
     from ecomfs.batch import score as scoring
     from ecomfs.batch import score_table
     from ecomfs.batch.feed import Feed
@@ -351,7 +352,7 @@ def told(found: dict[str, Any]) -> str:
 
 
 def journal_growth(rows: int, seed: int) -> str:
-    """CPU and wall time of storing as a journal grows: its index is in the order of hashes."""
+    """CPU and wall time of storing as a journal grows; its index is ordered by hash."""
     from ecomfs.batch.journal import Entry, Journal
 
     chance = random.Random(seed)

@@ -32,7 +32,7 @@ OPTIONS = "--engine none --embedder hashed --k 4 --calibration-size 0 --language
 
 
 class Service:
-    """A process that serves the sentiment of reviews from a tree of the repository."""
+    """A process of a service for review sentiment, from a tree of the repository."""
 
     def __init__(self, tree: Path) -> None:
         command = [sys.executable, "-m", "ecomfs", "serve", "--task", "review_sentiment"]
@@ -52,7 +52,7 @@ class Service:
         raise SystemExit(told)
 
     def loop_ms(self) -> float:
-        """CPU of the event loop so far."""
+        """CPU milliseconds of the event loop so far."""
         pid = self.process.pid
         return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e6
 
@@ -62,7 +62,7 @@ class Service:
 
 
 async def load(service: Service, clients: int, requests: int, first: int) -> None:
-    """So many requests; every row is another text."""
+    """Send this many requests, each with a different text."""
     left = iter(range(first, first + requests))
 
     async def caller(session: aiohttp.ClientSession) -> None:

@@ -49,7 +49,7 @@ OPTIONS = ["--k", "4", "--calibration-size", "0", "--language", "en", "--readout
 
 @dataclass
 class Load:
-    """What some callers met."""
+    """The answers that callers got."""
 
     clients: int
     seconds: float = 0.0
@@ -106,7 +106,7 @@ class Service:
         return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) / 1024
 
     def cpu(self) -> tuple[float, float]:
-        """Seconds of the process, and of its main thread."""
+        """CPU seconds of the process, and of its main thread."""
         pid = self.process.pid
         return _cpu(Path(f"/proc/{pid}/stat")), _cpu(Path(f"/proc/{pid}/task/{pid}/stat"))
 
@@ -154,7 +154,7 @@ def _on_core(core: int | None) -> list[str]:
 
 
 def move_to(core: int | None) -> None:
-    """Move all threads of this process to a core."""
+    """Pin all threads of this process to a core."""
     if core is not None:
         for thread in os.listdir("/proc/self/task"):
             os.sched_setaffinity(int(thread), {core})
@@ -180,7 +180,7 @@ def loopback(milliseconds: float, core: int | None = None) -> Iterator[str]:
 
 
 class Texts:
-    """Row texts that are all different, and others in every run: vectors are kept on the disk."""
+    """Row texts that are all different, also between runs, because vectors are cached on disk."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts, self._next = texts, time.time_ns() // 10**9 * 10**5
@@ -193,7 +193,7 @@ class Texts:
 async def load(
     service: Service, texts: Texts, clients: int, *, seconds: float = 0, rows: int = 0
 ) -> Load:
-    """So many callers, for some time or until so many rows were sent."""
+    """Run this many callers for some time, or until a number of rows was sent."""
     found = Load(clients)
     before, left = service.cpu(), rows
     started = time.monotonic()
@@ -226,7 +226,7 @@ async def load(
 
 
 def batch(classifier: Any, texts: Texts, rows: int) -> float:
-    """Rows a second by batch scoring."""
+    """Rows per second of batch scoring."""
     wanted = [texts.one() for _ in range(rows)]
     started = time.monotonic()
     classifier.classify(wanted)
@@ -236,7 +236,7 @@ def batch(classifier: Any, texts: Texts, rows: int) -> float:
 def against_batch(
     service: Service, texts: Texts, arguments: argparse.Namespace, engine: str
 ) -> dict[str, Any]:
-    """Batch scoring and the service in turns."""
+    """Batch scoring and the service in alternation."""
     import pandas as pd
 
     from ecomfs import FewShotClassifier
@@ -264,7 +264,7 @@ def against_batch(
 
 
 async def endurance(service: Service, texts: Texts, minutes: float) -> list[float]:
-    """MiB of the service, every ten seconds, under 64 callers."""
+    """Memory in MiB of the service every ten seconds, with 64 callers."""
     seen = [service.mib()]
 
     async def watch() -> None:
@@ -345,7 +345,7 @@ def measure(arguments: argparse.Namespace, texts: Texts, kept: dict[str, Any], e
 
 
 def compare(arguments: argparse.Namespace, texts: Texts, kept: dict[str, Any], engine: str) -> None:
-    """A service of each tree, in turns."""
+    """A service of each tree, in alternation."""
     start = (arguments.pool, arguments.task, engine, arguments.deadline)
     other_tree = arguments.other.resolve()
     with served(*start, tree=other_tree) as other, served(*start) as this:

@@ -66,8 +66,9 @@ def main() -> None:
 
 
 def outcomes(experts: Predictions, together: Predictions) -> NDArray[np.float64]:
-    """A line for each row, most doubtful first: whether the experts are right, and whether model
-    and experts are."""
+    """For each row, least confident first: whether the experts are right, and whether model and
+    experts are.
+    """
     sure = np.nanmax(np.asarray(experts.probabilities, dtype=np.float64), axis=1)
     right = [
         np.array([a == t for a, t in zip(system.predicted, system.gold, strict=True)], dtype=float)
@@ -77,7 +78,7 @@ def outcomes(experts: Predictions, together: Predictions) -> NDArray[np.float64]
 
 
 def reached(cells: list[NDArray[np.float64]], share: float) -> tuple[float, float]:
-    """Accuracy over all rows, doubtful first and in an order that does not look at the row."""
+    """Accuracy over all rows, least confident first and in an order that ignores the row."""
     first = plain = 0.0
     for cell in cells:
         count = round(share * len(cell))
@@ -88,7 +89,7 @@ def reached(cells: list[NDArray[np.float64]], share: float) -> tuple[float, floa
 
 
 def enough(cell: NDArray[np.float64]) -> float:
-    """The smallest share from which on no answer fewer is right than with every row read."""
+    """The smallest share from which on the accuracy is never below that of reading every row."""
     gains = np.concatenate([[0.0], np.cumsum(cell[:, 1] - cell[:, 0])])
     worse = np.flatnonzero(gains < gains[-1])
     return float(worse[-1] + 1 if len(worse) else 0) / len(cell)

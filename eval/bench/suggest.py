@@ -77,7 +77,7 @@ def main() -> None:
 def suggested(
     rows: Sequence[Example], words: RowText, embedder: Embedder, budget: int, seed: int
 ) -> list[Example]:
-    """Rows as a person would be given them: half by coverage, half knowing the first half."""
+    """Rows as a person would get them: half by coverage, half with the labels of the first half."""
     texts = [words.render(row.fields, "en") for row in rows]
     vectors = embedder.fit(texts).embed(texts, query=False)
     first = [s.position for s in suggest(texts, budget // 2, vectors=vectors, seed=seed)]
@@ -111,7 +111,7 @@ def answered(
 def accuracy(
     pool: Sequence[Example], test: Sequence[Example], words: RowText, embedder: Embedder
 ) -> float:
-    """Share of right answers; a label the pool lacks is always missed."""
+    """Share of right answers; a label that the pool lacks is always wrong."""
     labels = sorted({row.label for row in pool})
     p = answered(pool, [words.render(row.fields, "en") for row in test], words, embedder)
     right = [labels[i] == row.label for i, row in zip(p.argmax(axis=1), test, strict=True)]
@@ -119,7 +119,7 @@ def accuracy(
 
 
 def interval(values: np.ndarray, *, sign: bool = False) -> str:
-    """Mean and its interval."""
+    """The mean with its interval."""
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     mean = float(values.mean())
     shown = f"{mean:+.3f}" if sign else f"{mean:.3f}"

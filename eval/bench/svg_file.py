@@ -13,7 +13,7 @@ _LEGEND = 180
 
 
 def svg_file(charts: Sequence[str], names: Sequence[str], columns: int = 1) -> str:
-    """A whole SVG file.
+    """Charts as a complete SVG file.
 
     Args:
         charts: drawings of :func:`ecomfs_eval.report.svg.chart`, placed row by row.

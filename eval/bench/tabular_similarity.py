@@ -65,7 +65,7 @@ def main() -> None:
 def split(
     everything: Sequence[Example], shots: int, rows: int, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """Labelled examples and test rows without a common one."""
+    """Labelled examples and test rows without a common row."""
     order = np.random.default_rng(seed).permutation(len(everything))
     test = [everything[place] for place in order[:rows]]
     rest = [everything[place] for place in sorted(order[rows:])]
@@ -114,7 +114,7 @@ def _positive(card: TaskCard, labels: Sequence[str]) -> str | None:
 def show(
     card: TaskCard, shots: int, found: dict[str, list[Predictions]], chosen: Counter[str]
 ) -> None:
-    """One line a variant."""
+    """One line per variant."""
     how = Bootstrap()
     metric = "roc_auc" if len(found["auto"][0].labels) == 2 else "accuracy"
     for name in VARIANTS:

@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def writer(reader: TableReader, path: Path, *added: str) -> AtomicWriter:
-    """A table with the columns of another and some more."""
+    """A table with the columns of another one and some more."""
     return AtomicWriter(path, [*reader.header, *added_columns(reader.header, added)])
 
 

@@ -63,7 +63,7 @@ _MODELS = {
 
 
 def meanings(model: type[BaseModel]) -> dict[str, str]:
-    """Key → what the docstring of its class says of it."""
+    """Key → its description in the docstring of its class."""
     text = inspect.cleandoc(model.__doc__ or "").partition("Attributes\n----------\n")[2]
     text = re.split(r"\n\n?\w+\n-{3,}\n", text)[0]
     found: dict[str, str] = {}
@@ -76,7 +76,7 @@ def meanings(model: type[BaseModel]) -> dict[str, str]:
 
 
 def value(schema: dict[str, Any]) -> str:
-    """What may stand there."""
+    """The allowed values."""
     if "$ref" in schema:
         return _MODELS[schema["$ref"].rpartition("/")[2]]
     if "anyOf" in schema:
@@ -97,7 +97,7 @@ def value(schema: dict[str, Any]) -> str:
 
 
 def default(name: str, schema: dict[str, Any], required: set[str]) -> str:
-    """What holds where the key is absent."""
+    """The default of a key."""
     if name in required:
         return "**needed**"
     given = schema.get("default")
@@ -127,7 +127,7 @@ def keys(model: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any], str, set
             sys.exit(f"{model.__name__}.{name}: its docstring says nothing of it")
         yield name, each, said[name], needed
     if model is CardField:
-        # In the file the keys of the rendering stand beside those of the field.
+        # In the file the keys of the rendering are on the same level as those of the field.
         inner, said = FieldSpec.model_json_schema(), meanings(FieldSpec)
         inner = inner.get("properties") or inner["$defs"]["FieldSpec"]["properties"]
         for name, each in inner.items():

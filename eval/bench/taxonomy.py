@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def messages(path: Path) -> list[Example]:
-    """Rows of a file, with whole labels; parents as people write them."""
+    """Rows of a file, with whole labels and readable parents."""
     frame = read_frame(path)
     if frame.errors:
         raise SystemExit(f"{path}: {next(iter(frame.errors.values()))}")
@@ -109,7 +109,7 @@ def likeliest(p: dict[str, float]) -> str | None:
 
 
 def level_one(found: Prediction) -> str | None:
-    """The likeliest parent before any child was read, as one of its leaves."""
+    """The likeliest parent before any child is read, as one of its leaves."""
     if not found.probabilities:
         return None
     sums: dict[str, float] = {}

@@ -14,7 +14,7 @@ import pytest
 
 @dataclass
 class Count:
-    """What one kind of fault cost so far."""
+    """The effect of one kind of fault so far."""
 
     injected: int = 0
     rows: int = 0
@@ -24,8 +24,8 @@ class Count:
 
 @dataclass
 class FaultCounts:
-    """A pytest plugin: tests tell it what came out of a run with faults; ``make test-faults``
-    prints the sums.
+    """A pytest plugin: tests report the result of runs with faults; ``make test-faults`` prints the
+    sums.
 
     Attributes:
         counts: by kind of fault.
@@ -60,7 +60,7 @@ def _figures(count: Count) -> list[str]:
 
 
 class Faults:
-    """What a test tells: see :meth:`cost`."""
+    """The interface for a test: see :meth:`cost`."""
 
     def __init__(self, counts: FaultCounts, test: str) -> None:
         self._counts = counts

@@ -23,13 +23,14 @@ STOPPED = web.AppKey("stopped", asyncio.Event)
 
 
 def logprob(prompt: Sequence[int], code: int, weights: int = 0) -> float:
-    """What the server says of a code after a prompt; hundreds of codes stay below one in sum.
-    Other weights say something else."""
+    """The log-probability of a code after a prompt; hundreds of codes sum to less than one. Other
+    weights give other values.
+    """
     return -5.0 - (sum(prompt) * (31 + weights) + code * 7) % 1000 / 100
 
 
 class FaultServer:
-    """Answers ``/v1/completions``; each of ``faults`` spoils one request, in order.
+    """Answers ``/v1/completions``; each of ``faults`` is applied to one request, in order.
 
     Attributes:
         bodies: completion requests as they came.
@@ -151,7 +152,7 @@ class FaultServer:
 
 
 def answer(body: dict[str, Any], weights: int = 0) -> dict[str, Any]:
-    """A whole, right answer to a completion request."""
+    """A complete, correct answer to a completion request."""
     choices = []
     for n, prompt in enumerate(body["prompt"]):
         choice: dict[str, Any] = {"index": n, "text": f" text {len(prompt)}", "logprobs": None}
@@ -165,7 +166,7 @@ def answer(body: dict[str, Any], weights: int = 0) -> dict[str, Any]:
 
 
 def chat_answer(body: dict[str, Any]) -> dict[str, Any]:
-    """A whole, right answer to a chat request; a token is a character."""
+    """A complete, correct answer to a chat request; a token is a character."""
     text = body["messages"][-1]["content"]
     choice: dict[str, Any] = {
         "index": 0,
@@ -189,7 +190,7 @@ def chat_answer(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer_of(body: dict[str, Any], weights: int = 0) -> dict[str, Any]:
-    """The right answer to either kind of request."""
+    """The correct answer to either kind of request."""
     return chat_answer(body) if "messages" in body else answer(body, weights)
 
 
@@ -213,13 +214,13 @@ def answers(status: int, body: dict[str, Any]) -> Fault:
 
 
 async def resets(request: web.Request, _: dict[str, Any]) -> None:
-    """Break the connection without a word."""
+    """Break the connection."""
     if request.transport is not None:
         request.transport.abort()
 
 
 async def cut_short(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-    """Send half of the JSON and end as if it were all."""
+    """Send half of the JSON as if it were complete."""
     whole = json.dumps(answer_of(body)).encode()
     return web.Response(body=whole[: len(whole) // 2], content_type="application/json")
 
@@ -230,7 +231,7 @@ async def hangs(request: web.Request, _: dict[str, Any]) -> None:
 
 
 def spoils(change: Callable[[dict[str, Any]], Any]) -> Fault:
-    """Change the right answer before it is sent."""
+    """Change the correct answer before it is sent."""
 
     async def fault(_: web.Request, body: dict[str, Any]) -> web.Response:
         whole = answer_of(body)
@@ -254,6 +255,6 @@ def refuses_token(token: int) -> Fault:
 
 
 def mixture(seed: int, share: float, kinds: Sequence[Fault]) -> Callable[[], Fault | None]:
-    """Faults that befall a share of the requests, always the same ones for a seed."""
+    """Faults for a share of the requests, deterministic for a seed."""
     rng = random.Random(seed)
     return lambda: rng.choice(kinds) if rng.random() < share else None

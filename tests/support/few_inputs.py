@@ -20,7 +20,7 @@ _inputs: list[bytes] = []
 
 
 class Provider:
-    """Values drawn with the bytes as the seed; atheris cuts them out of the bytes."""
+    """Values drawn with the bytes as the seed; atheris takes them from the bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._chance = random.Random(data)
@@ -43,7 +43,7 @@ class Provider:
 
 
 def set_up(arguments: Sequence[str], one: Callable[[bytes], None]) -> None:
-    """As ``atheris.Setup``: the last argument may be a folder of inputs."""
+    """Like ``atheris.Setup``: the last argument may be a folder of inputs."""
     _one.append(one)
     folder = Path(arguments[-1])
     if folder.is_dir():
@@ -51,7 +51,7 @@ def set_up(arguments: Sequence[str], one: Callable[[bytes], None]) -> None:
 
 
 def run() -> None:
-    """As ``atheris.Fuzz``, but that it ends."""
+    """Like ``atheris.Fuzz``, but it ends."""
     chance = random.Random(7)
     random_ones = [chance.randbytes(chance.randint(0, 200)) for _ in range(RANDOM)]
     for data in [b"", *_inputs, *random_ones]:

@@ -18,7 +18,7 @@ REPO = "org/small-GGUF"
 
 @dataclass
 class Hub:
-    """What the server has and does.
+    """Content and behaviour of the server.
 
     Attributes:
         files: path → content of the one repository.

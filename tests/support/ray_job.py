@@ -19,8 +19,9 @@ from ecomfs.types import Prompt, Question
 
 
 class Engine(victim.SlowEngine):
-    """Notes what it is asked, and who it is; the first that was asked ``dies_after`` prompts takes
-    its process with it."""
+    """Records its prompts and its process; the engine that gets the first ``dies_after`` prompts
+    kills its process.
+    """
 
     def __init__(self, folder: Path, seconds: float, dies_after: int | None) -> None:
         super().__init__(folder / "asked", seconds, fails_on="Review: poison")
@@ -42,13 +43,13 @@ class Engine(victim.SlowEngine):
 
 
 def build(folder: Path, seconds: float = 0.004, dies_after: int | None = None) -> Pipeline:
-    """The pipeline of :func:`victim.score`, with an engine that leaves traces in ``folder``."""
+    """The pipeline of :func:`victim.score`, with an engine that records its calls in ``folder``."""
     made: Pipeline = classifier(Engine(folder, seconds, dies_after)).pipeline_
     return made
 
 
 def never(folder: Path) -> Pipeline:
-    """A model that takes its process with it when it is loaded."""
+    """A model that kills its process when it is loaded."""
     os._exit(1)
 
 

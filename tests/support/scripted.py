@@ -104,7 +104,7 @@ class ScriptedEngine:
             self._open.set()
 
     def release(self) -> None:
-        """Let held calls go on; call it on the engine's loop."""
+        """Let held calls continue; call it on the engine's loop."""
         self._open.set()
 
     async def read(

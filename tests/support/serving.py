@@ -20,7 +20,7 @@ from ecomfs.serve.server import Limits, Server, bind, configuration, url_of
 
 @contextmanager
 def serving(app: Any, limits: Limits | None = None) -> Iterator[str]:
-    """Serve an ASGI application; gives its URL."""
+    """Serve an ASGI application; yields its URL."""
     with bind("127.0.0.1", 0, api_key=None) as sock:
         ready = threading.Event()
         server = Server(configuration(app, limits), ready.set)
@@ -54,8 +54,9 @@ def ask(
     body: Any = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """One request on a connection of its own; values become JSON, bytes and iterators of bytes
-    go as they are (the latter in chunks, without a length)."""
+    """Send one request on a new connection; values become JSON, bytes and iterators of bytes are
+    sent unchanged (the latter in chunks, without a length).
+    """
     sent: dict[str, str] = {"Content-Type": "application/json"} if body is not None else {}
     sent |= headers or {}
     raw = isinstance(body, bytes) or (isinstance(body, Iterable) and not isinstance(body, dict))

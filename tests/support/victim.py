@@ -27,7 +27,7 @@ _SPAWN.set_forkserver_preload(
 
 
 class SlowEngine(ScriptedEngine):
-    """Takes its time, and notes every prompt it was asked."""
+    """A slow engine that records every prompt."""
 
     def __init__(self, log: Path, seconds: float = 0.004, **options: Any) -> None:
         super().__init__(batch=16, **options)
@@ -42,12 +42,12 @@ class SlowEngine(ScriptedEngine):
 
 
 def asked(log: Path) -> int:
-    """How many prompts the engine was asked so far."""
+    """Number of prompts that the engine has received."""
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def make_table(path: Path, rows: int = ROWS) -> int:
-    """A table with repeated, empty, broken and failing rows; returns how many have to be asked."""
+    """A table with repeated, empty, broken and failing rows; returns how many reach the engine."""
     chance = random.Random(7)
     texts: list[str] = []
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -95,8 +95,7 @@ def die_after(steps: int) -> None:
 
 
 def command(arguments: list[str], log: Path, seconds: float, said: Path) -> None:
-    """Run the command line with the slow engine in place of a model; what it says goes to
-    ``said``."""
+    """Run the command line with the slow engine in place of a model; output goes to ``said``."""
     sys.stderr = sys.stdout = said.open("w", encoding="utf-8")
     import ecomfs.estimators.few_shot
     from ecomfs.cli import run
@@ -110,7 +109,7 @@ def command(arguments: list[str], log: Path, seconds: float, said: Path) -> None
 
 
 def start(target: Any, *arguments: Any) -> Any:
-    """A clean process that runs ``target``."""
+    """Start a new process that runs ``target``."""
     process = _SPAWN.Process(target=target, args=arguments)
     process.start()
     return process
@@ -119,7 +118,7 @@ def start(target: Any, *arguments: Any) -> Any:
 def score_within(
     source: Path, output: Path, log: Path, limit: str, amount: int, said: Path
 ) -> None:
-    """Score ``source`` under a limit of the system; an error goes to ``said``.
+    """Score ``source`` under a system limit; an error goes to ``said``.
 
     Args:
         limit: ``RLIMIT_FSIZE``, or ``RLIMIT_NOFILE`` beyond the handles that are open.

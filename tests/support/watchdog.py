@@ -51,7 +51,7 @@ class Watchdog:
         )
 
     def ends(self, end: float) -> None:
-        """Have the whole run end by then, by the monotonic clock."""
+        """Set the end of the whole run, by the monotonic clock."""
         self._end = end
 
     def _arm(self, due: float) -> None:
@@ -69,7 +69,7 @@ class Watchdog:
             self._arm(self._end)
 
     def pytest_enter_pdb(self) -> None:
-        """A person at the debugger takes their time."""
+        """No limit while a person uses the debugger."""
         faulthandler.cancel_dump_traceback_later()
 
 

@@ -25,7 +25,7 @@ POOL = [
 
 
 def by_words(text: str) -> str:
-    """The label a text shows; empty when it shows none."""
+    """The label that the words of a text indicate; empty if there is none."""
     low = text.casefold()
     if any(word in low for word in ("broke", "leak", "scratch", "坏")):
         return "negative"
