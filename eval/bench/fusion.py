@@ -283,11 +283,11 @@ def answers(draw: Draw) -> dict[str, _Floats]:
     others = (EXPERTS_ALONE, MODEL_ALONE)
     common = fit_blend(seen, draw.labels, shares, SYMMETRIC, others, usable)
     averaged = common.apply(new)
-    out = {"model": model, "experts": experts, "common": averaged}
+    out = {"model": model, "experts": experts, "fused": averaged}
     if FEATURES in draw.own:
         held_out = cross_fitted(seen, draw.labels, shares, SYMMETRIC, others, usable)
         if not adds_to_experts(alone, held_out, draw.labels):
-            out["common"] = experts
+            out["fused"] = experts
     out["always averaged"] = averaged
     for name, start in PRIORS.items():
         out[name] = fit_fusion(seen, draw.labels, start, usable).apply(new)
@@ -336,14 +336,14 @@ def replay(options: argparse.Namespace) -> None:
         beside = []
         for place, (metric, sign) in enumerate(zip(metrics, (1, -1), strict=True)):
             best = max(("model", "experts"), key=lambda r: sign * means[r][place])
-            found = average_difference(runs[best], runs["common"], [metric], how)[metric]
+            found = average_difference(runs[best], runs["fused"], [metric], how)[metric]
             beside.append(f"{found.text()} ({best})")
         for rule, (right, loss) in means.items():
             most = max(means["model"][0], means["experts"][0])
             least = min(means["model"][1], means["experts"][1])
             total.setdefault(rule, []).append((right - most, loss - least))
         cells = [f"{100 * right:.1f} / {loss:.3f}" for right, loss in means.values()]
-        shown = f"{path.parent.name}, {path.stem}, {len(runs['common'][0])} rows"
+        shown = f"{path.parent.name}, {path.stem}, {len(runs['fused'][0])} rows"
         print("| " + " | ".join([shown, *cells, "; ".join(beside)]) + " |", flush=True)
     for what, pick in (("mean", np.mean), ("worst", None)):
         cells = []

@@ -26,7 +26,7 @@ def make(**changes: Any) -> Predictions:
     ("changes", "error", "message"),
     [
         ({"gold": [], "predicted": [], "ids": []}, e.EmptyDataError, "no rows"),
-        ({"ids": ["r1", "r1"]}, e.DataError, "id 'r1' names rows 1 and 2"),
+        ({"ids": ["r1", "r1"]}, e.DataError, "id 'r1' is used by rows 1 and 2"),
         ({"predicted": ["a"]}, e.DataError, "predicted has 1 values for 2 rows"),
         ({"gold": ["a", "z"]}, e.DataError, r"row 2 \(id 'r2'\): gold label 'z'"),
         ({"predicted": ["z", "a"]}, e.DataError, r"row 1 \(id 'r1'\): predicted label 'z'"),
