@@ -1,6 +1,6 @@
 """Variants of a classifier on the same rows, or on split live traffic, to a decision."""
 
-from ecomfs.ab.logged import compare_log
+from ecomfs.ab.from_log import compare_log
 from ecomfs.ab.outcome import METRICS, Outcome, check_page, check_targets, write_pages
 from ecomfs.ab.rows import ComparedRows, read_gold, read_test_rows
 from ecomfs.ab.run import Design, compare, run

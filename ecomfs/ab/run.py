@@ -28,7 +28,7 @@ from ecomfs.core.progress import LOADING, MEASURING, Progress, showing, silent
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.estimators import Examples
 from ecomfs.estimators.inputs import given_examples
-from ecomfs.estimators.multilabel.rows import MultiLabelRows
+from ecomfs.estimators.multilabel.pipeline import MultiLabelPipeline
 from ecomfs.evaluation.harness import as_predictions, at_stage, check_metrics, harness_errors
 from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.pool import Pool
@@ -229,13 +229,13 @@ def _model_alone(prediction: Prediction) -> Prediction:
 def _positive(pipeline: VariantPipeline) -> str | None:
     """The card's positive label, where there are two labels and it is one of them."""
     wanted, names = pipeline.card.positive, pipeline.space.names
-    if not wanted or len(names) != 2 or isinstance(pipeline, MultiLabelRows):
+    if not wanted or len(names) != 2 or isinstance(pipeline, MultiLabelPipeline):
         return None
     at = pipeline.space.index(wanted)
     return None if at is None else names[at]
 
 
-def watch(
+def run_sequential(
     answers: VariantAnswers,
     challengers: int,
     design: Design,
@@ -319,7 +319,7 @@ def run(
     answers = VariantAnswers(test, pipelines, seed=design.seed, progress=progress)
     states: list[SequentialState] = []
     if design.sequential:
-        states = watch(answers, len(variants) - 1, design, on_look)
+        states = run_sequential(answers, len(variants) - 1, design, on_look)
     else:
         answers.ask()
     progress(MEASURING)

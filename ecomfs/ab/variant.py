@@ -16,8 +16,8 @@ from ecomfs.core.options import NO_MODEL, OF_PROMPTS, OPTIONS, TemplateChoice, o
 from ecomfs.core.progress import Progress, silent, within
 from ecomfs.errors import ConfigError, EcomfsError, MissingFileError
 from ecomfs.estimators import Classifier, classifier_of
-from ecomfs.estimators.multilabel.rows import MultiLabelRows
-from ecomfs.estimators.taxonomy.rows import TaxonomyRows
+from ecomfs.estimators.multilabel.pipeline import MultiLabelPipeline
+from ecomfs.estimators.taxonomy.pipeline import TaxonomyPipeline
 from ecomfs.io import read_text, yaml_problem
 from ecomfs.pipeline import Pipeline, load_template
 from ecomfs.pool import Pool
@@ -237,7 +237,7 @@ def _weight(value: Any, where: str) -> float:
     return weight
 
 
-VariantPipeline: TypeAlias = Pipeline | TaxonomyRows | MultiLabelRows
+VariantPipeline: TypeAlias = Pipeline | TaxonomyPipeline | MultiLabelPipeline
 """What answers the rows of a variant."""
 
 
@@ -260,10 +260,10 @@ class FittedVariant:
     def templates(self) -> dict[str, str]:
         """Language → template with its hash; of a hierarchy that of the parents."""
         found = self.pipeline
-        if isinstance(found, MultiLabelRows):
+        if isinstance(found, MultiLabelPipeline):
             asked = found.setups.items()
             return {language: str(setup.builders[0].ref) for language, setup in asked}
-        setups = found.first.setups if isinstance(found, TaxonomyRows) else found.setups
+        setups = found.first.setups if isinstance(found, TaxonomyPipeline) else found.setups
         return {language: str(setup.builder.ref) for language, setup in setups.items()}
 
     def describe(self) -> str:

@@ -1,6 +1,12 @@
 """A table to the same table with predictions: planned, journalled, resumable."""
 
 from ecomfs.batch.budget import Budget
+from ecomfs.batch.example_tables import (
+    read_examples,
+    read_partly_labelled,
+    read_several,
+    write_examples,
+)
 from ecomfs.batch.examples import (
     check_cells,
     export_examples,
@@ -10,12 +16,6 @@ from ecomfs.batch.examples import (
 )
 from ecomfs.batch.feed import Condition, Selection, find_columns, read_marks
 from ecomfs.batch.identity import identity_of, input_identity, pipeline_identity, run_identity
-from ecomfs.batch.labelled import (
-    read_examples,
-    read_labelled_so_far,
-    read_several,
-    write_examples,
-)
 from ecomfs.batch.output import (
     COLUMNS,
     NUMBERS,
@@ -79,8 +79,8 @@ __all__ = [
     "plan_rows",
     "plan_table",
     "read_examples",
-    "read_labelled_so_far",
     "read_marks",
+    "read_partly_labelled",
     "read_several",
     "refuse_new_labels",
     "run_identity",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecomfs.batch.labelled import allowed_labels, table_cell, write_examples
+from ecomfs.batch.example_tables import allowed_labels, table_cell, write_examples
 from ecomfs.core.words import did_you_mean, listed
 from ecomfs.errors import (
     ColumnError,

@@ -124,7 +124,7 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
     }
 
 
-class RowAnswers(Protocol):
+class PipelineLike(Protocol):
     """What answers rows where the task is not one label of a flat list: a taxonomy, or several
     labels a row. A pipeline has the same methods."""
 
@@ -172,12 +172,12 @@ class RowAnswers(Protocol):
         ...
 
 
-def identity_of(answers: Pipeline | RowAnswers) -> Identity:
+def identity_of(answers: Pipeline | PipelineLike) -> Identity:
     """What decides the answer of a row, of any task.
 
     Parameters
     ----------
-    answers : Pipeline or RowAnswers
+    answers : Pipeline or PipelineLike
         Of one label a row, of a hierarchy, or of several labels a row.
 
     Returns
@@ -198,7 +198,7 @@ def identity_of(answers: Pipeline | RowAnswers) -> Identity:
     return answers_identity(answers)
 
 
-def answers_identity(answers: RowAnswers) -> Identity:
+def answers_identity(answers: PipelineLike) -> Identity:
     """What decides the answers of a taxonomy, or of several labels a row."""
     levels = {name: pipeline_identity(level) for name, level in answers.levels.items()}
     return {

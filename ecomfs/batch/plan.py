@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.batch.feed import Columns, Selection
-from ecomfs.batch.identity import Identity, RowAnswers, differences
+from ecomfs.batch.identity import Identity, PipelineLike, differences
 from ecomfs.batch.journal import Journal, row_key
 from ecomfs.batch.paths import journal_path
 from ecomfs.batch.runlog import last_rate
@@ -188,7 +188,7 @@ class _Rows:
 def plan_table(
     source: str,
     output: Path,
-    pipeline: Pipeline | RowAnswers,
+    pipeline: Pipeline | PipelineLike,
     columns: Columns,
     selection: Selection,
     identity: Identity,
@@ -210,7 +210,7 @@ def plan_table(
         The input.
     output : Path
         The result; the journal beside it is counted as done.
-    pipeline : Pipeline or RowAnswers
+    pipeline : Pipeline or PipelineLike
         Of the run; of a hierarchy or several labels a row what answers there. Which parents of a
         hierarchy a row would be read under is estimated by its neighbours.
     columns : Columns
@@ -273,7 +273,7 @@ def plan_table(
 
 
 def plan_rows(
-    pipeline: Pipeline | RowAnswers,
+    pipeline: Pipeline | PipelineLike,
     rows: Iterable[Row],
     *,
     left_out: int = 0,
@@ -288,7 +288,7 @@ def plan_rows(
 
     Parameters
     ----------
-    pipeline : Pipeline or RowAnswers
+    pipeline : Pipeline or PipelineLike
         Of the run.
     rows : iterable of Row
         Field → cell.
@@ -324,7 +324,7 @@ def plan_rows(
     return _plan(pipeline, found, "", None, probe, 16, fit)
 
 
-def _asks(answers: Pipeline | RowAnswers, rows: Sequence[Row]) -> list[RowAsk]:
+def _asks(answers: Pipeline | PipelineLike, rows: Sequence[Row]) -> list[RowAsk]:
     ids = [str(i) for i in range(len(rows))]
     if isinstance(answers, Pipeline):
         return event_loop.run(row_asks(answers, answers.prepare(rows, ids)))
@@ -332,7 +332,7 @@ def _asks(answers: Pipeline | RowAnswers, rows: Sequence[Row]) -> list[RowAsk]:
 
 
 def plan_fit(
-    answers: Pipeline | RowAnswers, readings: int, seed: int, *, alike: bool = False
+    answers: Pipeline | PipelineLike, readings: int, seed: int, *, alike: bool = False
 ) -> FitCost:
     """What a fit of this many readings would read, if it does not stop before.
 
@@ -353,7 +353,7 @@ def plan_fit(
 
 
 def _plan(
-    answers: Pipeline | RowAnswers,
+    answers: Pipeline | PipelineLike,
     found: _Rows,
     why: str,
     prices: Prices | None,
@@ -418,7 +418,7 @@ def _journal(path: Path, identity: Identity) -> tuple[Journal | None, str]:
 
 def _scan(
     reader: TableReader,
-    pipeline: Pipeline | RowAnswers,
+    pipeline: Pipeline | PipelineLike,
     columns: Columns,
     selection: Selection,
     journal: Journal | None,
@@ -479,7 +479,7 @@ class _Sample:
 
 
 def _rate(
-    answers: Pipeline | RowAnswers, asks: Sequence[RowAsk], probe: int
+    answers: Pipeline | PipelineLike, asks: Sequence[RowAsk], probe: int
 ) -> tuple[float | None, str]:
     if probe and asks:
         # Two halves: the first one also warms the model up and is not timed.
@@ -501,7 +501,7 @@ def _rate(
     return None, "no run with this model yet: --probe 16 times it"
 
 
-async def _answered(answers: Pipeline | RowAnswers, asks: Sequence[RowAsk]) -> None:
+async def _answered(answers: Pipeline | PipelineLike, asks: Sequence[RowAsk]) -> None:
     await answers.answer([ask.state for ask in asks])
 
 

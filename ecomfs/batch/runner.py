@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any, Protocol, Self
 
 from ecomfs.batch.feed import Feed, RowBlock, Watermark
-from ecomfs.batch.identity import Identity, RowAnswers, identity_of
+from ecomfs.batch.identity import Identity, PipelineLike, identity_of
 from ecomfs.batch.journal import Entry, Journal, pack
 from ecomfs.core import event_loop
 from ecomfs.core.progress import READING, Progress
@@ -219,7 +219,7 @@ _Blocks = asyncio.Queue[RowBlock | None]
 _Prepared = asyncio.Queue[tuple[RowBlock, Sequence[Any]] | None]
 
 
-class SaysStop(Protocol):
+class SupportsStop(Protocol):
     """Whether a runner shall begin no further row; :class:`Stop` is one."""
 
     @property
@@ -257,11 +257,11 @@ class Runner:
 
     def __init__(
         self,
-        pipeline: Pipeline | RowAnswers,
+        pipeline: Pipeline | PipelineLike,
         feed: BlockSource,
         journal: AnswerStore,
         tally: Tally,
-        stop: SaysStop,
+        stop: SupportsStop,
         *,
         block_rows: int = BLOCK_ROWS,
         stages: bool = False,
@@ -475,7 +475,7 @@ def _require_engine(found: Sequence[object]) -> None:
         raise errors[0]
 
 
-def _cache_counts(pipeline: Pipeline | RowAnswers) -> tuple[int, int]:
+def _cache_counts(pipeline: Pipeline | PipelineLike) -> tuple[int, int]:
     """Readings, and their tokens, that came from the reading cache so far."""
     engine = pipeline.engine
     return (engine.hits, engine.hit_tokens) if isinstance(engine, CachedEngine) else (0, 0)
@@ -538,7 +538,7 @@ class RowScorer(Protocol):
 class LocalScorer:
     """A pipeline in this process, or what answers for another task, as :class:`RowScorer`."""
 
-    def __init__(self, pipeline: Pipeline | RowAnswers) -> None:
+    def __init__(self, pipeline: Pipeline | PipelineLike) -> None:
         self._pipeline = pipeline
         self.card = pipeline.card
         self.space = pipeline.space

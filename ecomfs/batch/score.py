@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 
 from ecomfs.batch.budget import Budget, BudgetScorer
 from ecomfs.batch.feed import CHUNK_ROWS, Feed, Selection, find_columns, read_marks
-from ecomfs.batch.identity import Identity, RowAnswers, differences, run_identity
+from ecomfs.batch.identity import Identity, PipelineLike, differences, run_identity
 from ecomfs.batch.journal import Journal, drop_journal
 from ecomfs.batch.output import ScoreResult, columns_beside, write_output
 from ecomfs.batch.paths import Job, check_paths, journal_path, read_output
@@ -48,7 +48,7 @@ _WRITTEN_ROWS = 1000
 class SupportsRefresh(Protocol):
     """A fitted classifier, such as :class:`ecomfs.FewShotClassifier`."""
 
-    def refresh(self) -> Pipeline | RowAnswers:
+    def refresh(self) -> Pipeline | PipelineLike:
         """What answers, for the pool as it is now."""
         ...
 

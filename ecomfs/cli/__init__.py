@@ -33,7 +33,7 @@ from ecomfs.cli import (
     terminal,
 )
 from ecomfs.cli import eval as eval_
-from ecomfs.cli.habits import Verbs, add_habits, guarded
+from ecomfs.cli.common import CommandGroup, add_common_options, with_checks
 from ecomfs.cli.json_result import JsonRun, json_run
 from ecomfs.cli.terminal import PrintableFormatter, say
 from ecomfs.core.progress import LOADED_AT
@@ -42,7 +42,7 @@ from ecomfs.errors import EcomfsError, printable
 app = typer.Typer(
     name="ecomfs",
     help="Few-shot classification for e-commerce with an open model and no fine-tuning.",
-    cls=Verbs,
+    cls=CommandGroup,
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
@@ -83,7 +83,7 @@ for _panel, _verbs in _PANELS.items():
             app.add_typer(_verb, name=_name, rich_help_panel=_panel)
         else:
             app.command(_name, rich_help_panel=_panel)(_verb)
-add_habits(app)
+add_common_options(app)
 
 EXIT_CODES = {
     0: "done; rows that failed are in the result, with the reason",
@@ -156,7 +156,7 @@ def _run(arguments: Sequence[str], outcome: JsonRun) -> int:
 
 
 def _parse_and_run(arguments: Sequence[str], outcome: JsonRun) -> None:
-    command = guarded(app)
+    command = with_checks(app)
     options: dict[str, Any] = {"prog_name": "ecomfs", "obj": list(arguments)}
     try:
         code = command(list(arguments), **options, standalone_mode=False)

@@ -91,11 +91,11 @@ def import_(
 ) -> None:
     """Add the examples of a table; those the pool holds already are left alone, and rows without
     a label, as ecomfs suggest writes them, are left out and counted."""
-    from ecomfs.batch import check_cells, import_examples, read_labelled_so_far, refuse_new_labels
+    from ecomfs.batch import check_cells, import_examples, read_partly_labelled, refuse_new_labels
     from ecomfs.task import load_task
 
     card = load_task(task)
-    found, blank = read_labelled_so_far(
+    found, blank = read_partly_labelled(
         source,
         card,
         fields=parse_fields(field),

@@ -314,7 +314,9 @@ def counts(result: ScoreResult) -> dict[str, Any]:
     }
 
 
-def several_table(systems: Mapping[str, Predictions], n_examples: int, seed: int) -> dict[str, Any]:
+def structured_table(
+    systems: Mapping[str, Predictions], n_examples: int, seed: int
+) -> dict[str, Any]:
     """As :func:`metrics_table`, for several labels a row and for hierarchies; also the paired
     differences of the first system from the others."""
     from ecomfs_eval import Bootstrap, get_metric

@@ -271,11 +271,11 @@ def _measure(
     labelled: MaybeLabelled,
 ) -> dict[str, Any]:
     from ecomfs.cli.present import metrics_table, note
-    from ecomfs.evaluation.evaluate import strangers
+    from ecomfs.evaluation.evaluate import unknown_labels
     from ecomfs.rank import METRICS, rankings
 
     truth = [pipeline.space.true_label(text) for text in pairs.truth or ()]
-    if unknown := strangers(truth, pipeline.space):
+    if unknown := unknown_labels(truth, pipeline.space):
         note(f"note: {unknown}")
     found = rankings(pairs, predictions, pipeline, positive)
     return metrics_table(found, n_examples, seed=labelled.seed, shown=METRICS, notes=True)

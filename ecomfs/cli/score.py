@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ecomfs.batch import Gold, Job, RowScorer, Selection
     from ecomfs.batch.feed import Columns
     from ecomfs.core.progress import Phases
-    from ecomfs.estimators.multilabel.rows import MultiLabelRows
-    from ecomfs.estimators.taxonomy.rows import TaxonomyRows
+    from ecomfs.estimators.multilabel.pipeline import MultiLabelPipeline
+    from ecomfs.estimators.taxonomy.pipeline import TaxonomyPipeline
     from ecomfs.fit import Profile
     from ecomfs.io import OutputFormat
     from ecomfs.pipeline import Pipeline
@@ -230,23 +230,23 @@ class RowClassifier:
     spec: str
     systems: Callable[[Gold, int], dict[str, Predictions]]
     fitted: Profile | None = None
-    several: MultiLabelRows | TaxonomyRows | None = None
+    several: MultiLabelPipeline | TaxonomyPipeline | None = None
 
     def measure(self, gold: Gold, n_examples: int, seed: int, phases: Phases) -> dict[str, Any]:
         """Print metrics on the rows that have true labels, and give them for ``--json``."""
-        from ecomfs.cli.present import metrics_table, note, plain, several_table
-        from ecomfs.evaluation.evaluate import model_adds, strangers
+        from ecomfs.cli.present import metrics_table, note, plain, structured_table
+        from ecomfs.evaluation.evaluate import model_adds, unknown_labels
 
         named = gold.labels
         if self.several is not None:
             named = [n for c in gold.labels if c for n in self.several.card.labels_of(c, c)]
-        if unknown := strangers(named, self.by.space):
+        if unknown := unknown_labels(named, self.by.space):
             note(f"note: {unknown}")
         phases(MEASURING)
         systems = self.systems(gold, seed)
         phases.clear()
         if self.several is not None:
-            return {"metrics": several_table(systems, n_examples, seed)}
+            return {"metrics": structured_table(systems, n_examples, seed)}
         found: dict[str, Any] = {"metrics": metrics_table(systems, n_examples, seed=seed)}
         if line := model_adds(systems, seed=seed):
             plain(line)
@@ -334,11 +334,11 @@ def systems(pipeline: Pipeline, gold: Gold, seed: int) -> dict[str, Predictions]
 
 
 def _several(
-    answers: MultiLabelRows | TaxonomyRows, gold: Gold, seed: int
+    answers: MultiLabelPipeline | TaxonomyPipeline, gold: Gold, seed: int
 ) -> dict[str, Predictions]:
-    from ecomfs.suites.several import several_systems
+    from ecomfs.suites.structured import structured_systems
 
-    return several_systems(gold, answers)
+    return structured_systems(gold, answers)
 
 
 @o.flatten_options

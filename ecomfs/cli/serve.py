@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ecomfs.serve import SplitService
     from ecomfs.serve.config import ServiceConfig
     from ecomfs.serve.server import Tls
-    from ecomfs.serve.split import Compared
+    from ecomfs.serve.split import ComparisonSummary
     from ecomfs.task import TaskCard
     from ecomfs.traffic import TrafficLog, TrafficRecord
     from ecomfs.types import Example
@@ -341,19 +341,19 @@ def _log_requests(path: Path | None, stack: ExitStack) -> None:
     stack.callback(logger.removeHandler, handler)
 
 
-def compared(log: TrafficRecord, labels: Mapping[str, str], card: TaskCard) -> Compared:
+def compared(log: TrafficRecord, labels: Mapping[str, str], card: TaskCard) -> ComparisonSummary:
     """The variants of a log, compared on the rows that people labelled."""
     from ecomfs.ab import METRICS, Design
-    from ecomfs.ab.logged import compare_log
+    from ecomfs.ab.from_log import compare_log
     from ecomfs.ab.rows import GoldLabels
-    from ecomfs.serve.split import Compared
+    from ecomfs.serve.split import ComparisonSummary
 
     found = compare_log(log, GoldLabels(labels, {}, 0), card, Design(), where="reviews")
     scores = {
         variant: {METRICS[name]: score.text() for name, score in by.items() if name in METRICS}
         for variant, by in found.scores.items()
     }
-    return Compared(scores, found.decision, found.notes)
+    return ComparisonSummary(scores, found.decision, found.notes)
 
 
 def _runs_folder(database: str) -> Path:

@@ -49,26 +49,26 @@ _FIRST_PAUSE = 0.25  # seconds before the first repetition
 _FINAL = ("done", "failed", "cancelled")
 
 
-def _both(
+def _sync_and_async(
     core: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
 ) -> tuple[
     Callable[Concatenate[Client, P], T],
     Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
 ]:
-    """A verb, and its form for callers that have an event loop (any). Both run on the background
+    """A method, and its form for callers that have an event loop (any). Both run on the background
     loop, where the connections are."""
 
-    def verb(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return event_loop.run(core(self, *args, **kwargs))
 
-    async def averb(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def aversion(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await event_loop.run_async(core(self, *args, **kwargs))
 
-    for form, prefix in ((verb, ""), (averb, "a")):
+    for form, prefix in ((method, ""), (aversion, "a")):
         functools.update_wrapper(form, core)
         form.__name__ = prefix + core.__name__.removeprefix("_")
         form.__qualname__ = f"Client.{form.__name__}"
-    return verb, averb
+    return method, aversion
 
 
 class Client:
@@ -179,7 +179,7 @@ class Client:
             raise errors.exceptions[0] from None
         return [prediction for task in tasks for prediction in task.result()]
 
-    classify, aclassify = _both(_classify)
+    classify, aclassify = _sync_and_async(_classify)
 
     async def _answered(self, request: wire.Request | Prediction) -> list[Prediction]:
         if isinstance(request, Prediction):
@@ -198,7 +198,7 @@ class Client:
         out[:] = [p.label for p in predictions]
         return out
 
-    predict, apredict = _both(_predict)
+    predict, apredict = _sync_and_async(_predict)
 
     async def _predict_proba(
         self,
@@ -211,7 +211,7 @@ class Client:
         shares = [[p.probabilities.get(name, np.nan) for name in names] for p in predictions]
         return np.array(shares, dtype=np.float64).reshape(len(predictions), len(names))
 
-    predict_proba, apredict_proba = _both(_predict_proba)
+    predict_proba, apredict_proba = _sync_and_async(_predict_proba)
 
     async def _explain(self, row: str | Row) -> Explanation:
         """How one row is answered: demonstrations, prompt, reading, prediction."""
@@ -219,7 +219,7 @@ class Client:
         body = b"{" + wire.task_field(self._task) + b'"row":' + encoded + b"}"
         return wire.explanation(await self._request("POST", "/v1/explain", body), self.url)
 
-    explain, aexplain = _both(_explain)
+    explain, aexplain = _sync_and_async(_explain)
 
     @property
     def classes_(self) -> NDArray[Any]:
@@ -237,7 +237,7 @@ class Client:
         self._known = answer
         return answer
 
-    health, ahealth = _both(_health)
+    health, ahealth = _sync_and_async(_health)
 
     # -- what people correct -------------------------------------------------------------------
 
@@ -246,7 +246,7 @@ class Client:
         found: list[dict[str, Any]] = (await self._request("GET", "/v1/tasks"))["tasks"]
         return found
 
-    tasks, atasks = _both(_tasks)
+    tasks, atasks = _sync_and_async(_tasks)
 
     async def _send_to_review(
         self,
@@ -265,7 +265,7 @@ class Client:
             found += (await self._write("/v1/reviews", body))["reviews"]
         return _frame(found)
 
-    send_to_review, asend_to_review = _both(_send_to_review)
+    send_to_review, asend_to_review = _sync_and_async(_send_to_review)
 
     async def _reviews(self, n: int = 50, *, state: str = "open") -> pd.DataFrame:
         """The rows that wait, the most helpful first; or with ``state="decided"`` those that were
@@ -280,7 +280,7 @@ class Client:
                 break
         return _frame(found)
 
-    reviews, areviews = _both(_reviews)
+    reviews, areviews = _sync_and_async(_reviews)
 
     async def _decide(
         self, id: str, label: str, *, version: int | None = None, reviewer: str | None = None
@@ -294,19 +294,19 @@ class Client:
         """
         return await self._change(id, "decide", label=label, version=version, reviewer=reviewer)
 
-    decide, adecide = _both(_decide)
+    decide, adecide = _sync_and_async(_decide)
 
     async def _undo(self, id: str, *, version: int | None = None) -> dict[str, Any]:
         """Take a decision back."""
         return await self._change(id, "undo", version=version)
 
-    undo, aundo = _both(_undo)
+    undo, aundo = _sync_and_async(_undo)
 
     async def _skip(self, id: str) -> dict[str, Any]:
         """Pass a review over: it comes again after the others."""
         return await self._change(id, "skip")
 
-    skip, askip = _both(_skip)
+    skip, askip = _sync_and_async(_skip)
 
     async def _second_opinion(
         self, id: str, label: str, *, reviewer: str | None = None
@@ -314,7 +314,7 @@ class Client:
         """Another person's label of a decided review; the pool keeps the first."""
         return await self._change(id, "second", label=label, reviewer=reviewer)
 
-    second_opinion, asecond_opinion = _both(_second_opinion)
+    second_opinion, asecond_opinion = _sync_and_async(_second_opinion)
 
     async def _change(self, id: str, action: str, **values: Any) -> dict[str, Any]:
         given = {name: value for name, value in values.items() if value is not None}
@@ -331,7 +331,7 @@ class Client:
             if len(found) >= got["total"] or not got["examples"]:
                 return _frame(found)
 
-    examples, aexamples = _both(_examples)
+    examples, aexamples = _sync_and_async(_examples)
 
     async def _add_examples(
         self,
@@ -359,7 +359,7 @@ class Client:
             version = (await self._write("/v1/examples", body))["version"]
         return version
 
-    add_examples, aadd_examples = _both(_add_examples)
+    add_examples, aadd_examples = _sync_and_async(_add_examples)
 
     async def _relabel(
         self, id: str, label: str, *, version: int | None = None, note: str = ""
@@ -370,7 +370,7 @@ class Client:
             body |= {"version": version}
         return int((await self._write("/v1/examples/relabel", body))["version"])
 
-    relabel, arelabel = _both(_relabel)
+    relabel, arelabel = _sync_and_async(_relabel)
 
     async def _retire(self, ids: Iterable[str], *, note: str = "") -> int:
         """Take examples out; the pool's version."""
@@ -378,13 +378,13 @@ class Client:
         done = await self._write("/v1/examples/retire", {"ids": named, "note": note})
         return int(done["version"])
 
-    retire, aretire = _both(_retire)
+    retire, aretire = _sync_and_async(_retire)
 
     async def _history(self, id: str) -> pd.DataFrame:
         """Every state that an example ever had, the oldest first."""
         return _frame((await self._read("/v1/examples/history", {"id": id}))["states"])
 
-    history, ahistory = _both(_history)
+    history, ahistory = _sync_and_async(_history)
 
     async def _score_table(
         self,
@@ -419,13 +419,13 @@ class Client:
             await asyncio.to_thread(write_bytes, target, result.content)
         return run
 
-    score_table, ascore_table = _both(_score_table)
+    score_table, ascore_table = _sync_and_async(_score_table)
 
     async def _close(self) -> None:
         """Close the connections; closing twice is fine, using it again opens new ones."""
         await self._http.close()
 
-    close, aclose = _both(_close)
+    close, aclose = _sync_and_async(_close)
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""The classifiers that users meet, with the scikit-learn contract."""
+"""The public classifiers; they follow the scikit-learn estimator contract."""
 
 from ecomfs.estimators.by_card import Classifier, classifier_of
 from ecomfs.estimators.few_shot import FewShotClassifier

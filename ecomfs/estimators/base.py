@@ -1,16 +1,15 @@
-"""What scikit-learn asks of a classifier.
+"""The base class of the classifiers: the scikit-learn contract, pickling, and updates of the pool.
 
-The classifiers derive from scikit-learn's own ``BaseEstimator`` and ``ClassifierMixin`` in every
-program that imports scikit-learn, whether before or after ecomfs. In programs that do not, the
-few methods here do the same: loading the library takes 2.5 s and 135 MB, which a service or a
-batch run has no use for.
+In a program that imports scikit-learn, before or after ecomfs, the classifiers derive from its
+``BaseEstimator`` and ``ClassifierMixin``. Otherwise :class:`FallbackEstimator` provides the same
+methods: importing scikit-learn takes 2.5 s and 135 MB, and a service or a batch run does not need
+it.
 
-A classifier also travels: it is cloned, copied, pickled and inherited by forked processes. The
-parameters and what was fitted go along; an engine stays in the process that opened it and is
-opened again by its name where it is needed.
+A classifier can be cloned, copied, pickled, and used in forked processes. Parameters and fitted
+state are copied. An engine is not: the other process opens it again by its spec.
 
-And it follows its pool: what was changed there since ``fit`` counts from the next :meth:`refresh`
-on, while calibration and thresholds stay as ``fit`` made them.
+Changes of the pool take effect at the next :meth:`refresh`. Calibration and thresholds stay as
+``fit`` made them.
 
 Source: https://scikit-learn.org/stable/developers/develop.html.
 """
@@ -48,10 +47,10 @@ from ecomfs.task import TaskCard, load_task
 from ecomfs.types import Example, Prediction
 
 
-class Plain:
-    """``BaseEstimator`` for programs without scikit-learn.
+class FallbackEstimator:
+    """Replaces ``BaseEstimator`` in programs that do not import scikit-learn.
 
-    >>> class Scale(Plain):
+    >>> class Scale(FallbackEstimator):
     ...     def __init__(self, by: float = 1.0, shift: float = 0.0) -> None:
     ...         self.by, self.shift = by, shift
     >>> Scale(by=2.0).set_params(shift=3.0)
@@ -61,7 +60,7 @@ class Plain:
     _estimator_type = "classifier"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Constructor parameters by name (``deep`` is part of the contract; nothing nests)."""
+        """Constructor parameters by name (``deep`` has no effect: there are no nested ones)."""
         return {name: getattr(self, name) for name in parameters(type(self))}
 
     def set_params(self, **params: Any) -> Self:
@@ -81,41 +80,40 @@ class Plain:
 def parameters(kind: type) -> list[str]:
     """Names of the constructor's parameters.
 
-    >>> parameters(Plain)
+    >>> parameters(FallbackEstimator)
     []
     """
     found = inspect.signature(kind).parameters.values()
     return [p.name for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
 
 
-class OpenedElsewhere(str):
-    """Name of an engine that was an open object when its classifier was stored, or when the
-    process was forked. It is opened again by this name, where the name says how."""
+class EngineToReopen(str):
+    """Spec of an engine that was open when its classifier was pickled or the process was forked.
+    The engine is opened again from this spec if the spec allows it."""
 
 
-class OfPool(Protocol):
-    """What answers rows, made from one version of a pool."""
+class PoolPipeline(Protocol):
+    """A pipeline that was made from one version of a pool."""
 
     @property
     def pool_version(self) -> int:
-        """The version of the pool that it was made from."""
+        """The version of the pool."""
 
     @property
     def engine(self) -> Engine:
         """The open engine."""
 
 
-AnswersOfPool = TypeVar("AnswersOfPool", bound=OfPool)
+PipelineT = TypeVar("PipelineT", bound=PoolPipeline)
 
 
-class Estimator(Plain, Generic[AnswersOfPool]):
-    """A classifier that scikit-learn can use, with what answers its rows, :attr:`pipeline_`.
+class Estimator(FallbackEstimator, Generic[PipelineT]):
+    """A scikit-learn classifier whose rows are classified by :attr:`pipeline_`.
 
-    A class that derives from it keeps each parameter of its constructor, unchanged, in an
-    attribute of the same name, and checks them in ``fit``. What answers its rows is kept by
-    :meth:`_work_with`, asked for by :meth:`_at_work`, and made again by :meth:`_reopen` in a
-    process that does not have it. A ``_follow`` of its own may cost less than to fit again by what
-    was fitted.
+    A subclass stores each constructor parameter unchanged in an attribute of the same name, and
+    checks it in ``fit``. :meth:`_set_pipeline` stores the pipeline, :meth:`_get_pipeline` returns
+    it, and :meth:`_rebuild` makes it again in another process. A subclass may override
+    :meth:`_refit` with a cheaper way to follow a changed pool.
 
     Attributes:
         classes_: labels as they were given, in NumPy's order.
@@ -133,14 +131,13 @@ class Estimator(Plain, Generic[AnswersOfPool]):
     _classes: Mapping[str, Any]  # label in the label space → label as it was given
 
     @property
-    def pipeline_(self) -> AnswersOfPool:
-        """What answers the rows of tables and requests: everything decided for this run, with the
-        engine of this process.
+    def pipeline_(self) -> PipelineT:
+        """The fitted pipeline, with the engine of this process.
 
         Raises:
             NotFittedError: not fitted.
         """
-        return self._answers()
+        return self._current()
 
     @property
     def engine_(self) -> Engine:
@@ -148,7 +145,7 @@ class Estimator(Plain, Generic[AnswersOfPool]):
         return self.pipeline_.engine
 
     def classify(self, X: Rows, ids: Sequence[str] | None = None) -> list[Prediction]:  # noqa: N803
-        """One :class:`Prediction` a row, in order."""
+        """One :class:`Prediction` per row, in order."""
         return event_loop.run(self._classify(X, ids))
 
     async def aclassify(
@@ -156,52 +153,51 @@ class Estimator(Plain, Generic[AnswersOfPool]):
         X: Rows,  # noqa: N803
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
-        """:meth:`classify` for callers that have an event loop."""
+        """:meth:`classify` as a coroutine."""
         return await event_loop.run_async(self._classify(X, ids))
 
     async def _classify(self, X: Rows, ids: Sequence[str] | None) -> list[Prediction]:  # noqa: N803
-        # Opening an engine, embedding and rendering are no work for the event loop.
-        answers, states = await asyncio.to_thread(self._prepared, X, ids)
-        return [prediction for _, _, prediction in await answers.answer(states)]
+        # Opening an engine, embedding and rendering would block the event loop.
+        pipeline, states = await asyncio.to_thread(self._prepare_rows, X, ids)
+        return [prediction for _, _, prediction in await pipeline.answer(states)]
 
-    def _prepared(self, X: Rows, ids: Sequence[str] | None) -> tuple[Any, Sequence[Any]]:  # noqa: N803
-        """What answers, and the rows as it takes them."""
-        answers: Any = self._answers()
-        rows = as_rows(X, answers.card, self.fields)
-        return answers, answers.prepare(rows, row_ids(rows, ids))
+    def _prepare_rows(self, X: Rows, ids: Sequence[str] | None) -> tuple[Any, Sequence[Any]]:  # noqa: N803
+        """The pipeline, and the rows prepared for it."""
+        pipeline: Any = self._current()
+        rows = as_rows(X, pipeline.card, self.fields)
+        return pipeline, pipeline.prepare(rows, row_ids(rows, ids))
 
     def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
-        """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``. A row
-        that failed is a row of NaN. Where rows may have several labels, each has a probability of
-        its own."""
+        """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``; NaN for a
+        row that failed. With several labels per row, the columns are independent."""
         found = self.classify(X)
         table = [[p.probabilities.get(name, np.nan) for name in self._classes] for p in found]
         return np.array(table, dtype=np.float64).reshape(len(found), len(self._classes))
 
-    def refresh(self) -> AnswersOfPool:
-        """What answers, for the pool as it is now. It costs one small query while the pool is
-        unchanged.
+    def refresh(self) -> PipelineT:
+        """The pipeline for the current version of the pool. An unchanged pool costs one small
+        query.
 
         Raises:
             NotFittedError: not fitted.
-            PoolError: the pool can be used no more (one label left, a label that the task does
-                not know) or not be read; ``pipeline_`` stays what it was.
+            PoolError: the pool cannot be read, or not be used any more (one label left, a label
+                that the task does not have); ``pipeline_`` is unchanged then.
         """
-        with self._turn():
-            answers = self.pipeline_
-            if self.pool_.version != answers.pool_version:
-                self._follow(answers)
+        with self._process_lock():
+            pipeline = self.pipeline_
+            if self.pool_.version != pipeline.pool_version:
+                self._refit(pipeline)
             return self.pipeline_
 
-    def _answers(self) -> AnswersOfPool:
-        return cast(AnswersOfPool, self._at_work())
+    def _current(self) -> PipelineT:
+        return cast(PipelineT, self._get_pipeline())
 
-    def _follow(self, before: AnswersOfPool) -> None:
-        """Fit on the pool as it is now, with what was fitted on it before: nothing is read
-        leave-one-out. Only when that worked, the classifier changes.
+    def _refit(self, before: PipelineT) -> None:
+        """Fit on the current pool with the stored profile, so nothing is read leave-one-out. If
+        this fails, the classifier is unchanged.
 
         Args:
-            before: what answered so far.
+            before: the pipeline so far.
         """
         known = parameters(type(self))
         params = {name: getattr(self, name) for name in known}
@@ -212,7 +208,7 @@ class Estimator(Plain, Generic[AnswersOfPool]):
             params |= {name: None for name in guarantees if name in known}
         twin = type(self)(**params)
         with warnings.catch_warnings():
-            # That the pool changed is why this is called.
+            # The warning that the pool changed is expected here.
             warnings.filterwarnings("ignore", "profile: ")
             twin.fit(self.pool_)  # type: ignore[attr-defined]
         for name, value in twin.__dict__.items():
@@ -224,7 +220,7 @@ class Estimator(Plain, Generic[AnswersOfPool]):
         return self.task if isinstance(self.task, TaskCard) else load_task(self.task)
 
     def _options(self) -> Options:
-        """The options of the pipeline, all options of the classifier checked.
+        """The pipeline's options; checks all options of the classifier.
 
         Raises:
             ConfigError: a value does not fit its option.
@@ -235,16 +231,16 @@ class Estimator(Plain, Generic[AnswersOfPool]):
                 option.check(params[name])
         return Options(**{f.name: params[f.name] for f in fields(Options) if f.name in params})
 
-    def _own_engine(self) -> Engine:
+    def _open_engine(self) -> Engine:
         """The engine of this process."""
         if self.engine is None:
             return shared_engine(NO_MODEL)
-        if isinstance(self.engine, OpenedElsewhere):
+        if isinstance(self.engine, EngineToReopen):
             return reopen_engine(self.engine)
         return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
 
     @staticmethod
-    def _own_embedder(embedder: str | Embedder) -> Embedder:
+    def _open_embedder(embedder: str | Embedder) -> Embedder:
         return shared_embedder(embedder) if isinstance(embedder, str) else embedder
 
     def set_params(self, **params: Any) -> Self:
@@ -259,53 +255,53 @@ class Estimator(Plain, Generic[AnswersOfPool]):
                 raise ConfigError(f"no parameter {name!r}", hint=f"parameters: {', '.join(known)}")
         return super().set_params(**params)
 
-    def _reopen(self) -> Any:
-        """What is answered with, made again from what is stored."""
+    def _rebuild(self) -> Any:
+        """The pipeline, made again from the fitted state."""
         raise NotImplementedError
 
-    def _work_with(self, working: Any) -> None:
-        """Keep what is answered with; it belongs to this process."""
-        self._working: Any = working
+    def _set_pipeline(self, working: Any) -> None:
+        """Store the pipeline of this process."""
+        self._pipeline: Any = working
         self._process = os.getpid()
 
-    def _at_work(self) -> Any:
-        """What is answered with.
+    def _get_pipeline(self) -> Any:
+        """The pipeline of this process; made again if this process has none.
 
         Raises:
             NotFittedError: not fitted.
         """
         self._check_fitted()
-        with self._turn():
-            if self._working is None:
-                self._work_with(self._reopen())
-            return self._working
+        with self._process_lock():
+            if self._pipeline is None:
+                self._set_pipeline(self._rebuild())
+            return self._pipeline
 
-    def _turn(self) -> threading.RLock:
+    def _process_lock(self) -> threading.RLock:
         """The lock of this classifier in this process."""
-        with _making:
+        with _lock_creation:
             state = self.__dict__
             if state.get("_process") not in (None, os.getpid()):
                 # Threads do not survive a fork, and a lock may be held by one of them.
-                abandon(state["_working"])
+                abandon(state["_pipeline"])
                 state.pop("_lock", None)
-                self._working, self._process = None, os.getpid()
+                self._pipeline, self._process = None, os.getpid()
                 engine = state["engine"]
                 if not isinstance(engine, str | None):
                     abandon(engine)
-                    self.engine = OpenedElsewhere(engine.spec)
+                    self.engine = EngineToReopen(engine.spec)
             lock: threading.RLock = state.setdefault("_lock", threading.RLock())
             return lock
 
-    def _judged(self, examples: Sequence[Example]) -> list[Example]:
-        """Examples to choose the thresholds of guarantees on: those that were not read for the
-        calibration, where there are enough of them."""
+    def _guarantee_examples(self, examples: Sequence[Example]) -> list[Example]:
+        """Examples for the thresholds of guarantees: those that calibration did not read, if there
+        are enough of them."""
         size, seed = self.calibration_size, self.seed
         read = {e.id for e in sample_queries(examples, size, seed)}
         others = [e for e in examples if e.id not in read]
         return sample_queries(others if len(others) >= size else examples, size, seed)
 
-    def _features(self, header: Sequence[str] | None, *, labelled: bool) -> None:
-        """What ``fit`` saw of the columns; texts and mappings have none.
+    def _set_feature_names(self, header: Sequence[str] | None, *, labelled: bool) -> None:
+        """Set ``n_features_in_`` and ``feature_names_in_``; texts and mappings have no columns.
 
         Args:
             labelled: the label is among the columns.
@@ -320,15 +316,15 @@ class Estimator(Plain, Generic[AnswersOfPool]):
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
             theirs = sys.modules.get("sklearn.exceptions")
-            kind = NotFittedError if theirs is None else _both(theirs.NotFittedError)
+            kind = NotFittedError if theirs is None else _not_fitted_class(theirs.NotFittedError)
             raise kind("the classifier has no examples yet", hint="call fit first")
 
-    def _refuse(self, X: Any, y: Any, arguments: dict[str, Any]) -> None:  # noqa: N803
-        """Refuse what ``fit`` cannot use.
+    def _check_fit_arguments(self, X: Any, y: Any, arguments: dict[str, Any]) -> None:  # noqa: N803
+        """Refuse arguments that ``fit`` cannot use.
 
         Raises:
-            ArgumentError: an argument that scikit-learn's other classifiers may take.
-            InputError: ``y`` beside a pool, or ``Example`` objects, which have labels.
+            ArgumentError: an argument that other scikit-learn classifiers take.
+            InputError: ``y`` together with a pool or ``Example`` objects, which have labels.
         """
         for name in arguments:
             weight = name == "sample_weight"
@@ -343,7 +339,7 @@ class Estimator(Plain, Generic[AnswersOfPool]):
         ):
             what = "a pool, which has" if pool else "Example objects, which have"
             raise InputError(
-                f"y is given beside {what} labels",
+                f"y was given together with {what} labels",
                 hint="leave y out, or give the rows without labels",
             )
 
@@ -359,7 +355,7 @@ class Estimator(Plain, Generic[AnswersOfPool]):
         return tags
 
     def __sklearn_clone__(self) -> Self:
-        # An open engine is no setting: a copy would be a second model in memory.
+        # An open engine is not copied: the copy would be a second model in memory.
         params = {
             name: value if name in _SHARED else copy.deepcopy(value)
             for name, value in self.get_params(deep=False).items()
@@ -381,15 +377,15 @@ class Estimator(Plain, Generic[AnswersOfPool]):
         memo[id(self)] = twin
         for name, value in self.__dict__.items():
             if name != "_lock":
-                twin.__dict__[name] = value if name in (*_SHARED, "_working") else of(value, memo)
+                twin.__dict__[name] = value if name in (*_SHARED, "_pipeline") else of(value, memo)
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
         state = {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_process")}
-        if "_working" in state:
-            state["_working"] = None
+        if "_pipeline" in state:
+            state["_pipeline"] = None
         if not isinstance(engine := state["engine"], str | None):
-            state["engine"] = OpenedElsewhere(engine.spec)
+            state["engine"] = EngineToReopen(engine.spec)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -397,7 +393,7 @@ class Estimator(Plain, Generic[AnswersOfPool]):
 
 
 def weighted_mean(right: Sequence[bool], weight: Any) -> float:
-    """Share of true ones; NaN of none.
+    """Weighted share of ``True`` values.
 
     >>> weighted_mean([True, False], None), weighted_mean([True, False], [3, 1])
     (0.5, 0.75)
@@ -410,11 +406,11 @@ def weighted_mean(right: Sequence[bool], weight: Any) -> float:
 
 
 _SHARED = ("engine", "embedder", "_embedder")
-_making = threading.Lock()
+_lock_creation = threading.Lock()
 
 
 @cache
-def _both(theirs: type[Exception]) -> type[NotFittedError]:
+def _not_fitted_class(theirs: type[Exception]) -> type[NotFittedError]:
     def reduce(self: NotFittedError) -> tuple[object, ...]:
         return NotFittedError(self.message, hint=self.hint).__reduce__()
 
@@ -422,28 +418,28 @@ def _both(theirs: type[Exception]) -> type[NotFittedError]:
 
 
 def _after_fork() -> None:
-    global _making
-    _making = threading.Lock()
+    global _lock_creation
+    _lock_creation = threading.Lock()
 
 
-def _derive(base: ModuleType) -> None:
-    """Scikit-learn's own classes take the place of :class:`Plain`."""
+def _use_sklearn_bases(base: ModuleType) -> None:
+    """Replace :class:`FallbackEstimator` by scikit-learn's own base classes."""
     Estimator.__bases__ = (base.ClassifierMixin, base.BaseEstimator, Generic)
     made: list[type[Estimator[Any]]] = [Estimator]
     for kind in made:
-        kind.__init_subclass__()  # as it would have run, had they derived from it at first
+        kind.__init_subclass__()  # would have run if they had derived from it from the start
         made += kind.__subclasses__()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-when_imported("sklearn.base", _derive)
+when_imported("sklearn.base", _use_sklearn_bases)
 
 __all__ = [
-    "AnswersOfPool",
+    "EngineToReopen",
     "Estimator",
-    "OpenedElsewhere",
-    "Plain",
+    "FallbackEstimator",
+    "PipelineT",
     "parameters",
     "weighted_mean",
 ]

@@ -14,20 +14,21 @@ from ecomfs.estimators.taxonomy import TaxonomyClassifier
 from ecomfs.task import TaskCard, load_task
 
 Classifier: TypeAlias = FewShotClassifier | TaxonomyClassifier | MultiLabelClassifier
-"""Of one label a row, of a hierarchy, or of several labels a row."""
+"""The classifier of a task with one label per row, a hierarchy, or several labels per row."""
 _UNUSED = ("tune",)
-"""Options without an effect where they do not exist: nothing has to be chosen there."""
+"""Options that have no effect on a classifier without them."""
 
 
 def classifier_of(task: str | Path | TaskCard, **options: Any) -> Classifier:
-    """The classifier of one label a row, of a hierarchy, or of several labels a row, not fitted.
+    """An unfitted classifier of the class that the task needs: one label per row, a hierarchy, or
+    several labels per row.
 
     Args:
         task: task name, path of a task folder, or a card.
-        **options: of the classifier. Those that it does not have may be given with their defaults.
+        **options: options of the classifier. One that the class lacks may have its default value.
 
     Raises:
-        ConfigError: an option that this classifier does not have.
+        ConfigError: an option that this class does not have.
 
     >>> classifier_of("review_sentiment", k=2)
     FewShotClassifier(k=2)

@@ -1,7 +1,7 @@
-"""FewShotClassifier: a few labelled examples in, calibrated labels out, no training.
+"""FewShotClassifier: calibrated labels from a few labelled examples, without training.
 
-It is a scikit-learn classifier (see :mod:`ecomfs.estimators.base`), for pipelines, searches,
-cross-validation and ensembles.
+It is a scikit-learn classifier (see :mod:`ecomfs.estimators.base`) and works in pipelines,
+hyperparameter searches, cross-validation and ensembles.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ecomfs.estimators.inputs import (
     given_examples,
     row_ids,
 )
-from ecomfs.estimators.meaning import LabelReading, numbered_by_sklearn
+from ecomfs.estimators.integer_labels import LabelReading, numbered_by_sklearn
 from ecomfs.estimators.one_label import OneLabelClassifier
 from ecomfs.fit import FitPlan, Guarantees, Profile, fit_pipeline
 from ecomfs.pipeline import (
@@ -58,19 +58,19 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels as they were given (integers stay integers), in NumPy's order; the columns of
+        The labels as given (integers stay integers), sorted by NumPy; the columns of
         ``predict_proba``.
     meanings_ : dict
-        Label → the card's label that it was read as, or its own text.
+        Label → the label of the card that it stands for, or its own text.
     pool_ : Pool
-        The labelled examples. Examples that are added, relabelled or retired count from the next
-        call on; the calibration stays as ``fit`` made it.
+        The labelled examples. Examples that are added, relabelled or retired take effect at the
+        next call; the calibration stays as ``fit`` made it.
     pipeline_ : Pipeline
         The fitted pipeline.
     engine_ : Engine
         The open engine.
     profile_ : Profile or None
-        What was fitted (``profile_.save(path)``); ``None`` when nothing was.
+        The fitted parameters (``profile_.save(path)``); ``None`` if nothing was fitted.
 
     Examples
     --------
@@ -102,28 +102,28 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
         progress: Progress | bool | None = None,
         **refused: Any,
     ) -> Self:
-        """Store and index the labelled examples, open the engine, check that all fit together,
-        and read some examples leave-one-out to see how far the model can be trusted.
+        """Store and index the labelled examples, open the engine, and calibrate on leave-one-out
+        readings of some examples.
 
         Args:
             X: rows with ``y``; or a table with a label column; or ``Example`` objects; or a
-                ``Pool``. An empty list with no ``y`` is zero-shot.
-            y: labels, one a row.
-            progress: receives the progress (:mod:`ecomfs.core.progress`); ``True``: shown;
-                ``None``: shown in notebooks only.
+                ``Pool``. An empty list without ``y`` is zero-shot.
+            y: labels, one per row.
+            progress: called with the progress (:mod:`ecomfs.core.progress`); ``True``: show it;
+                ``None``: show it in notebooks only.
 
         Raises:
             InputError: see :func:`ecomfs.estimators.inputs.given_examples`.
             EngineError: the engine cannot be opened.
-            ArgumentError: an argument that fit does not take, such as ``sample_weight``.
+            ArgumentError: an argument that ``fit`` does not take, such as ``sample_weight``.
         """
-        self._refuse(X, y, refused)
+        self._check_fit_arguments(X, y, refused)
         card, options, plan = self._card(), self._options(), self._plan()
         task = card.name if isinstance(self.task, TaskCard) else self.task
         # Errors that need no model are found before it is loaded.
         if card.several_labels:
             raise ConfigError(
-                f"task {card.name!r} has several labels a row", hint="use MultiLabelClassifier"
+                f"task {card.name!r} has several labels per row", hint="use MultiLabelClassifier"
             )
         check_templates(card, options, task)
         header = columns(X)
@@ -141,11 +141,11 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
         with showing(progress) as report:
             if self.engine not in (None, NO_MODEL):
                 report(LOADING)
-            embedder = self._own_embedder(self.embedder)
+            embedder = self._open_embedder(self.embedder)
             pipeline, options, profile = fit_pipeline(
                 card,
                 stored,
-                self._own_engine(),
+                self._open_engine(),
                 embedder,
                 options,
                 plan,
@@ -153,17 +153,17 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
                 pool_version=version,
                 progress=report,
             )
-        # All at once, and only now: a service may still use what was fitted before.
-        with self._turn():
+        # Replace the fitted state only now, all at once: a service may still be using the old one.
+        with self._process_lock():
             self.pool_, self.profile_ = pool, profile
             self._embedder, self._built_with, self._task = self.embedder, options, task
             self._labels = labels
-            self._features(header, labelled=y is None)
+            self._set_feature_names(header, labelled=y is None)
             self._adopt(pipeline)
         return self
 
-    def _follow(self, before: Pipeline) -> None:
-        embedder = self._own_embedder(self._embedder)
+    def _refit(self, before: Pipeline) -> None:
+        embedder = self._open_embedder(self._embedder)
         self._adopt(refreshed(before, self.pool_, embedder, self._built_with, self._task))
 
     def _adopt(self, pipeline: Pipeline) -> None:
@@ -175,13 +175,13 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
             self._classes[label.name]: label.spec.name if label.spec else label.name
             for label in pipeline.space.labels
         }
-        self._work_with(pipeline)
+        self._set_pipeline(pipeline)
 
-    def _reopen(self) -> Pipeline:
+    def _rebuild(self) -> Pipeline:
         return self._kept.pipeline(
             self.pool_,
-            self._own_engine(),
-            self._own_embedder(self._embedder),
+            self._open_engine(),
+            self._open_embedder(self._embedder),
             self._built_with,
             self._task,
         )
@@ -193,8 +193,8 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
         *,
         progress: Progress | bool | None = None,
     ) -> list[Prediction]:
-        """One :class:`Prediction` a row, in order, with status, error and demonstrations;
-        ``progress`` is as for :meth:`fit`."""
+        """One :class:`Prediction` per row, in order, with status, error and demonstrations;
+        ``progress`` as in :meth:`fit`."""
         return event_loop.run(self._classify(X, ids, progress))
 
     async def _classify(
@@ -203,23 +203,23 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
         ids: Sequence[str] | None,
         progress: Progress | bool | None = None,
     ) -> list[Prediction]:
-        # Embedding new examples is work of the CPU: the event loop stays free for others.
+        # Embedding new examples takes CPU time, so it runs outside the event loop.
         pipeline = await asyncio.to_thread(self.refresh)
         rows = as_rows(X, pipeline.card, self.fields)
         with showing(progress) as report:
             return await pipeline.classify(rows, row_ids(rows, ids), progress=report)
 
     def explain(self, row: str | Row, *, influence: bool = False) -> Explanation:
-        """How one row is classified: demonstrations, prompt, every step from reading to prediction.
-        The model reads it also where it could not change the label; not where ``max_loss`` lets the
-        experts answer.
+        """How one row is classified: demonstrations, prompt, and each step from the reading to the
+        prediction. The model reads the row even if it could not change the label, but not if
+        ``max_loss`` lets the experts answer.
 
         Args:
-            influence: also read the row with each of its demonstrations left out (that many
-                prompts, in one engine call), to see which of them moved the answer.
+            influence: also read the row once without each demonstration (in one engine call), to
+                see which of them changed the answer.
         """
         pipeline = self.refresh()
-        # The label is the same, and all steps are seen.
+        # Without the cascade the label is the same, and all steps are shown.
         pipeline = replace(pipeline, cascade=pipeline.policy.skip_from is not None)
         rows = as_rows(cast(Rows, [row]), pipeline.card, self.fields)
         [(case, posterior, prediction)] = event_loop.run(pipeline.trace(rows, ["row"]))
@@ -243,5 +243,5 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
         )
 
     def _text_of(self, label: Any, where: str) -> str | None:
-        """The text that stands for a label of the caller's in the pool; ``None``: missing."""
+        """The spelling in the pool of a label that the caller gave; ``None``: missing."""
         return self._labels.text(label_text(label, where))

@@ -1,4 +1,4 @@
-"""What users hand to the classifier, as rows and examples.
+"""Converts the inputs of ``fit`` and ``predict`` to rows and examples.
 
 Accepted rows: a DataFrame or another table (pyarrow, polars, NumPy records), a Series, array or
 list of texts (tasks with one field), a list of mappings. Accepted examples: the same with ``y``, a
@@ -43,7 +43,7 @@ Examples: TypeAlias = "Rows | Pool | Sequence[Example]"
 def as_rows(X: Rows, card: TaskCard, fields: Mapping[str, str] | None = None) -> list[Row]:  # noqa: N803 (the scikit-learn name)
     """Rows as mappings from the card's field names to values.
 
-    Empty required fields pass: they become the status of their row.
+    An empty required field is no error here: its row fails when it is classified.
 
     Args:
         X: the rows; plain texts for a task of one required field.
@@ -56,7 +56,7 @@ def as_rows(X: Rows, card: TaskCard, fields: Mapping[str, str] | None = None) ->
     Raises:
         ColumnError: a required field has no column, or two columns share a name.
         ConfigError: plain texts for a task of several fields, or a single string.
-        InputError: what is neither a text nor a row; see :func:`ecomfs.task.as_items`.
+        InputError: a value that is neither a text nor a row; see :func:`ecomfs.task.as_items`.
 
     >>> from ecomfs.task import load_task
     >>> card = load_task("review_sentiment")
@@ -95,11 +95,11 @@ def given_examples(
     fields: Mapping[str, str] | None = None,
     label_column: str | None = None,
 ) -> tuple[list[Example], GivenLabels]:
-    """Labelled examples from whatever holds them, and their labels as they were given.
+    """Labelled examples from any accepted input, and their labels as given.
 
     Raises:
         InputError: labels and rows differ in number, an empty label, an example without text, or
-            what is neither a row nor a label.
+            a value that is neither a row nor a label.
         DuplicateIdError: two examples have the same id.
     """
     if isinstance(X, Pool):
@@ -138,8 +138,8 @@ def as_labelled(
     card: TaskCard,
     fields: Mapping[str, str] | None = None,
 ) -> tuple[int, list[Example], list[tuple[str, ...]], GivenLabels]:
-    """The pool's version (0 without one); the examples, each with its labels as one cell; the
-    labels of each; and all labels as they were given.
+    """The pool's version (0 without a pool); the examples, with their labels joined in one cell;
+    the labels of each example; and all labels as given.
 
     Raises:
         InputError: see :func:`given_examples` and :func:`ecomfs.task.read_labels`.
@@ -165,11 +165,11 @@ def as_labelled(
 
 
 def as_sets(y: Iterable[Any], where: str, separator: str = SEPARATOR) -> list[list[Any]]:
-    """The labels of each row as they were given.
+    """The labels of each row as given.
 
     Raises:
-        InputError: one text, or a matrix of 0 and 1, which does not name the labels; a cell that
-            is none.
+        InputError: a single text, a matrix of 0 and 1 (it does not name the labels), or a cell
+            that is not a set of labels.
 
     >>> as_sets(["a|b", {2}], "row")
     [['a', 'b'], [2]]
@@ -177,25 +177,25 @@ def as_sets(y: Iterable[Any], where: str, separator: str = SEPARATOR) -> list[li
     matrix = hasattr(y, "shape") and getattr(y, "ndim", 1) != 1
     if not matrix and not isinstance(y, str | bytes | Mapping):
         given = [given_labels(cell, f"{where} {at}", separator) for at, cell in enumerate(y)]
-        # [1, 0, 1] is no set: it says which columns of a matrix hold.
+        # [1, 0, 1] is a row of an indicator matrix, not a set of labels.
         marks = all(label in (0, 1) for own in given for label in own)
         if not marks or all(len(set(own)) == len(own) for own in given):
             return given
     raise InputError(
-        f"y of type {type(y).__name__} is not one set of labels a row",
-        hint="give sets of labels; MultiLabelBinarizer.inverse_transform makes them of a matrix",
+        f"y of type {type(y).__name__} is not one set of labels per row",
+        hint="give sets of labels; MultiLabelBinarizer.inverse_transform converts a matrix to sets",
     )
 
 
 def label_space(
     card: TaskCard, examples: Sequence[Example], cells: Sequence[Sequence[str]]
 ) -> tuple[LabelSpace, list[frozenset[int]]]:
-    """The labels of a run, and the positions of each example's.
+    """The label space of a run, and the positions of each example's labels in it.
 
     Raises:
-        UnknownLabelError: a closed card does not know a label.
+        UnknownLabelError: a label that a closed card does not have.
         ConfigError: there is only one label.
-        PoolError: no example has any label, and the card names none.
+        PoolError: no example has a label, and the card names none.
     """
     seen = list(dict.fromkeys(label for cell in cells for label in cell))
     if examples and not seen and card.label_space == "open":
@@ -213,7 +213,7 @@ def label_space(
 
 
 def columns(X: Any) -> list[str] | None:  # noqa: N803
-    """Names of a table's columns; ``None`` for what is no table."""
+    """Column names of a table; ``None`` for other inputs."""
     table = as_table(X, "DataFrame")
     return None if table is None else table[0]
 
@@ -229,10 +229,10 @@ def _column(X: Any, header: Sequence[str], name: str) -> Any:  # noqa: N803
 
 
 def row_ids(rows: Sequence[Row], ids: Sequence[str] | None) -> list[str]:
-    """The ids that the caller gave the rows, or their places.
+    """The given ids of the rows, or their positions.
 
     Raises:
-        InputError: not one id a row.
+        InputError: rows and ids differ in number.
 
     >>> row_ids([{"text": "a"}, {"text": "b"}], None)
     ['0', '1']

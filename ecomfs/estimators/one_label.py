@@ -1,4 +1,4 @@
-"""Classifiers of one label a row: predictions as scikit-learn's arrays."""
+"""Classifiers with one label per row: predictions as arrays, like in scikit-learn."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import InputError, RowError
-from ecomfs.estimators.base import AnswersOfPool, Estimator, weighted_mean
+from ecomfs.estimators.base import Estimator, PipelineT, weighted_mean
 from ecomfs.estimators.inputs import Rows
 from ecomfs.task import GivenLabels, label_text
 
 SHOWN = 5
 
 
-class OneLabelClassifier(Estimator[AnswersOfPool]):
-    """A classifier of one label a row."""
+class OneLabelClassifier(Estimator[PipelineT]):
+    """A classifier with one label per row."""
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
-        """Labels, shape (n,), of the type that was given.
+        """Labels, shape (n,), of the type given to ``fit``.
 
-        A row that failed, abstained, or whose answer was invalid has no label, and never a
-        default one. Among labels that are text it is ``None`` (dtype object); numbers and
-        booleans have no room for it.
+        A row that failed, abstained, or whose answer was invalid has no label. With text labels it
+        is ``None`` (dtype object); arrays of numbers or booleans cannot hold ``None``.
 
         Raises:
-            RowError: rows without a label where labels are numbers or booleans. ``classify``
-                has every row with its status, :meth:`predict_proba` NaN for these.
+            RowError: rows without a label, and labels are numbers or booleans. ``classify``
+                returns every row with its status; :meth:`predict_proba` returns NaN for these.
         """
         predictions, classes = self.classify(X), self.classes_
         place = {name: at for at, name in enumerate(self._classes)}
@@ -41,9 +40,8 @@ class OneLabelClassifier(Estimator[AnswersOfPool]):
             first = predictions[none[0]]
             raise RowError(
                 f"{len(none)} of {len(found)} rows have no label (rows {rows}; the first: "
-                f"{first.error or first.note})",
-                hint="classify gives every row with its status; labels that are numbers have no "
-                "None",
+                f"{first.error or first.note}), and an array of numbers cannot hold None",
+                hint="use classify, which gives every row with its status",
             )
         values = classes.tolist() if classes.dtype.kind != "O" else list(classes)
         out = np.empty(len(found), dtype=object)
@@ -51,7 +49,7 @@ class OneLabelClassifier(Estimator[AnswersOfPool]):
         return out
 
     def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
-        """Accuracy; rows without a label are wrong, and so are all that have no true label.
+        """Accuracy; a row without a predicted label or without a true label counts as wrong.
 
         Raises:
             InputError: labels or weights differ in number from the rows.

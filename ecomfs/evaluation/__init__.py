@@ -1,1 +1,1 @@
-"""Predictions to metrics and baselines: the one bridge to ``ecomfs_eval``."""
+"""Predictions to metrics and baselines: the only package that calls ``ecomfs_eval``."""

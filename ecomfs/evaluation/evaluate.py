@@ -1,7 +1,7 @@
-"""Predictions with true labels in; the system, its parts and simple baselines out.
+"""Predictions with true labels to comparable systems: ecomfs, its parts, and simple baselines.
 
 The model alone, the experts alone, the neighbours' vote and the majority label are scored on the
-same rows with the same labelled examples, so that the table shows what the model adds.
+same rows with the same labelled examples, so the table shows what the model adds.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from ecomfs_eval.report.words import ReportWords
 
 KNN_NEIGHBOURS = 8
 MOST_NAMED = 12
-"""Most labels that a note names."""
+"""Most labels listed in a note."""
 
 
 ANSWERED = {"answered_rate": "answered", "accuracy_answered": "precision among answered"}
-"""Metrics that are shown too where rows abstained, which accuracy counts as wrong: metric of the
-harness → title."""
+"""Metric of the harness → title, of metrics that are also shown if rows abstained (accuracy counts
+these as wrong)."""
 MODEL_ALONE = "LLM alone"
 EXPERTS_ALONE = "without LLM"
 RULE = "rule: "
-"""Before the name of the trivial rule of the task."""
+"""Prefix of the name of the task's trivial rule."""
 
 
-def strangers(gold: Iterable[str], space: LabelSpace) -> str:
-    """A note on true labels outside the label space, whose rows always count as wrong; empty when
+def unknown_labels(gold: Iterable[str], space: LabelSpace) -> str:
+    """A note on true labels outside the label space, whose rows always count as wrong; empty if
     there are none.
 
     >>> from ecomfs.task import Label
-    >>> strangers(["a", "c", "b", "c", ""], LabelSpace([Label("a"), Label("b")]))
+    >>> unknown_labels(["a", "c", "b", "c", ""], LabelSpace([Label("a"), Label("b")]))
     "2 rows have a true label that no labelled example has, and count as wrong: 'c' (2)"
     """
     counts = Counter(label for label in gold if label and label not in space.names)
@@ -64,10 +64,11 @@ def strangers(gold: Iterable[str], space: LabelSpace) -> str:
 def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
     """The predictions, their parts and the baselines, on the rows that have a true label.
 
-    A model with experts is called ``ecomfs``; the calibrated model alone is ``LLM alone`` and the
-    experts alone ``without LLM``; the trivial rule of the task (:mod:`ecomfs.evaluation.rules`),
-    where it is not the majority, ``rule: NAME``. A row that skipped the model has its final answer
-    in both. A model without experts is ``LLM``, experts without a model are ``without LLM``.
+    Model and experts together are called ``ecomfs``, the calibrated model alone ``LLM alone``, and
+    the experts alone ``without LLM``. A row that skipped the model has its final prediction in
+    both parts. A model without experts is called ``LLM``, experts without a model ``without LLM``.
+    The trivial rule of the task (:mod:`ecomfs.evaluation.rules`) is called ``rule: NAME``, unless
+    it is the majority.
 
     Raises:
         EmptyInputError: no row has a true label.
@@ -104,11 +105,11 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
 
 @harness_errors()
 def model_adds(systems: Mapping[str, Predictions], seed: int = 0) -> str:
-    """One line that says whether the model adds anything, from what :func:`systems` gives; empty
-    where the model or the experts did not answer.
+    """One line that says whether the model improves on the experts; empty if either is missing.
 
     Args:
-        seed: of the resampling.
+        systems: the result of :func:`systems`.
+        seed: seed of the resampling.
     """
     if "ecomfs" not in systems or EXPERTS_ALONE not in systems:
         return ""
@@ -122,11 +123,15 @@ def model_adds(systems: Mapping[str, Predictions], seed: int = 0) -> str:
 def vote(
     pipeline: SupportsBaselines, texts: Sequence[str], labels: Sequence[str], rows: Sequence[Row]
 ) -> NDArray[np.float64]:
-    """The vote of the nearest examples, shape (texts, labels), for a pipeline with examples."""
+    """The vote of the nearest examples, shape (texts, labels).
+
+    Raises:
+        ConfigError: the pipeline has no labelled examples.
+    """
     if pipeline.retriever is None:
-        raise ConfigError("no labelled examples to vote", hint="fit on examples")
+        raise ConfigError("the neighbours' vote needs labelled examples", hint="fit on examples")
     votes = pipeline.retriever.vote(texts, KNN_NEIGHBOURS, rows=rows)
-    # A closed label space may hold a label of which the pool has no example.
+    # A closed label space may have a label without an example in the pool.
     by_label = dict(zip(pipeline.retriever.labels, votes.T, strict=True))
     absent = np.zeros(len(texts))
     return np.column_stack([by_label.get(label, absent) for label in labels])
@@ -139,7 +144,7 @@ def _baseline(
     space: Sequence[str],
     name: str,
 ) -> Predictions:
-    """A baseline over the whole space; labels without an example have probability 0."""
+    """A baseline over the whole label space; labels without an example have probability 0."""
     full = np.zeros((len(truth), len(space)))
     full[:, : scores.shape[1]] = scores / scores.sum(axis=1, keepdims=True)
     return Predictions.of(truth, None, full, labels=space, ids=ids, name=name)

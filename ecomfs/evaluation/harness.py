@@ -1,7 +1,7 @@
-"""The bridge to the harness: answers of ecomfs in, :class:`ecomfs_eval.Predictions` out, for tasks
-of every kind: one label a row, a hierarchy, or several labels a row.
+"""Predictions of ecomfs to :class:`ecomfs_eval.Predictions`, for one label per row, a hierarchy, or
+several labels per row.
 
-It is also the only place that turns errors of the harness into errors of ecomfs.
+Errors of the harness are turned into errors of ecomfs here, and only here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ERRORS: tuple[tuple[type[EvalError], type[EcomfsError]], ...] = (
     (WriteError, OutputError),
     (EvalError, ConfigError),  # options, and libraries that are not installed
 )
-"""Error of the harness → error of ecomfs; the first that fits."""
+"""Error of the harness → error of ecomfs; the first match applies."""
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def harness_errors(hints: Mapping[str, str] | None = None) -> Iterator[None]:
     """Raise errors of the harness as errors of ecomfs.
 
     Args:
-        hints: text of the harness's hints → what to write instead, such as a command-line option.
+        hints: text in the harness's hints → its replacement, such as a command-line option.
 
     Raises:
         MissingFileError, EmptyInputError, InputError, OutputError, ConfigError: see :data:`ERRORS`.
@@ -66,7 +66,7 @@ def harness_errors(hints: Mapping[str, str] | None = None) -> Iterator[None]:
 
 
 class SupportsHarness(Protocol):
-    """An answer to one row: a prediction, or a row of the traffic log."""
+    """The result for one row: a prediction, or an entry of the traffic log."""
 
     @property
     def label(self) -> str | None: ...
@@ -88,15 +88,14 @@ def to_harness(
     tokens: bool = True,
     **columns: Any,
 ) -> Predictions:
-    """Answers as predictions of the harness.
+    """Convert predictions for the harness.
 
     Args:
-        answers: n answers. A row without probabilities has no distribution (NaN).
+        answers: n predictions. A row without probabilities has no distribution (NaN).
         gold: n true labels.
-        labels: the L labels of the run and of ``gold``; a label that an answer lacks has
+        labels: the L labels of the run and of ``gold``; a label that a prediction lacks has
             probability 0.
-        tokens: keep the token counts. ``False`` for systems that did not read the prompts
-            themselves.
+        tokens: keep the token counts; ``False`` for systems that did not read the prompts.
         columns: other attributes of :class:`ecomfs_eval.Predictions`: ``ids``, ``name``,
             ``slices``, …
 
@@ -110,7 +109,7 @@ def to_harness(
     (('yes', None), ('ok', 'failed'), [40.0, nan])
     """
     if tokens:
-        # Zero tokens: no prompt was read, so their number is unknown, not zero.
+        # Zero tokens mean that no prompt was read: the number is unknown.
         read = np.array([float(p.prompt_tokens) or np.nan for p in answers])
         cached = np.array([float(p.cached_tokens) for p in answers])
         columns |= {
@@ -131,14 +130,14 @@ def to_harness(
 
 
 def at_stage(prediction: Prediction, stages: Sequence[str]) -> Prediction:
-    """The prediction as it was after the first of some stages that it passed.
+    """The prediction with the distribution of an earlier stage.
 
-    It is never abstained: abstaining comes last. A row that passed none of the stages keeps its
-    final distribution; a row without one stays as it is.
+    It never abstains, because abstaining is the last step. A row that has none of the stages keeps
+    its final distribution; a row without a distribution is unchanged.
 
     Args:
         prediction: with :attr:`~ecomfs.types.Prediction.stages`.
-        stages: names, the wanted one first.
+        stages: names of stages; the first one that the row has is used.
 
     >>> p = Prediction("1", "b", {"a": 0.4, "b": 0.6}, stages={"calibrated": (0.7, 0.3)})
     >>> at_stage(p, ["calibrated", "read"]).label
@@ -154,7 +153,7 @@ def at_stage(prediction: Prediction, stages: Sequence[str]) -> Prediction:
 
 
 class SupportsBaselines(Protocol):
-    """What baselines need of what answers rows: the pipeline of any task."""
+    """The part of a pipeline that baselines need; a pipeline of any task has it."""
 
     @property
     def card(self) -> TaskCard: ...
@@ -166,7 +165,7 @@ class SupportsBaselines(Protocol):
 
 
 def kind_of(card: TaskCard) -> LabelKind:
-    """What the labels of a task are.
+    """The kind of a task's labels: one label, a path in a hierarchy, or a set.
 
     >>> from ecomfs.task import load_task
     >>> kind_of(load_task("review_aspects")), kind_of(load_task("review_sentiment"))
@@ -203,13 +202,13 @@ def as_predictions(
     """Answers of a classifier of any task as predictions of the harness.
 
     Args:
-        gold: true labels; one that is none of the names stays, and is always wrong.
-        names: labels that the classifier can give.
-        columns: as of :func:`to_harness`.
+        gold: true labels; one that is not in ``names`` is kept, and always counts as wrong.
+        names: labels that the classifier can predict.
+        columns: as in :func:`to_harness`.
     """
     known = list(names)
     if card.several_labels:
-        # A set of labels is one answer; the probabilities of its labels are no distribution.
+        # A set of labels is one class; the probabilities of its labels do not sum to one.
         answers = [replace(p, probabilities={}) for p in answers]
         known = label_order({p.label for p in answers if p.label is not None})
     labels = [*known, *label_order(set(gold) - set(known))]
@@ -222,10 +221,10 @@ def check_metrics(metrics: Iterable[str], card: TaskCard, where: str) -> None:
     """Refuse metrics that are not defined for the labels of a task.
 
     Args:
-        where: what names them, for the message.
+        where: the option that names the metrics, for the message.
 
     Raises:
-        ConfigError: one that is not defined, or that does not exist.
+        ConfigError: a metric is not defined for these labels, or does not exist.
 
     >>> from ecomfs.task import load_task
     >>> check_metrics(["roc_auc"], load_task("review_aspects"), "--metric")

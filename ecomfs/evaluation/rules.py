@@ -1,8 +1,8 @@
-"""The trivial rule of a task: what anybody would answer without learning anything.
+"""The trivial rule of a task: a prediction that needs no learning, such as the majority label.
 
-A task that is decided by such a rule needs no model, so every report shows the rule beside the
-systems. Which rule it is follows from the fields of the task card and from the labelled examples;
-these only say which way round it holds.
+A task that such a rule solves needs no model, so every report shows the rule beside the systems.
+The fields of the task card select the rule; the labelled examples only decide which label it
+favours.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ RULES = {
     LIKED: "the first label where the first history is longer than the second",
     SIMILAR: "the first label where the second text has half of the characters of the first",
 }
-"""Every rule, and what it answers."""
+"""Rule → what it predicts."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleAnswers:
-    """What the trivial rule of a task answers.
+    """The predictions of a task's trivial rule.
 
     Attributes:
         name: one of :data:`RULES`.
-        probabilities: for :data:`LAST` one label has all of it: the rule only names a label.
+        probabilities: shape (rows, labels); one-hot for :data:`LAST`, which only names a label.
 
     >>> RuleAnswers("majority", np.array([[0.7, 0.3]])).scored
     True
@@ -50,25 +50,27 @@ class RuleAnswers:
 
     @property
     def scored(self) -> bool:
-        """Whether the probabilities say more than which label is the answer."""
+        """Whether the probabilities are more than a one-hot label."""
         return self.name != LAST
 
 
 def trivial_rule(pipeline: SupportsBaselines, rows: Sequence[Row]) -> RuleAnswers:
-    """Answer rows by the trivial rule of a pipeline's task.
+    """Classify rows by the trivial rule of a pipeline's task.
 
-    A history whose last items are labels: the last again. Two labels and two histories: their
-    lengths. Two labels and two texts: the characters they share. Else: the most frequent label.
+    - The last items of histories are labels: predict the last item.
+    - Two labels and two histories: compare the lengths of the histories.
+    - Two labels and two texts: compare the characters of the texts.
+    - Otherwise: predict the most frequent label.
 
     Args:
-        pipeline: with labelled examples.
-        rows: to answer.
+        pipeline: a pipeline with labelled examples.
+        rows: the rows to classify.
 
     Returns:
-        With one column per label of the pipeline.
+        Predictions with one column per label of the pipeline.
 
     Raises:
-        ConfigError: without labelled examples no label is the most frequent one.
+        ConfigError: the pipeline has no labelled examples.
 
     >>> from types import SimpleNamespace
     >>> from ecomfs.task import Label, LabelSpace, load_task
@@ -100,7 +102,7 @@ def trivial_rule(pipeline: SupportsBaselines, rows: Sequence[Row]) -> RuleAnswer
         given = measure(pipeline, rows)
         if seen is None or given is None or np.ptp(seen) == 0:
             continue
-        # Which label it is evidence for: the one whose examples have more of it.
+        # A high value is evidence for the label whose examples have the higher mean.
         high = int(seen[truth == 1].mean() > seen[truth == 0].mean()) if np.ptp(truth) else 0
         table = np.column_stack([given, 1 - given] if high == 0 else [1 - given, given])
         return RuleAnswers(name, table)
@@ -108,8 +110,8 @@ def trivial_rule(pipeline: SupportsBaselines, rows: Sequence[Row]) -> RuleAnswer
 
 
 def _last_labels(pipeline: SupportsBaselines, rows: Sequence[Row]) -> list[int | None] | None:
-    """Position of the label that the last item of the first history names; ``None`` without a
-    history."""
+    """For each row, the position of the label that the last item of its first history names;
+    ``None`` if the task has no history."""
     specs = [f.rendering for f in pipeline.card.fields if f.kind == "history"]
     if not specs:
         return None
@@ -123,7 +125,7 @@ def _last_labels(pipeline: SupportsBaselines, rows: Sequence[Row]) -> list[int |
 
 
 def _more_in_first(pipeline: SupportsBaselines, rows: Sequence[Row]) -> NDArray[np.float64] | None:
-    """Share of the items that are in the first of two histories, with one added to both."""
+    """Share of the items that are in the first of two histories, with add-one smoothing."""
     names = [f.name for f in pipeline.card.fields if f.kind == "history"][:2]
     if len(names) < 2:
         return None
@@ -143,7 +145,7 @@ def _shared(pipeline: SupportsBaselines, rows: Sequence[Row]) -> NDArray[np.floa
 
 
 def _values(pipeline: SupportsBaselines, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
-    """Typed values of the fields of rows; ``None`` for a cell that is missing."""
+    """Typed values of the fields of each row; ``None`` for a missing cell."""
     return list(ValueReader(pipeline.card.specs).read(rows))
 
 

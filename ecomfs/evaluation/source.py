@@ -1,4 +1,4 @@
-"""Where the numbers of a report come from: the command, the data, the versions."""
+"""The provenance of a report: command, data and versions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ _PACKAGES = ("ecomfs", "numpy", "scipy", "scikit-learn")
 
 
 def numbers_source(command: Sequence[str], files: Iterable[str | Path]) -> dict[str, str]:
-    """What the last section of a report says.
+    """The provenance shown in the last section of a report.
 
     Args:
-        command: words after ``ecomfs``; none for a call in Python. Passwords in addresses are
+        command: arguments after ``ecomfs``; empty for a call in Python. Passwords in URLs are
             masked.
-        files: what was read; of a file its size and the beginning of its SHA-256 are named.
+        files: the inputs; for a file, its size and the beginning of its SHA-256 are added.
 
     Returns:
-        ``command``, ``data`` and ``versions``, as :func:`ecomfs_eval.report.build_report` takes
-        them.
+        ``command``, ``data`` and ``versions``, for :func:`ecomfs_eval.report.build_report`.
 
     >>> found = numbers_source(["ab", "v1", "v2"], [])
     >>> found["command"], found["versions"].split(",")[0].startswith("ecomfs ")
@@ -45,7 +44,7 @@ def _versions() -> str:
     for name in _PACKAGES:
         try:
             found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:  # of an extra, or ecomfs as a folder
+        except PackageNotFoundError:  # an extra, or ecomfs run from a folder
             continue
     return ", ".join([*found, f"Python {platform.python_version()}"])
 

@@ -1,5 +1,5 @@
-"""Labelled examples and test rows in, baselines trained by the harness out: linear models and
-gradient boosting."""
+"""Baselines that the harness trains on the labelled examples: linear models and gradient
+boosting."""
 
 from __future__ import annotations
 
@@ -32,10 +32,13 @@ _SHOWN = {
 
 @harness_errors()
 def trained(gold: Gold, pipeline: Pipeline, seed: int = 0) -> dict[str, Predictions]:
-    """TF-IDF with logistic regression, for tables gradient boosting, and where the task has
-    features (:mod:`ecomfs.features`) both on these, on the rows that have a true label; ids as in
-    :func:`ecomfs.evaluation.evaluate.systems`. Nothing without labelled examples, or where
-    scikit-learn is not installed."""
+    """Trained baselines on the rows that have a true label, with ids as in
+    :func:`ecomfs.evaluation.evaluate.systems`.
+
+    They are logistic regression on TF-IDF; gradient boosting for tabular tasks; and both on the
+    features of :mod:`ecomfs.features`, if the task has any. Empty without labelled examples, or if
+    scikit-learn is not installed.
+    """
     if pipeline.retriever is None or find_spec("sklearn") is None:
         return {}
     gold = gold.scored()
@@ -54,7 +57,8 @@ def trained(gold: Gold, pipeline: Pipeline, seed: int = 0) -> dict[str, Predicti
 
 
 def raw_columns(card: TaskCard, pool: Sequence[Example]) -> list[str]:
-    """The fields of a tabular task whose cells are features; none for tasks of text or history."""
+    """The fields of a tabular task whose cells are features; empty for tasks with required texts
+    or histories."""
     if any(f.kind in ("text", "history") and f.required for f in card.fields):
         return []
     names = [f.name for f in card.fields if f.kind in _CELLS]
@@ -62,8 +66,8 @@ def raw_columns(card: TaskCard, pool: Sequence[Example]) -> list[str]:
 
 
 def feature_set(card: TaskCard, pool: Sequence[Example]) -> FeatureSet | None:
-    """The features of a task, scaled on the labelled examples; ``None`` where the task has none,
-    or where they are the same for all examples."""
+    """The features of a task, scaled on the labelled examples; ``None`` if the task has none, or
+    if they are constant."""
     if not has_features(card):
         return None
     found = FeatureSet(card).fit([e.fields for e in pool])
@@ -76,8 +80,8 @@ def baseline_tables(
     test: Sequence[Example],
     names: Collection[str],
 ) -> tuple[LabelledRows, LabelledRows]:
-    """Labelled examples and test rows in the form of the harness: the texts that are retrieved by,
-    labels in the pool's spelling, and what the named baselines need beside them."""
+    """Labelled examples and test rows for the harness: retrieval texts, labels in the pool's
+    spelling, and the inputs that the named baselines need."""
     card = pipeline.card
     columns = raw_columns(card, pool) if "gradient_boosting" in names else []
     specs = {s.name: s.rendering for s in card.fields}
@@ -88,7 +92,7 @@ def baseline_tables(
         texts = [pipeline.text(row.fields) for row in rows]
         vectors = cells = None
         if "embedding_logistic" in names and pipeline.retriever is not None:
-            # All rows as queries: a model embedder puts queries and passages in different places.
+            # All rows as queries: some embedders encode queries and passages differently.
             vectors = pipeline.retriever.embedder.embed(texts, query=True)
         if columns:
             cells = {c: [_cell(specs[c], r.fields.get(c)) for r in rows] for c in columns}
@@ -105,7 +109,7 @@ def baseline_tables(
 
 
 def _cell(spec: RenderSpec, value: object) -> str:
-    """A number as the harness reads it, by its column's decimal mark; others as they are."""
+    """The cell as text; numbers are normalised by their column's decimal mark."""
     if spec.kind not in NUMBERS:
         return "" if value is None else str(value)
     with suppress(RowError):

@@ -2,13 +2,13 @@
 
 from ecomfs.fit.fitting import Fitted, fit
 from ecomfs.fit.guarantees import NEVER, Guarantees, with_thresholds
+from ecomfs.fit.notes import rare_labels
 from ecomfs.fit.profile import (
     BlendWeights,
     LanguageCalibration,
     Profile,
     pool_hash,
 )
-from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.run import FitPlan, ProfileWarning, fit_pipeline
 from ecomfs.fit.tune import Factor, TuneCandidate, tune
 

@@ -46,9 +46,9 @@ from ecomfs.core.progress import FITTING, Progress, part, silent
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
 from ecomfs.experts import Experts
-from ecomfs.fit.guarantees import Guarantees, LeftOut, skip_by, with_thresholds
-from ecomfs.fit.remarks import model_adds
-from ecomfs.fit.stopping import FIRST, GAIN, LOOKS, STEP, HeldLoss, gain_left
+from ecomfs.fit.guarantees import Guarantees, LeftOut, fit_skip_threshold, with_thresholds
+from ecomfs.fit.notes import model_adds
+from ecomfs.fit.stopping import FIRST, GAIN, LOOKS, STEP, HeldLoss, remaining_gain
 from ecomfs.pipeline import LeftOutDraw, Pipeline, draw_left_out
 from ecomfs.types import Example
 
@@ -157,7 +157,7 @@ async def fit(
         if readings:
             remark = model_adds(alone[like], fused[like], truth[like])
             notes += [remark] if remark else []
-        if _left_out(experts, alone, fused, truth, weights):
+        if _model_excluded(experts, alone, fused, truth, weights):
             fusion, fused = Blend((EXPERTS_ALONE,), (1.0, 0.0), cheap.shares), alone
             notes.append(
                 f"the model has no part in the answers: on {len(readings)} examples it did not "
@@ -166,7 +166,7 @@ async def fit(
         policy = DecisionPolicy(fusion=fusion, cheap=cheap)
         if readings:
             steps |= {"experts": alone, "fused": fused}
-        skip = skip_by(guarantees, answers, labels, notes)
+        skip = fit_skip_threshold(guarantees, answers, labels, notes)
         policy = replace(policy, skip_from=None if skip is None else skip.value)
     if readings:
         usual = UsualReadings.of(
@@ -217,7 +217,7 @@ def _without_model(pipeline: Pipeline, guarantees: Guarantees) -> tuple[Pipeline
     experts = pipeline.experts
     if experts is None or not guarantees.fusion:
         raise ConfigError(
-            "no model (--engine none) and no experts (--no-fusion): nothing can answer",
+            "no model (--engine none) and no experts (--no-fusion): rows cannot be classified",
             hint="leave one of them out",
         )
     if guarantees.max_loss is not None:
@@ -288,7 +288,7 @@ async def _read_enough(
         if bare.experts is not None and cheap is not None:
             alone = _answers_for(bare.experts, cheap, answers, readings)
         learning = _learning(bare, alone, readings, truth, weights)
-        gain = gain_left(learning, truth, weights, bound, bare.seed)
+        gain = remaining_gain(learning, truth, weights, bound, bare.seed)
         small = small + 1 if gain < GAIN else 0
         if small == LOOKS:
             break
@@ -324,7 +324,7 @@ def _learning(
                 model[other] = calibration.apply(read[other])
                 model[mine] = cross_calibrated(rows, labels, weights[mine])
         if bare.experts is not None and alone is not None:
-            together = _Together.of(bare.experts, alone, model, truth, weights)
+            together = _FusionInputs.of(bare.experts, alone, model, truth, weights)
             model[held] = together.fit(fitted).apply(together.evidence.part(held))
         given = model[held, truth[held]]
         return np.asarray(-np.log(np.maximum(given, 1e-9)))
@@ -434,12 +434,12 @@ def _fused(
             f"{usable.sum()} readings of labels with {PER_LABEL} examples or more are too "
             "few to weigh the experts: they have the weights that were best on development sets"
         )
-    together = _Together.of(experts, alone, model, truth, weights)
+    together = _FusionInputs.of(experts, alone, model, truth, weights)
     fusion = together.fit(np.arange(len(truth)))
     return fusion, together.crossed() if len(truth) else model
 
 
-def _left_out(
+def _model_excluded(
     experts: Experts,
     alone: FloatArray,
     fused: FloatArray,
@@ -454,7 +454,7 @@ def _left_out(
 
 
 @dataclass(frozen=True, slots=True)
-class _Together:
+class _FusionInputs:
     """What model and experts are fused by."""
 
     evidence: Evidence

@@ -76,7 +76,7 @@ class Guarantees:
             raise ConfigError("max_loss needs the experts", hint="leave fusion on")
 
 
-def skip_by(
+def fit_skip_threshold(
     guarantees: Guarantees,
     answers: FloatArray,
     labels: NDArray[np.int64],
@@ -160,4 +160,4 @@ def with_thresholds(
     return replace(policy, novelty=Novelty.fit(known), novel_below=guarantees.novel_below), accept
 
 
-__all__ = ["NEVER", "Guarantees", "LeftOut", "skip_by", "with_thresholds"]
+__all__ = ["NEVER", "Guarantees", "LeftOut", "fit_skip_threshold", "with_thresholds"]

@@ -18,8 +18,8 @@ from ecomfs.engine.protocol import Engine, SupportsPricing, has_model
 from ecomfs.errors import ConfigError
 from ecomfs.fit.fitting import fit
 from ecomfs.fit.guarantees import Guarantees
+from ecomfs.fit.notes import rare_labels
 from ecomfs.fit.profile import Profile
-from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.tune import Factor, TuneCandidate, tune
 from ecomfs.pipeline import Options, Pipeline, build_pipeline, choose_layout
 from ecomfs.pool import real_examples, sample_queries

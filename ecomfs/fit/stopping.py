@@ -27,7 +27,7 @@ LOOKS = 2
 _PARTS = 8
 
 
-def gain_left(
+def remaining_gain(
     held_loss: HeldLoss, truth: Places, weights: NDArray[np.float64], most: int, seed: int
 ) -> float:
     """How much the log loss would still fall if ``most`` examples were read.
@@ -42,7 +42,8 @@ def gain_left(
     >>> def learns(fitted, held):
     ...     return np.full(len(held), 0.3 + 1 / len(fitted))
     >>> truth = np.array([0, 1] * 8)
-    >>> round(gain_left(learns, truth, np.ones(16), 48, seed=0), 3) == round(1 / 16 - 1 / 48, 3)
+    >>> gain = remaining_gain(learns, truth, np.ones(16), 48, seed=0)
+    >>> round(gain, 3) == round(1 / 16 - 1 / 48, 3)
     True
     """
     n = len(truth)
@@ -66,4 +67,4 @@ def _held_back(
     return float(np.average(loss, weights=weights))
 
 
-__all__ = ["FIRST", "GAIN", "LOOKS", "STEP", "gain_left"]
+__all__ = ["FIRST", "GAIN", "LOOKS", "STEP", "remaining_gain"]

@@ -169,7 +169,7 @@ class EcomfsAccessor:
         from ecomfs.batch import Gold
         from ecomfs.errors import EmptyInputError
         from ecomfs.estimators import as_rows
-        from ecomfs.evaluation.evaluate import ANSWERED, strangers, systems
+        from ecomfs.evaluation.evaluate import ANSWERED, systems, unknown_labels
         from ecomfs.evaluation.harness import harness_errors
         from ecomfs.task import find_column
         from ecomfs_eval import Bootstrap, get_metric, scores
@@ -184,8 +184,8 @@ class EcomfsAccessor:
         ]
         if not any(truth):
             raise EmptyInputError(f"DataFrame: column {gold!r} holds no true label")
-        if unheard_of := strangers(truth, space):
-            warnings.warn(f"column {gold!r}: {unheard_of}", stacklevel=2)
+        if unknown := unknown_labels(truth, space):
+            warnings.warn(f"column {gold!r}: {unknown}", stacklevel=2)
         ids = [str(label) for label in self._frame.index]
         rows = as_rows(self._frame, clf.pipeline_.card, clf.fields)
         collected = Gold(ids, list(rows), truth, clf.classify(self._frame, ids))

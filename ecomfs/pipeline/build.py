@@ -122,7 +122,7 @@ def build_pipeline(
     if not has_model(engine):
         if retriever is None:
             raise ConfigError(
-                "no model (--engine none) and no labelled examples: nothing can answer",
+                "no model (--engine none) and no labelled examples: rows cannot be classified",
                 hint="give labelled examples (--examples), or name a model: --engine auto",
             )
         only = Experts(retriever, space.names, card)

@@ -1,10 +1,10 @@
-"""Which labelled examples cannot be trusted: copies with other labels, labels that all other
-examples contradict, authors who wrote too much of a label, and texts made for the model.
+"""Finds labelled examples that may be wrong: near copies with different labels, labels that the
+other examples contradict, authors who wrote too much of a label, and attacks on the model.
 
-A person decides: nothing is changed. Contradicted labels are found as confident learning finds them
-(Northcutt, Jiang and Chuang 2021, *JAIR* 70): each example is answered by the experts as if it were
-not in the pool; it is a doubt where another label is at least as probable as that label usually is
-among its own examples.
+Nothing is changed: a person decides. Contradicted labels are found by confident learning
+(Northcutt, Jiang and Chuang 2021, *JAIR* 70): the experts classify each example leave-one-out; it
+is reported if another label is at least as probable as that label is, on average, for its own
+examples.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from ecomfs.types import Example
 DoubtKind = Literal["copy", "contradicted", "author", "suspicious"]
 KINDS: Mapping[DoubtKind, str] = {
     "copy": "nearly the same text as an example with another label",
-    "contradicted": "all other examples say another label, with confidence",
-    "author": "one author wrote more of a label than the cap allows",
+    "contradicted": "the other examples predict another label with high confidence",
+    "author": "one author wrote more examples of a label than the cap allows",
     "suspicious": "the text looks like an attack on the model",
 }
 """Kind of doubt → what it means."""
 NEAR = 0.8
-"""Share of four-letter pieces in common from which on two texts are copies."""
+"""Least shingle similarity (Jaccard) of two copies."""
 LOOK_AT = 8
-"""Nearest examples among which copies are looked for."""
+"""Number of nearest examples that are checked for copies."""
 CONFIDENT = 0.6
 """Least probability of the other label."""
 FEW = 5
-"""An author of fewer examples of a label is under every cap."""
+"""An author of fewer examples of a label is never reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One reason to look at an example again.
+    """One reason to check an example again.
 
     Attributes:
-        id: of the example.
-        label: as it is in the pool.
-        kind: of :data:`KINDS`.
-        detail: what was seen.
-        instead: the label that it may have; empty where none is likelier.
-        strength: probability of the other label, or similarity of the copy; 1 where it is certain.
+        id: id of the example.
+        label: its label in the pool.
+        kind: one of :data:`KINDS`.
+        detail: the evidence.
+        instead: the likelier label; empty if there is none.
+        strength: probability of the other label, or similarity of the copy; else 1.
 
     >>> Doubt("r1", "good", "copy", "like 'r2'").strength
     1.0
@@ -72,11 +72,11 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class PoolAudit:
-    """What an audit found.
+    """The result of an audit.
 
     Attributes:
-        examples: how many were looked at.
-        doubts: the strongest of each kind first.
+        examples: number of examples checked.
+        doubts: the findings, by kind, the strongest first.
 
     >>> PoolAudit(2, (Doubt("r1", "good", "copy", "like 'r2'"),)).counts["copy"]
     1
@@ -87,7 +87,7 @@ class PoolAudit:
 
     @property
     def counts(self) -> dict[DoubtKind, int]:
-        """Kind → examples."""
+        """Kind → number of findings."""
         found = Counter(doubt.kind for doubt in self.doubts)
         return {kind: found[kind] for kind in KINDS}
 
@@ -101,15 +101,15 @@ def audit(
     cap: float = 0.5,
     seed: int = 0,
 ) -> PoolAudit:
-    """Look for examples that cannot be trusted.
+    """Find examples that may be wrong.
 
     Args:
         card: the task.
         examples: the pool.
-        embedder: finds copies, and is what the experts see.
-        authors: id of an example → who wrote it; ids that are missing have no known author.
+        embedder: embedder for the copies and the experts.
+        authors: example id → author; ids may be missing.
         cap: largest share of the examples of a label that one author may have written.
-        seed: of the retriever.
+        seed: seed of the retriever.
 
     Returns:
         One doubt per example and kind.
@@ -140,7 +140,7 @@ def audit(
 
 
 def _attacks(card: TaskCard, space: LabelSpace, examples: Sequence[Example]) -> list[Doubt]:
-    """Examples whose own text imitates a prompt: they stand in the prompts of other rows."""
+    """Examples whose text imitates a prompt; they would appear in the prompts of other rows."""
     screen = Screen.of(card, space, ())
     found = []
     for example in examples:
@@ -173,7 +173,7 @@ def _capped(examples: Sequence[Example], authors: Mapping[str, str], cap: float)
 
 
 def _copies(retriever: Retriever) -> list[Doubt]:
-    """Pairs of near copies with different labels: each of the two is in doubt."""
+    """Near copies with different labels; both examples of a pair are reported."""
     examples, texts = retriever.examples, retriever.texts
     prints = [fingerprint(text) for text in texts]
     hits = retriever.neighbours(
@@ -207,12 +207,12 @@ def _copies(retriever: Retriever) -> list[Doubt]:
 def _contradicted(retriever: Retriever, space: LabelSpace, card: TaskCard) -> list[Doubt]:
     """Examples whose label the others contradict."""
     examples, names = retriever.examples, space.names
-    p = left_out(retriever, space, card)
+    p = leave_one_out(retriever, space, card)
     given = np.array([space.require(e.label, e.id) for e in examples])
     own = p[np.arange(len(given)), given]
     counts = np.bincount(given, minlength=len(names))
-    # What a label's own examples are given, on average: the threshold of confident learning. Of
-    # labels with one example nothing is known.
+    # Mean probability of a label for its own examples: the threshold of confident learning. It is
+    # unknown for a label with one example.
     usual = np.array(
         [own[given == label].mean() if counts[label] > 1 else np.inf for label in range(len(names))]
     )
@@ -234,10 +234,9 @@ def _contradicted(retriever: Retriever, space: LabelSpace, card: TaskCard) -> li
     ]
 
 
-def left_out(retriever: Retriever, space: LabelSpace, card: TaskCard) -> NDArray[np.float64]:
-    """Probabilities of every example as if it and its copies were not in the pool, shape
-    (pool, labels): by all experts, and of examples beyond those that they answer leave-one-out, by
-    the neighbours' vote.
+def leave_one_out(retriever: Retriever, space: LabelSpace, card: TaskCard) -> NDArray[np.float64]:
+    """Leave-one-out probabilities of every example, without its copies, shape (pool, labels): from
+    all experts, or from the neighbours' vote for examples on which the experts were not fitted.
 
     >>> from ecomfs.embed import HashedEmbedder
     >>> from ecomfs.task import load_task
@@ -246,7 +245,7 @@ def left_out(retriever: Retriever, space: LabelSpace, card: TaskCard) -> NDArray
     >>> card = load_task("review_sentiment")
     >>> _, retriever = build_retriever(card, pool, HashedEmbedder(), Options())
     >>> space = LabelSpace.resolve(card, ["positive", "negative"])
-    >>> left_out(retriever, space, card).argmax(axis=1).tolist()
+    >>> leave_one_out(retriever, space, card).argmax(axis=1).tolist()
     [0, 0, 0, 1, 1, 1]
     """
     experts = Experts(retriever, space.names, card)
@@ -268,4 +267,4 @@ def left_out(retriever: Retriever, space: LabelSpace, card: TaskCard) -> NDArray
     return out
 
 
-__all__ = ["KINDS", "Doubt", "PoolAudit", "audit", "left_out"]
+__all__ = ["KINDS", "Doubt", "PoolAudit", "audit", "leave_one_out"]

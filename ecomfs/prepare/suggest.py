@@ -1,12 +1,12 @@
-"""What to label next: texts that stand for many others and that the pool cannot answer yet.
+"""Active learning: chooses texts to label that represent many others and are uncertain.
 
-Coverage works on the graph of vote-k (Su et al., 2022, arXiv:2209.01975, section 2.1): every text
-votes for its nearest neighbours. A vote is worth how much nearer the neighbour is than anything
-labelled or chosen so far, which is greedy facility location (Lin and Bilmes, 2011, "A Class of
+Coverage uses the graph of vote-k (Su et al., 2022, arXiv:2209.01975, section 2.1): every text votes
+for its nearest neighbours. The weight of a vote is how much nearer the neighbour is than any
+labelled or chosen text. This is greedy facility location (Lin and Bilmes, 2011, "A Class of
 Submodular Functions for Document Summarization") on that graph. With eight texts to choose, it
-found all 8 of 8 planted clusters of unequal size; vote-k's own tenfold discounts found 6, random
-draws 5. Where an uncertainty is given, candidates are ordered by the sum of their rank in coverage
-and their rank in uncertainty; where groups are given (predicted labels), they take turns.
+found 8 of 8 planted clusters of unequal size; the tenfold discounts of vote-k found 6, random
+draws 5. If uncertainties are given, candidates are ordered by the sum of their rank in coverage and
+their rank in uncertainty. If groups are given (predicted labels), they take turns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ecomfs.errors import ConfigError
 from ecomfs.io import same_text
 
 _MOST_NEIGHBOURS = 150  # vote-k's k
-_REACH = 3  # a text votes for this many times as many neighbours as one choice stands for
+_REACH = 3  # votes of a text, in multiples of the number of texts per chosen text
 _BLOCK = 1024  # rows of the similarity matrix held at a time
 
 
@@ -32,12 +32,12 @@ class Suggestion:
     """One text that a person should label.
 
     Attributes:
-        position: in the texts that were given.
-        stands_for: to how many of the texts, itself included, it was nearer than anything labelled
-            or chosen before.
-        uncertainty: as given, in [0, 1]; ``None`` when none was.
-        group: as given; ``None`` when none was.
-        why: one line for a person.
+        position: position in the given texts.
+        stands_for: number of texts, itself included, that are nearer to it than to any labelled or
+            earlier chosen text.
+        uncertainty: the given uncertainty, in [0, 1], or ``None``.
+        group: the given group, or ``None``.
+        why: the reason, one line for people.
 
     >>> Suggestion(3, 2, None, None, "stands for 2 texts").position
     3
@@ -61,19 +61,19 @@ def suggest(
     groups: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[Suggestion]:
-    """The ``n`` texts to label next, most useful first; fewer when there are not so many
-    different ones.
+    """The ``n`` texts to label next, the most useful first; fewer if there are fewer different
+    texts.
 
     Args:
-        texts: unlabelled; of texts that are the same to a reader only the first can be chosen, and
-            none that the pool has.
-        n: how many, at least 1.
+        texts: unlabelled texts; duplicates and texts of the pool are not chosen.
+        n: number of texts, at least 1.
         vectors: unit vectors of the texts, shape (texts, dimensions).
         pool_texts: texts that are labelled already.
-        pool_vectors: their vectors, of the same embedder and side, shape (pool, dimensions).
-        uncertainty: of each text, from 0 (sure) to 1 (no idea).
-        groups: of each text, such as its predicted label; groups take turns, the largest first.
-        seed: of the random order among equals.
+        pool_vectors: their vectors, encoded the same way, shape (pool, dimensions).
+        uncertainty: uncertainty of each text, from 0 (certain) to 1 (uniform).
+        groups: group of each text, such as its predicted label; groups take turns, the largest
+            first.
+        seed: seed of the order of ties.
 
     Returns:
         One entry per chosen text.
@@ -90,7 +90,7 @@ def suggest(
     points = _checked(texts, n, vectors, uncertainty, groups)
     others = np.empty((0, points.shape[1])) if pool_vectors is None else np.asarray(pool_vectors)
     if others.ndim != 2 or others.shape[1] != points.shape[1]:
-        raise ConfigError(f"pool vectors of shape {others.shape}, texts of {points.shape}")
+        raise ConfigError(f"pool vectors have shape {others.shape}, text vectors {points.shape}")
     is_open = _different(texts, pool_texts)
     n = min(n, int(is_open.sum()))
     if n == 0:
@@ -122,14 +122,15 @@ def normalised_entropy(shares: Sequence[float]) -> float:
 
 
 class _Graph:
-    """Each text's nearest others, and how near the nearest labelled or chosen text is."""
+    """The nearest neighbours of each text, and its distance to the nearest labelled or chosen
+    text."""
 
     def __init__(self, points: NDArray[np.float64], pool: NDArray[np.float64], n: int) -> None:
         count = len(points)
         k = min(-(-_REACH * count // n), _MOST_NEIGHBOURS, count - 1)
         self._near = np.empty((count, k), dtype=np.int64)
         self._similar = np.empty((count, k))
-        # Nothing labelled: as far away as the last neighbour, so that this one counts nothing.
+        # Without labelled texts, start at the distance of the last neighbour, whose vote is then 0.
         self._covered = np.full(count, -1.0)
         for start in range(0, count, _BLOCK):
             block = slice(start, min(start + _BLOCK, count))
@@ -145,13 +146,13 @@ class _Graph:
                 self._covered[block] = np.maximum(self._covered[block], nearest)
 
     def gains(self) -> NDArray[np.float64]:
-        """What every text would add: how much nearer it is, summed over its voters and itself."""
+        """The coverage that each text would add, summed over its voters and itself."""
         nearer = np.maximum(self._similar - self._covered[:, None], 0)
         votes = np.bincount(self._near.ravel(), nearer.ravel(), minlength=len(self._near))
         return np.asarray(votes + np.maximum(1 - self._covered, 0))
 
     def take(self, position: int) -> int:
-        """Choose a text; returns to how many texts it is nearer than what was chosen before."""
+        """Choose a text; returns the number of texts that are nearer to it than to earlier ones."""
         voters, places = np.nonzero(self._near == position)
         similar = self._similar[voters, places]
         nearer = similar > self._covered[voters]
@@ -161,10 +162,10 @@ class _Graph:
 
 
 class _Turns:
-    """Groups take turns: the next comes from a group that gave fewest so far."""
+    """Groups take turns: the next text comes from a group with the fewest chosen so far."""
 
     def __init__(self, groups: Sequence[str] | None, is_open: NDArray[np.bool_]) -> None:
-        self._is_open = is_open  # shared with the caller, who closes what was chosen
+        self._is_open = is_open  # shared with the caller, which clears chosen texts
         names = sorted(set(groups)) if groups is not None else []
         number = {name: i for i, name in enumerate(names)}
         of = [number[g] for g in groups] if groups is not None else [0] * len(is_open)
@@ -176,7 +177,7 @@ class _Turns:
         some = left > 0
         fewest = self._given[some].min()
         turn = np.flatnonzero(some & (self._given == fewest))
-        # The largest group first: when n is smaller than the number of groups, the rest waits.
+        # The largest group first: n may be smaller than the number of groups.
         return np.asarray(self._of == turn[np.argmax(left[turn])])
 
     def took(self, position: int) -> None:
@@ -197,7 +198,7 @@ def _best(
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The part of values that are smaller, equal ones sharing a rank."""
+    """The share of smaller values for each value; equal values share a rank."""
     return np.asarray(np.searchsorted(np.sort(values), values) / max(len(values), 1))
 
 
@@ -221,7 +222,7 @@ def _suggestion(
     group = None if groups is None else groups[position]
     parts = [f"stands for {stands_for} text{'' if stands_for == 1 else 's'}"]
     if group is not None:
-        parts.append(f"read as {group!r} so far")
+        parts.append(f"predicted as {group!r}")
     if uncertainty is not None:
         parts.append(f"uncertainty {uncertainty:.2f} of 1")
     return Suggestion(position, stands_for, uncertainty, group, "; ".join(parts))
@@ -238,7 +239,7 @@ def _checked(
         raise ConfigError(f"{n} suggestions were asked for", hint="use 1 or more")
     points = np.asarray(vectors, dtype=np.float64)
     if points.ndim != 2 or len(points) != len(texts):
-        raise ConfigError(f"{len(texts)} texts but vectors of shape {points.shape}")
+        raise ConfigError(f"{len(texts)} texts, but vectors of shape {points.shape}")
     for name, values in (("uncertainties", uncertainty), ("groups", groups)):
         if values is not None and len(values) != len(texts):
             raise ConfigError(f"{len(texts)} texts but {len(values)} {name}")

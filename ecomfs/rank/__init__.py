@@ -1,4 +1,4 @@
-"""Users and items to ranked lists, in the order of the probability of a like."""
+"""Users and items to lists ranked by the probability of the positive label."""
 
 from ecomfs.rank.order import (
     candidates_of,

@@ -1,4 +1,4 @@
-"""Candidates in the order of P(like)."""
+"""Ranks candidates by the probability of the positive label."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Ranked:
     """One candidate in a user's list.
 
     Attributes:
-        rank: its place, from 1; ``None`` when it has no score.
-        score: P(positive label); ``None`` when the model gave none (the prediction says why).
+        rank: its rank, from 1; ``None`` without a score.
+        score: P(positive label); ``None`` if the row failed (the prediction has the reason).
     """
 
     item: Item
@@ -47,8 +47,8 @@ class UserRanking:
 
     Attributes:
         items: the best first, at most ``top`` of them; then every candidate without a score.
-        candidates: how many items were put to the model.
-        seen: how many were left out, because the user's history holds them.
+        candidates: number of items scored.
+        seen: number of items left out because they are in the user's history.
     """
 
     user: User
@@ -63,12 +63,12 @@ class UserRanking:
 
 
 def positive_label(space: LabelSpace, card: TaskCard, wanted: str | None = None) -> str:
-    """The label whose probability is the score, in the pool's spelling: the one named, else the
-    card's ``positive``.
+    """The label whose probability is the score, in the pool's spelling: ``wanted``, or the card's
+    ``positive``.
 
     Raises:
         UnknownLabelError: there is no such label.
-        ConfigError: neither names one.
+        ConfigError: neither is set.
 
     >>> from ecomfs.task import load_task
     >>> card = load_task("product_preference")
@@ -84,11 +84,10 @@ def positive_label(space: LabelSpace, card: TaskCard, wanted: str | None = None)
     return space.names[space.require(name, "the positive label")]
 
 
-def places(scores: Sequence[float | None]) -> list[int]:
-    """Positions in rank order: high scores first, equal ones as they came, those without a score
-    at the end.
+def rank_order(scores: Sequence[float | None]) -> list[int]:
+    """Positions in rank order: high scores first, ties in input order, rows without a score last.
 
-    >>> places([0.2, None, 0.9, 0.2])
+    >>> rank_order([0.2, None, 0.9, 0.2])
     [2, 0, 3, 1]
     """
 
@@ -102,8 +101,8 @@ def places(scores: Sequence[float | None]) -> list[int]:
 def list_order(
     lists: Sequence[str], scores: Sequence[float | None], top: int | None = None
 ) -> list[tuple[int, int | None]]:
-    """(position, rank) of every row that is shown: list by list as they first come, the best
-    first, those without a score at the end of their list, with no rank.
+    """(position, rank) of the rows to show: lists in order of first appearance, best rows first;
+    rows without a score are last in their list and have no rank.
 
     >>> list_order(["u1", "u2", "u1", "u1"], [0.2, 0.5, None, 0.9], top=1)
     [(3, 1), (2, None), (1, 1)]
@@ -113,7 +112,7 @@ def list_order(
         members.setdefault(name, []).append(position)
     out: list[tuple[int, int | None]] = []
     for positions in members.values():
-        for place, i in enumerate(places([scores[p] for p in positions]), 1):
+        for place, i in enumerate(rank_order([scores[p] for p in positions]), 1):
             position = positions[i]
             if scores[position] is None:
                 out.append((position, None))
@@ -132,20 +131,20 @@ def rank_users(
     keep_seen: bool = False,
     progress: Progress = silent,
 ) -> Iterator[UserRanking]:
-    """One list per user, as soon as it is ready.
+    """Yield one list per user as soon as it is ready.
 
     Args:
-        pipeline: of a task whose rows are pairs of a user and an item.
-        users: with their histories.
+        pipeline: pipeline of a task whose rows are pairs of a user and an item.
+        users: the users with their histories.
         catalogue: the candidates.
-        positive: the label that is the score, in the pool's spelling.
-        top, keep_seen, progress: as for :func:`rank`.
+        positive: the label whose probability is the score, in the pool's spelling.
+        top, keep_seen, progress: as in :func:`rank`.
 
     Yields:
-        In the order of ``users``.
+        Lists in the order of ``users``.
 
     Raises:
-        EngineError: the engine is gone.
+        EngineError: the engine is unavailable.
         ConfigError: ``top`` below 1.
 
     A row of the catalogue that cannot be read has no score, and needs no model:
@@ -196,11 +195,11 @@ def predict(
     done: int = 0,
     total: int | None = None,
 ) -> list[Prediction]:
-    """One prediction per row, :data:`CHUNK` at a time; a row with an error fails without the
-    model. ``done`` of ``total`` rows are done before these."""
+    """One prediction per row, :data:`CHUNK` at a time; a row with an error fails without a
+    reading. ``done`` of ``total`` rows were done before, for the progress."""
     total = len(rows) if total is None else total
     out: list[Prediction] = []
-    # An order needs the probabilities of all rows by the same measure, not their labels alone.
+    # Ranking needs comparable probabilities of all rows, so the model reads every row.
     every = replace(pipeline, cascade=False)
     for start in range(0, len(rows), CHUNK):
         chunk = range(start, min(start + CHUNK, len(rows)))
@@ -223,7 +222,7 @@ def predict(
 def candidates_of(
     card: TaskCard, users: Sequence[User], catalogue: Catalogue, *, keep_seen: bool = False
 ) -> Iterator[tuple[User, list[Item]]]:
-    """Each user with the candidates: all items, or those that the history does not hold.
+    """Each user with the candidates: all items, or those that are not in the user's history.
 
     >>> from ecomfs.task import load_task
     >>> card, user = load_task("product_preference"), User("u1", {"liked": '["Go"]'})
@@ -256,7 +255,7 @@ def pair_row(card: TaskCard, user: User, item: Item) -> Row:
 
 
 def check_top(top: int | None) -> None:
-    """Raise :class:`ConfigError` for a list of no places.
+    """Raise :class:`ConfigError` for a list length below 1.
 
     >>> check_top(0)
     Traceback (most recent call last):
@@ -280,27 +279,27 @@ def rank(
 ) -> list[UserRanking]:
     """Rank a catalogue for each user.
 
-    Every pair of a user and an item is a row of the task, and its score the probability of the
-    positive label. Every pair is one row for the model.
+    Every pair of a user and an item is one row of the task. Its score is the probability of the
+    positive label.
 
     Args:
-        classifier: a fitted classifier; its ``fields`` say which column is which field.
+        classifier: a fitted classifier; its ``fields`` map fields to columns.
         users: a file, a DataFrame, a dict, or a list of dicts.
-        items: the candidates, likewise.
-        top: longest list; ``None``: all candidates.
-        positive: the label that is the score; the card's ``positive`` by default.
-        keep_seen: keep items that the user's history holds; they are left out, and counted, by
-            default. Titles are compared without case and punctuation, ids as they are.
+        items: the candidates, in the same forms.
+        top: length of the lists; ``None``: all candidates.
+        positive: the label whose probability is the score; the card's ``positive`` by default.
+        keep_seen: also rank items in the user's history; by default they are left out and counted.
+            Titles are compared without case and punctuation, ids exactly.
         user_column, item_column: columns with the ids.
-        progress: as for :meth:`ecomfs.FewShotClassifier.fit`.
+        progress: as in :meth:`ecomfs.FewShotClassifier.fit`.
 
     Returns:
-        One list per user, in the order of ``users``. Candidates without a score stand at its end.
+        One list per user, in the order of ``users``. Candidates without a score are last.
 
     Raises:
         InputError, ColumnError, DuplicateIdError: see :func:`read_users_and_items`.
         ConfigError, UnknownLabelError: see :func:`positive_label`.
-        EngineError: the engine is gone.
+        EngineError: the engine is unavailable.
 
     >>> from ecomfs.errors import NotFittedError
     >>> try:

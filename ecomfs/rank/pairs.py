@@ -1,4 +1,4 @@
-"""Tables whose rows are pairs of a user and an item: ranked within each list, with metrics."""
+"""Ranks tables whose rows are pairs of a user and an item, list by list, with metrics."""
 
 from __future__ import annotations
 
@@ -37,17 +37,16 @@ POPULARITY = "item popularity"
 
 @dataclass(frozen=True, slots=True)
 class PairTable:
-    """Pairs of a table, one entry per row in each list.
+    """A table of pairs; each attribute but ``header`` has one entry per row.
 
     Attributes:
         header: columns of the table.
-        rows: as they came.
-        fields: the card's fields of each.
-        lists: which list a row belongs to.
-        units: which unit was sampled (a user with several lists); the lists where no column names
-            it.
-        truth: true label as the table spells it, empty where it is missing; ``None`` when no column
-            holds it.
+        rows: the rows as read.
+        fields: the card's fields of each row.
+        lists: the list that each row belongs to.
+        units: the sampling unit of each row (such as a user with several lists); by default the
+            list.
+        truth: true label as spelt in the table, empty if missing; ``None`` without such a column.
 
     >>> row = TableRow(2, {"user": "u1", "item": "Mug"})
     >>> pairs = PairTable(("user", "item"), [row], [{"item": "Mug"}], ["u1"], ["u1"], truth=None)
@@ -77,16 +76,16 @@ def read_pairs(
     """Read a table of pairs.
 
     Args:
-        group: column that names the list of a row (a user, a session, a query).
+        group: column with the list of a row (a user, a session, a query).
         gold: column with true labels.
-        unit: column that names the unit which intervals resample; ``group`` by default.
+        unit: column with the unit that the bootstrap resamples; ``group`` by default.
         fields: card field → column, where names differ.
-        limit: only the first rows.
-        encoding: of a table that is not UTF-8; detected by default.
+        limit: read only the first rows.
+        encoding: encoding of a table that is not UTF-8; detected by default.
 
     Raises:
-        InputError: the file; a row that is in no list.
-        ColumnError: a column that is not there.
+        InputError: the file cannot be read, or a row belongs to no list.
+        ColumnError: a column is missing.
 
     >>> import tempfile
     >>> from ecomfs.task import load_task
@@ -107,7 +106,7 @@ def read_pairs(
             if not row.error and not row.cells[column].strip():
                 raise InputError(
                     f"{reader.name}, line {row.line}: column {column!r} is empty",
-                    hint="every row belongs to a list",
+                    hint="fill it in: every row belongs to a list",
                 )
         rows.append(row)
     truth = None
@@ -131,12 +130,12 @@ def score_pairs(
     *,
     progress: Progress = silent,
 ) -> list[Prediction]:
-    """One prediction per pair, in order; a row that cannot be read is a failed one.
+    """One prediction per pair, in order; a row that cannot be read fails.
 
     Raises:
-        EngineError: the engine is gone.
+        EngineError: the engine is unavailable.
 
-    A row that cannot be read is a failed one, and needs no model:
+    A row that cannot be read fails without a model:
 
     >>> from ecomfs import FewShotClassifier
     >>> from ecomfs.types import Example
@@ -160,8 +159,8 @@ def rankings(
     not), with their lists and the units to resample.
 
     The systems are the model, the neighbours' vote (not for zero-shot), the item's popularity
-    among the labelled examples (:func:`popularity`), and the random order, whose rows all tie: the
-    metrics give ties their expectation.
+    among the labelled examples (:func:`popularity`), and the random order, in which all rows are
+    tied: the metrics use the expected value over ties.
 
     Raises:
         EmptyInputError: no pair has a true label.
@@ -223,8 +222,8 @@ def rankings(
 def popularity(
     examples: Sequence[Example], rows: Sequence[Row], card: TaskCard, positive: str
 ) -> list[int]:
-    """For each row, the number of labelled examples that have its item in a history, or are about
-    it and have the positive label: the rule that a recommender has to beat.
+    """For each row, the number of labelled examples that have its item in a history, or that are
+    about the item and have the positive label. A recommender should beat this baseline.
 
     >>> from ecomfs.task import load_task
     >>> card = load_task("product_preference")

@@ -1,11 +1,11 @@
-"""Users and items: the two tables whose pairs are ranked.
+"""The tables of users and items whose pairs are ranked.
 
-The columns of the two together are the fields of the card. Fields that are histories are the
-user's; any other is the item's where the catalogue has a column for it, else the user's.
+Together their columns are the fields of the card. Histories belong to the user; any other field
+belongs to the item if the catalogue has a column for it, else to the user.
 
-A table of users comes in two forms. *Wide*: one row a user, with the history in a cell (a JSON
-list). *Long*: one row for each thing a user did, oldest first, whose columns are the parts of the
-card's history (title, rating, price …); a column names the user, or all rows are one user's.
+A table of users has one of two forms. *Wide*: one row per user, with the history as a JSON list in
+a cell. *Long*: one row per event, oldest first; its columns are the parts of the card's history
+(title, rating, price …), and one column may name the user (without it, all rows are of one user).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from ecomfs.task import CardField, TaskCard, find_column, is_missing
 from ecomfs.types import Row
 
 TableSource = str | PathLike[str] | pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
-"""A file, or rows in memory: a DataFrame, one mapping, or several."""
+"""A file, a DataFrame, a mapping, or a sequence of mappings."""
 USER_IDS = ("user", "user_id", "userid", "uid", "customer", "customer_id", "用户", "用户id")
 ITEM_IDS = ("item_id", "sku", "product_id", "asin", "商品id", "商品编号")
-"""Names of a column, or of a part of a history, that names an item."""
+"""Names of columns, or of parts of a history, that hold the id of an item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Item:
 
     Attributes:
         id: unique in its catalogue.
-        fields: the card's fields that describe it.
-        cells: its row of the catalogue as it came.
-        error: why the row cannot be read; empty when it can.
+        fields: the card's fields that describe the item.
+        cells: its row of the catalogue as read.
+        error: why the row cannot be read; empty if it can.
 
     >>> Item("c1", {"item": "Mug"}, {"item_id": "c1", "title": "Mug"}).error
     ''
@@ -91,19 +91,19 @@ def read_users_and_items(
     item_column: str | None = None,
     encoding: str | None = None,
 ) -> tuple[list[User], Catalogue]:
-    """Users and items of two tables.
+    """Read users and items from two tables.
 
     Args:
-        fields: card field → column (of whichever table has it), where names differ.
-        user_column: names the user; one of :data:`USER_IDS` by default.
-        item_column: names the item; one of :data:`ITEM_IDS` or ``id`` by default, else items are
-            numbered.
-        encoding: of files that are not UTF-8; detected by default.
+        fields: card field → column (of either table), where names differ.
+        user_column: column with the user's id; by default one of :data:`USER_IDS`.
+        item_column: column with the item's id; by default one of :data:`ITEM_IDS` or ``id``, else
+            items are numbered.
+        encoding: encoding of files that are not UTF-8; detected by default.
 
     Raises:
-        InputError: a file; a user's history that cannot be read; an item without an id.
-        ColumnError: a field of the card that is needed, or a named column, is not there.
-        DuplicateIdError: two items, or two users of a wide table, with one id.
+        InputError: a file or a user's history cannot be read, or an item has no id.
+        ColumnError: a required field of the card, or a named column, is missing.
+        DuplicateIdError: two items, or two users of a wide table, have the same id.
 
     >>> from ecomfs.task import load_task
     >>> users, catalogue = read_users_and_items(
@@ -127,7 +127,7 @@ def read_users_and_items(
         spec.name: column
         for spec in card.fields
         if spec.kind != "history"
-        and spec.name != card.user  # each user's own id stands there
+        and spec.name != card.user  # filled with each user's id
         and (column := _column(spec, item_table.header, explicit)) is not None
     }
     of_users = {
@@ -265,7 +265,7 @@ def _empty(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """One row: its place (for messages), its cells, and why it cannot be used."""
+    """One row: its location (for messages), its cells, and why it cannot be used."""
 
     where: str
     cells: Mapping[str, Any]
@@ -293,7 +293,7 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """A whole table; users and items are few compared with their pairs."""
+    """A table in memory; users and items are few compared with their pairs."""
 
     name: str
     header: tuple[str, ...]
@@ -316,11 +316,11 @@ class _Records:
         return cls(name, header, [_Record(f"{name}, row {i}", row) for i, row in enumerate(cells)])
 
     def ids(self, column: str | None, what: str, fix: str) -> list[str]:
-        """The ids of the rows, or their numbers where there is no column.
+        """The ids of the rows, or row numbers without a column.
 
         Raises:
-            InputError: a row has none.
-            DuplicateIdError: two rows have one.
+            InputError: a row has no id.
+            DuplicateIdError: two rows have the same id.
         """
         out: list[str] = []
         seen: dict[str, str] = {}
@@ -354,7 +354,7 @@ def _dicts(
 
 
 def history_keys(fields: Row, card: TaskCard) -> frozenset[str]:
-    """What a history is compared by: the titles of its items, and their ids where it has them.
+    """The keys by which a history is compared: titles of its items, and their ids if given.
 
     >>> from ecomfs.task import load_task
     >>> card = load_task("product_preference")
@@ -382,7 +382,7 @@ def history_keys(fields: Row, card: TaskCard) -> frozenset[str]:
 
 
 def item_keys(id_: str, texts: Iterable[str]) -> frozenset[str]:
-    """What an item is compared by.
+    """The keys by which an item is compared: its titles and its id.
 
     >>> sorted(item_keys("c7", ["Moka Pot, 3 cups"]))
     ['id:c7', 'moka pot, 3 cups']

@@ -21,7 +21,7 @@ from ecomfs.serve.api import ab, examples, predict, reviews, runs
 from ecomfs.serve.api.context import Context
 from ecomfs.serve.keys import SCOPES, ApiKey, Keys, digest_of
 from ecomfs.serve.metrics import ServiceMetrics
-from ecomfs.serve.middleware import Departures, Guard, Observer
+from ecomfs.serve.middleware import CancelOnDisconnect, Guard, RequestLog
 from ecomfs.serve.pages import reference, views
 from ecomfs.serve.pages.render import HERE
 from ecomfs.serve.runs import Runs, RunWorker, drop
@@ -126,8 +126,8 @@ def create_app(
         max_body_bytes=max_body_bytes,
         max_upload_bytes=max_upload_bytes,
     )
-    app.add_middleware(Departures)
-    app.add_middleware(Observer, metrics=metrics)
+    app.add_middleware(CancelOnDisconnect)
+    app.add_middleware(RequestLog, metrics=metrics)
     # The guard checks the key; this only documents it.
     locked = [Security(HTTPBearer(auto_error=False))] if known else []
     for router in (
@@ -158,7 +158,7 @@ def _working(
         finally:
             # All are told before one is waited for.
             for worker in workers:
-                worker.tell_to_stop()
+                worker.request_stop()
             await asyncio.gather(*(asyncio.to_thread(worker.stop) for worker in workers))
             if temporary is not None:
                 drop(temporary)

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from ecomfs.serve.service import Served
+from ecomfs.serve.service import ServedPrediction
 from ecomfs.serve.tasks import ServedTask
 
 _LATEST = 1000
@@ -21,7 +21,7 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 @dataclass(slots=True)
-class Today:
+class TaskTotals:
     """What one task has done since the service started; the overview shows it."""
 
     predictions: int = 0
@@ -66,15 +66,15 @@ class ServiceMetrics:
         labels = ["task", "state"]
         self._queue = Gauge("ecomfs_reviews", "rows for people", labels, registry=registry)
         self._stale = gauge("ecomfs_pool_stale", "1: the pool as it is cannot be used")
-        self.today: dict[str, Today] = {}
+        self.totals: dict[str, TaskTotals] = {}
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """One request that was answered."""
         self._seconds.labels(route, method, str(status)).observe(seconds)
 
-    def answered(self, task: str, answers: Iterable[Served]) -> None:
+    def answered(self, task: str, answers: Iterable[ServedPrediction]) -> None:
         """Predictions that a caller got."""
-        today = self.today.setdefault(task, Today())
+        totals = self.totals.setdefault(task, TaskTotals())
         for answer in answers:
             p, opinion = answer.explanation.prediction, answer.explanation.state.opinion
             self._predictions.labels(task, str(p.status), p.label or "").inc()
@@ -84,19 +84,19 @@ class ServiceMetrics:
                 self._mass.labels(task).observe(p.label_mass)
             if p.confidence is not None:
                 self._confidence.labels(task).observe(p.confidence)
-            today.predictions += 1
-            today.status[str(p.status)] = today.status.get(str(p.status), 0) + 1
-            today.prompt_tokens += p.prompt_tokens
-            today.cached_tokens += p.cached_tokens
+            totals.predictions += 1
+            totals.status[str(p.status)] = totals.status.get(str(p.status), 0) + 1
+            totals.prompt_tokens += p.prompt_tokens
+            totals.cached_tokens += p.cached_tokens
             if p.suggestion is not None:
-                today.labels.append(p.suggestion)
+                totals.labels.append(p.suggestion)
             if opinion is not None:
-                today.nearest.append(float(opinion.similarity))
+                totals.nearest.append(float(opinion.similarity))
 
     def text(self, tasks: Iterable[ServedTask]) -> bytes:
         """All metrics in the format of Prometheus."""
         for task in tasks:
-            name, today = task.key, self.today.get(task.key, Today())
+            name, totals = task.key, self.totals.get(task.key, TaskTotals())
             version, examples = task.examples()
             self._pool.labels(name).set(len(examples))
             self._version.labels(name).set(task.pipeline.pool_version)
@@ -105,10 +105,12 @@ class ServiceMetrics:
             self._backlog.labels(name).set(max(s.batcher.backlog for s in task.services))
             for state, n in task.reviews.counts().items():
                 self._queue.labels(name, state).set(n)
-            if today.nearest:
-                self._nearest.labels(name).set(float(np.mean(today.nearest)))
-            if today.labels:
-                self._drift.labels(name).set(label_drift(today.labels, [e.label for e in examples]))
+            if totals.nearest:
+                self._nearest.labels(name).set(float(np.mean(totals.nearest)))
+            if totals.labels:
+                self._drift.labels(name).set(
+                    label_drift(totals.labels, [e.label for e in examples])
+                )
         return generate_latest(self.registry)
 
 

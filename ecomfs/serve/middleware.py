@@ -1,8 +1,8 @@
 """ASGI middleware: what happens to every request before and after the routes see it.
 
-The outermost one, :class:`Observer`, gives request ids and writes log lines. :class:`Departures`
-cancels the work of callers that left. :class:`Guard` refuses requests before any of their body is
-read.
+:class:`RequestLog`, the outermost one, assigns request ids and writes log lines.
+:class:`CancelOnDisconnect` cancels the work of callers that disconnected. :class:`Guard` refuses
+requests before their body is read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ecomfs.serve.keys import LOCAL, Caller, Keys
 from ecomfs.serve.metrics import ServiceMetrics
-from ecomfs.serve.problems import fault, internal, problem, stopping
+from ecomfs.serve.problems import error_location, internal, problem, stopping
 from ecomfs.traffic import now
 
 LEFT = 499
@@ -40,7 +40,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 """Others share one label, so that a caller cannot make new ones."""
 
 
-class Observer:
+class RequestLog:
     """Request ids, one log line per request, and times. Neither rows nor queries are logged.
 
     The response has ``X-Request-Id``: the caller's own, or a new one. The log line is JSON.
@@ -74,7 +74,7 @@ class Observer:
                 await stopping()(scope, receive, sending)
         except Exception as error:
             # Raised further, the server would log its message, which may quote a row.
-            _log.error("request %s failed: %s", request_id, fault(error))
+            _log.error("request %s failed: %s", request_id, error_location(error))
             if not begun:
                 await internal()(scope, receive, sending)
         finally:
@@ -99,7 +99,7 @@ class Observer:
                 _log.info(json.dumps(entry))
 
 
-class Departures:
+class CancelOnDisconnect:
     """Cancels the application when the caller's connection ends: nobody would read the answer.
 
     Once the body of a request was read, it waits for the end of the connection beside the

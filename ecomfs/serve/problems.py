@@ -98,11 +98,11 @@ _STATUS: tuple[tuple[type[EcomfsError], int], ...] = (
 """The first that fits decides. A caller gets the messages of these errors as they are."""
 
 
-def told(error: EcomfsError) -> tuple[int, str, str]:
+def problem_of(error: EcomfsError) -> tuple[int, str, str]:
     """Status, message and hint of an error, as its caller may see them. What is not the caller's
     fault is logged, and the message says no more than that.
 
-    >>> told(ConflictError("decided already", hint="undo it"))
+    >>> problem_of(ConflictError("decided already", hint="undo it"))
     (409, 'decided already', 'undo it')
     """
     for kind, status in _STATUS:
@@ -122,7 +122,7 @@ def told(error: EcomfsError) -> tuple[int, str, str]:
 
 
 async def _ecomfs(request: Request, error: EcomfsError) -> JSONResponse:
-    status, message, hint = told(error)
+    status, message, hint = problem_of(error)
     if status == 500:
         return internal()
     seconds = max(RETRY_AFTER_SECONDS, math.ceil(getattr(error, "seconds", 0.0)))
@@ -214,14 +214,14 @@ _TOLD = (DatabaseError, EmptyInputError, PoolError, UnknownLabelError)
 engines do not count: they may quote what a server answered."""
 
 
-def fault(error: BaseException) -> str:
+def error_location(error: BaseException) -> str:
     """The types of an exception and its causes, and the places of its frames, on one line.
 
     >>> try:
     ...     int("a row of a customer")
     ... except ValueError as error:
-    ...     fault(error)
-    'ValueError at <doctest ecomfs.serve.problems.fault[0]>:2 in <module>'
+    ...     error_location(error)
+    'ValueError at <doctest ecomfs.serve.problems.error_location[0]>:2 in <module>'
     """
     parts = []
     for cause in _causes(error):
@@ -243,7 +243,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def loggable(error: BaseException) -> str:
     """What a log says of an exception: its message where that cannot quote a row, else its
-    :func:`fault`.
+    :func:`error_location`.
 
     >>> loggable(UnknownLabelError("'postive' is no label")), loggable(KeyError("a row"))
     ("'postive' is no label", 'KeyError')
@@ -253,4 +253,4 @@ def loggable(error: BaseException) -> str:
     telling = isinstance(error, EcomfsError) and all(type(cause) in _TOLD for cause in known)
     if isinstance(error, EngineUnavailableError) and isinstance(error.__cause__, OSError):
         telling = True  # there was no answer that it could quote
-    return str(error) if telling else fault(error)
+    return str(error) if telling else error_location(error)

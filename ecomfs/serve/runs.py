@@ -33,7 +33,7 @@ from ecomfs.errors import (
 from ecomfs.io import TableReader
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Database
-from ecomfs.serve.problems import fault, loggable
+from ecomfs.serve.problems import error_location, loggable
 from ecomfs.serve.schemas import Out
 from ecomfs.serve.tables import migrate, runs
 from ecomfs.task import TaskCard
@@ -212,7 +212,7 @@ class RunWorker:
         self._thread = threading.Thread(target=self._work, name="ecomfs-runs", daemon=True)
         self._thread.start()
 
-    def tell_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Take no more runs, and end after the block that is being read."""
         self._stopping.set()
         self._store.added.set()
@@ -220,7 +220,7 @@ class RunWorker:
     def stop(self, seconds: float = 8.0) -> None:
         """End after the block that is being read, or leave it after some seconds; the run goes on
         at the next start."""
-        self.tell_to_stop()
+        self.request_stop()
         if self._thread is not None:
             self._thread.join(seconds)
 
@@ -269,12 +269,12 @@ class RunWorker:
         except JournalInUseError:  # its process was only silent: the run is still that one's
             final = None
         except EcomfsError as error:
-            told = str(error).replace(str(store.folder_of(run.id)), run.name)
-            final = {"state": "failed", "error": told}
+            message = str(error).replace(str(store.folder_of(run.id)), run.name)
+            final = {"state": "failed", "error": message}
         except Exception as error:
-            _log.error("run %s failed: %s", run.id, fault(error))
-            told = "the run failed inside the service; see its log"
-            final = {"state": "failed", "error": told}
+            _log.error("run %s failed: %s", run.id, error_location(error))
+            message = "the run failed inside the service; see its log"
+            final = {"state": "failed", "error": message}
         finally:
             ended.set()
             toucher.join()

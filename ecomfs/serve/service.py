@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedPrediction:
     """An explained prediction, and which variant made it where traffic is split."""
 
     explanation: Explanation
@@ -96,7 +96,7 @@ class Service:
         """The labelled examples."""
         return self._classifier.pool_
 
-    def look(self) -> None:
+    def refresh_unless_busy(self) -> None:
         """:meth:`refresh`, unless another caller does so now."""
         if not self._refreshing.locked():
             self.refresh()
@@ -111,14 +111,14 @@ class Service:
                 if version != self._unusable or time.monotonic() >= self._again:
                     classifier.refresh()
                     self._unusable = None
-                    self._tell("")
+                    self._log_problem("")
             except Exception as error:  # whatever it is, the version in use can still answer
                 self._unusable, self._again = version, time.monotonic() + _RETRY_SECONDS
-                told = str(error) if isinstance(error, EcomfsError) else repr(error)
-                self._tell(told, error)
+                reason = str(error) if isinstance(error, EcomfsError) else repr(error)
+                self._log_problem(reason, error)
             return classifier.pipeline_
 
-    def _tell(self, problem: str, error: Exception | None = None) -> None:
+    def _log_problem(self, problem: str, error: Exception | None = None) -> None:
         """Log a problem when it starts and when it ends."""
         if problem == self.problem:
             return
@@ -273,7 +273,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def prediction_out(answer: Served, *, explain: bool) -> schemas.PredictionOut:
+def prediction_out(answer: ServedPrediction, *, explain: bool) -> schemas.PredictionOut:
     """A prediction as it goes over the wire."""
     explanation = answer.explanation
     p = explanation.prediction

@@ -11,7 +11,7 @@ from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError, OutputError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.serve import schemas
-from ecomfs.serve.service import Served, Service
+from ecomfs.serve.service import ServedPrediction, Service
 from ecomfs.task import TaskCard
 from ecomfs.traffic import (
     LoggedPrediction,
@@ -102,7 +102,7 @@ class SplitService:
 
     async def answers(
         self, rows: Sequence[Row], ids: Sequence[str], *, log: bool = False
-    ) -> list[Served]:
+    ) -> list[ServedPrediction]:
         """One answer per row, in order, each by the variant of its id.
 
         Raises:
@@ -110,10 +110,10 @@ class SplitService:
         """
         variants = [self._split.of(id_) for id_ in ids]
 
-        async def answer(variant: str, places: list[int]) -> list[Served]:
+        async def answer(variant: str, places: list[int]) -> list[ServedPrediction]:
             service = self.services[variant]
             found = await service.answer([rows[i] for i in places], [ids[i] for i in places])
-            return [Served(explanation, variant) for explanation in found]
+            return [ServedPrediction(explanation, variant) for explanation in found]
 
         answers = await event_loop.gather_groups(variants, answer)
         if log:
@@ -158,7 +158,7 @@ class SplitService:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparisonSummary:
     """Variants compared on labelled rows.
 
     Attributes:
@@ -172,6 +172,6 @@ class Compared:
     notes: tuple[str, ...]
 
 
-Compare = Callable[[TrafficRecord, Mapping[str, str], TaskCard], Compared]
+Compare = Callable[[TrafficRecord, Mapping[str, str], TaskCard], ComparisonSummary]
 """Compares the variants of a log on the rows that have labels, by id; ``ecomfs serve`` gives
 :func:`ecomfs.ab.compare_log`."""

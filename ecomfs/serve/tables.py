@@ -114,7 +114,7 @@ KEPT = timedelta(days=7)
 """How long an answer is kept."""
 
 
-class Repeats:
+class IdempotentWrites:
     """The answers to writes that carried an idempotency key.
 
     The answer is stored in the transaction of the write itself. A caller that lost the connection,
@@ -123,9 +123,9 @@ class Repeats:
 
     >>> from ecomfs.pool import Pool
     >>> with Pool.in_memory() as pool:
-    ...     repeats = Repeats(pool.database)
+    ...     writes = IdempotentWrites(pool.database)
     ...     write = lambda: {"version": pool.version}
-    ...     repeats.once("shop", "k1", {"id": "a"}, write), repeats.once(
+    ...     writes.once("shop", "k1", {"id": "a"}, write), writes.once(
     ...         "shop", "k1", {"id": "a"}, lambda: 1 / 0)
     ({'version': 0}, {'version': 0})
     """

@@ -19,9 +19,9 @@ from ecomfs.prepare.suggest import suggest
 from ecomfs.retrieve import Retriever
 from ecomfs.serve.keys import MARK, Caller, key_of
 from ecomfs.serve.reviews import AgainOut, ReviewOut, Reviews
-from ecomfs.serve.service import Served, Service, prediction_out
+from ecomfs.serve.service import ServedPrediction, Service, prediction_out
 from ecomfs.serve.split import SplitService
-from ecomfs.serve.tables import Repeats
+from ecomfs.serve.tables import IdempotentWrites
 from ecomfs.task import TaskCard, one_cell
 from ecomfs.types import Example, Row, Status
 
@@ -71,7 +71,7 @@ class ServedTask:
         self.deadline = deadline
         self.review_below = review_below
         self._lock = Lock()
-        self._stored: tuple[Pool, Reviews, Repeats] | None = None
+        self._stored: tuple[Pool, Reviews, IdempotentWrites] | None = None
         self._compares: Retriever | None = None
         self._vectors: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
         self._examples: tuple[int, list[Example]] = (-1, [])
@@ -93,15 +93,15 @@ class ServedTask:
         return self._beside()[1]
 
     @property
-    def repeats(self) -> Repeats:
+    def idempotent_writes(self) -> IdempotentWrites:
         """Answers to writes that can be sent again, beside the pool."""
         return self._beside()[2]
 
-    def _beside(self) -> tuple[Pool, Reviews, Repeats]:
+    def _beside(self) -> tuple[Pool, Reviews, IdempotentWrites]:
         pool = self.pool
         with self._lock:
             if self._stored is None or self._stored[0] is not pool:
-                made = Reviews(pool, self.key), Repeats(pool.database)
+                made = Reviews(pool, self.key), IdempotentWrites(pool.database)
                 self._stored = (pool, *made)
             return self._stored
 
@@ -177,7 +177,7 @@ class ServedTask:
 
     async def answer(
         self, rows: Sequence[Row], ids: Sequence[str], *, log: bool = False
-    ) -> list[Served]:
+    ) -> list[ServedPrediction]:
         """One answer per row, in order.
 
         Args:
@@ -190,13 +190,13 @@ class ServedTask:
             async with asyncio.timeout(self.deadline):
                 if self.split is not None:
                     return await self.split.answers(rows, ids, log=log)
-                return [Served(e) for e in await self.services[0].answer(rows, ids)]
+                return [ServedPrediction(e) for e in await self.services[0].answer(rows, ids)]
         except TimeoutError as error:
             raise EngineTimeoutError(
                 f"no answer within {self.deadline:g} seconds", hint="send fewer rows at once"
             ) from error
 
-    def unsure(self, answers: Iterable[Served]) -> list[bool]:
+    def unsure(self, answers: Iterable[ServedPrediction]) -> list[bool]:
         """Which answers a person should look at, by :attr:`review_below`."""
         below = self.review_below
         out = []

@@ -21,18 +21,18 @@ from ecomfs.core.progress import MEASURING, READING, Progress, part, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.estimators import Classifier, FewShotClassifier, classifier_of
+from ecomfs.estimators.multilabel.pipeline import MultiLabelPipeline
 from ecomfs.estimators.multilabel.prompts import label_template
-from ecomfs.estimators.multilabel.rows import MultiLabelRows
-from ecomfs.estimators.taxonomy.rows import TaxonomyRows
+from ecomfs.estimators.taxonomy.pipeline import TaxonomyPipeline
 from ecomfs.estimators.taxonomy.tree import LEVELS
-from ecomfs.evaluation.evaluate import strangers, vote
+from ecomfs.evaluation.evaluate import unknown_labels, vote
 from ecomfs.evaluation.harness import SupportsBaselines, as_predictions, at_stage, structure_of
 from ecomfs.evaluation.rules import MAJORITY, RuleAnswers, trivial_rule
 from ecomfs.evaluation.trained import baseline_tables
 from ecomfs.pipeline import Pipeline, load_template
 from ecomfs.suites.config import Dataset, Shots
 from ecomfs.suites.data import Data, rows_hash, task_of
-from ecomfs.suites.several import of_sets, set_baselines, set_votes, whole_labels
+from ecomfs.suites.structured import of_sets, set_baselines, set_votes, whole_labels
 from ecomfs.task import label_order
 from ecomfs.types import Example, Language, Prediction, Row
 from ecomfs_eval import Predictions, Undefined
@@ -41,7 +41,7 @@ from ecomfs_eval.manifest import hash_file
 
 _CHUNK = 64
 MAIN = "ecomfs"
-Answers: TypeAlias = Pipeline | TaxonomyRows | MultiLabelRows
+AnyPipeline: TypeAlias = Pipeline | TaxonomyPipeline | MultiLabelPipeline
 """What answers the rows of a cell."""
 
 
@@ -197,7 +197,7 @@ def run_cell(
         "seconds": round(done - fitted, 3),
         "prompt_tokens": sum(p.prompt_tokens for p in found),
         "cached_tokens": sum(p.cached_tokens for p in found),
-        "unheard_of": strangers(
+        "unknown_labels": unknown_labels(
             [name for cell in scored.gold for name in data.card.labels_of(cell, cell)],
             clf.pipeline_.space,
         ),
@@ -230,7 +230,7 @@ def _classify(clf: Classifier, rows: Sequence[Example], progress: Progress) -> l
 
 
 async def _answered(
-    answers: MultiLabelRows | TaxonomyRows, rows: Sequence[Row], ids: Sequence[str]
+    answers: MultiLabelPipeline | TaxonomyPipeline, rows: Sequence[Row], ids: Sequence[str]
 ) -> list[Prediction]:
     states: Sequence[Any] = await asyncio.to_thread(answers.prepare, rows, ids)
     return [prediction for _, _, prediction in await answers.answer(states)]
@@ -240,7 +240,7 @@ class ScoredRows:
     """Makes predictions of a system on the test rows; ``groups`` names one group per row."""
 
     def __init__(
-        self, pipeline: Answers, test: Sequence[Example], groups: Sequence[str] | None
+        self, pipeline: AnyPipeline, test: Sequence[Example], groups: Sequence[str] | None
     ) -> None:
         self.pipeline = pipeline
         self.test = test
@@ -269,7 +269,7 @@ class ScoredRows:
         )
 
     def answered(self, found: Sequence[Prediction], **columns: Any) -> Predictions:
-        """Answers of the classifier, or of one of its steps."""
+        """The answers of the classifier, or of one of its stages."""
         card, names = self.pipeline.card, self.pipeline.space.names
         return as_predictions(found, self.gold, card, names, **self.common, **columns)
 
@@ -293,7 +293,7 @@ def answers(
         return [final], {}
     systems, absent = [final], {}
     # The last level of a hierarchy is the answer itself.
-    same = {LEVELS[-1]} if isinstance(scored.pipeline, TaxonomyRows) else set()
+    same = {LEVELS[-1]} if isinstance(scored.pipeline, TaxonomyPipeline) else set()
     for name in dict.fromkeys(name for p in found for name in p.stages if name not in same):
         title, chain = f"{MAIN}:{name}", _chain(name)
         if any(p.probabilities and not set(chain) & set(p.stages) for p in found):
@@ -320,9 +320,9 @@ def baselines(
     """The baselines that the data allow, and why the others are absent."""
     pipeline = scored.pipeline
     found: dict[str, Predictions | Undefined]
-    if isinstance(pipeline, MultiLabelRows):
+    if isinstance(pipeline, MultiLabelPipeline):
         found = _of_sets(scored, pipeline, pool, wanted, seed)
-    elif isinstance(pipeline, TaxonomyRows):
+    elif isinstance(pipeline, TaxonomyPipeline):
         found = _of_labels(scored, whole_labels(pipeline), pool, wanted, seed)
     else:
         found = _of_labels(scored, pipeline, pool, wanted, seed)
@@ -363,7 +363,7 @@ def _of_labels(
 
 def _of_sets(
     scored: ScoredRows,
-    answers: MultiLabelRows,
+    answers: MultiLabelPipeline,
     pool: Sequence[Example],
     wanted: Collection[str],
     seed: int,
@@ -402,10 +402,10 @@ def _ruled(scored: ScoredRows, rule: RuleAnswers) -> Predictions:
     return scored.of(rule.name, answers, table)
 
 
-def _positive(pipeline: Answers, labels: Sequence[str]) -> str | None:
+def _positive(pipeline: AnyPipeline, labels: Sequence[str]) -> str | None:
     """The card's positive label in the pool's spelling, for binary metrics."""
     name = pipeline.card.positive
-    if name is None or isinstance(pipeline, MultiLabelRows):
+    if name is None or isinstance(pipeline, MultiLabelPipeline):
         return None
     found = pipeline.space.index(name)
     return None if found is None else labels[found]

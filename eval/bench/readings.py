@@ -41,7 +41,7 @@ from ecomfs.core import event_loop
 from ecomfs.embed import open_embedder
 from ecomfs.engine.shared import shared_engine
 from ecomfs.experts import NEIGHBOURS, Experts
-from ecomfs.fit.stopping import FIRST, GAIN, LOOKS, STEP, gain_left
+from ecomfs.fit.stopping import FIRST, GAIN, LOOKS, STEP, remaining_gain
 from ecomfs.pipeline import Options, build_pipeline, build_retriever, draw_left_out
 from ecomfs.pool import random_examples
 from ecomfs.task import load_task
@@ -174,14 +174,14 @@ class Replayed:
         return float(-np.log(answers[np.arange(len(answers)), self.new_truth]).mean())
 
     def gain(self, chosen: Places, weights: Values, most: int, seed: int) -> float:
-        """See :func:`ecomfs.fit.stopping.gain_left`."""
+        """See :func:`ecomfs.fit.stopping.remaining_gain`."""
 
         def held_loss(fitted: Places, held: Places) -> Values:
             out = {name: table[chosen[held]] for name, table in self.own.items()}
             answers = self._answers(chosen[fitted], weights[fitted], out, self.read[chosen[held]])
             return -np.log(answers[np.arange(len(held)), self.truth[chosen[held]]])
 
-        return gain_left(held_loss, self.truth[chosen], weights, most, seed)
+        return remaining_gain(held_loss, self.truth[chosen], weights, most, seed)
 
     def _answers(
         self, chosen: Places, weights: Values, scores: dict[str, Values], read: Values

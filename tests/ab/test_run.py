@@ -11,7 +11,7 @@ import pytest
 from scripted import ScriptedEngine, classifier
 
 from ecomfs.ab import ComparedRows, Design
-from ecomfs.ab.run import CHUNK, VariantAnswers, watch
+from ecomfs.ab.run import CHUNK, VariantAnswers, run_sequential
 from ecomfs.errors import EngineUnavailableError
 from ecomfs.types import Example
 from ecomfs_eval.errors import EmptyDataError
@@ -139,7 +139,9 @@ def two(n: int, *, better: bool) -> VariantAnswers:
 def test_a_clear_difference_stops_early() -> None:
     answers = two(400, better=True)
     looks: list[int] = []
-    [state] = watch(answers, 1, Design(every=20), on_look=lambda s: looks.append(s[0].rows))
+    [state] = run_sequential(
+        answers, 1, Design(every=20), on_look=lambda s: looks.append(s[0].rows)
+    )
     assert state.decision == "b better"
     assert state.rows == answers.asked < 200
     assert looks == list(range(20, state.rows + 1, 20))
@@ -147,10 +149,10 @@ def test_a_clear_difference_stops_early() -> None:
 
 def test_without_a_difference_all_rows_are_used() -> None:
     answers = two(130, better=False)
-    [state] = watch(answers, 1, Design(alpha=0.01, every=50))
+    [state] = run_sequential(answers, 1, Design(alpha=0.01, every=50))
     assert answers.done
     assert state.rows == 130
-    [again] = watch(two(130, better=False), 1, Design(alpha=0.01, every=130))
+    [again] = run_sequential(two(130, better=False), 1, Design(alpha=0.01, every=130))
     assert again.mean == state.mean
     assert again.e_value == pytest.approx(state.e_value)
 
@@ -158,7 +160,7 @@ def test_without_a_difference_all_rows_are_used() -> None:
 def test_several_challengers_share_the_level() -> None:
     same, other = classifier().pipeline_, classifier(template="v2").pipeline_
     answers = VariantAnswers(rows(20), {"A": same, "B": other, "C": same})
-    one, two = watch(answers, 2, Design(alpha=0.1, every=20))
+    one, two = run_sequential(answers, 2, Design(alpha=0.1, every=20))
     assert one.level == two.level == pytest.approx(0.95)
     assert two.mean == 0
 
@@ -171,10 +173,12 @@ def test_failed_rows_are_not_evidence() -> None:
         "B": classifier(engine, template="v2").pipeline_,
     }
     answers = VariantAnswers(rows(60), pipelines)
-    [state] = watch(answers, 1, Design(alpha=0.001, every=10))
+    [state] = run_sequential(answers, 1, Design(alpha=0.001, every=10))
     failed = sum(s == "failed" for s in answers.predictions()[1].status)
     assert failed > 0
     assert state.rows == 60 - failed
     broken = classifier(ScriptedEngine(fails_on="thing")).pipeline_
     with pytest.raises(EmptyDataError, match="60 of 60 rows"):
-        watch(VariantAnswers(rows(60), {"A": pipelines["A"], "B": broken}), 1, Design(every=10))
+        run_sequential(
+            VariantAnswers(rows(60), {"A": pipelines["A"], "B": broken}), 1, Design(every=10)
+        )

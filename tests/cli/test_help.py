@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import typer
-from verbs import commands
+from commands import commands
 
 from ecomfs import __version__
 from ecomfs.cli import EXIT_CODES, app, run

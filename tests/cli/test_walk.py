@@ -19,9 +19,9 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from commands import commands
 from scripted import ScriptedEngine
 from serving import ask, serving
-from verbs import commands
 
 from ecomfs.cli import run
 from ecomfs.errors import ConfigError

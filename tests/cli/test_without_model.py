@@ -92,7 +92,7 @@ def test_variants_that_differ_in_prompts_only_are_refused(
 
 def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", "soft hat", "-t", "review_sentiment"]) == 2
-    assert "no labelled examples: nothing can answer" in capsys.readouterr().err
+    assert "no labelled examples: rows cannot be classified" in capsys.readouterr().err
     assert run(["score", "test.csv", *COMMON, "--max-loss", "0.1"]) == 2
     assert "--max-loss without a model" in capsys.readouterr().err
     assert run(["check"]) == 2

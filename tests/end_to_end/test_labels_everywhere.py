@@ -20,7 +20,7 @@ from ecomfs.batch import read_examples, score_table
 from ecomfs.client import Client
 from ecomfs.errors import InputError
 from ecomfs.estimators import FewShotClassifier
-from ecomfs.evaluation.evaluate import strangers, systems
+from ecomfs.evaluation.evaluate import systems, unknown_labels
 from ecomfs.serve import create_app
 from ecomfs.task import load_task
 from ecomfs.types import Example
@@ -120,7 +120,7 @@ def test_whole_floats_of_a_column_with_a_gap_are_their_integers(
     result = score_table(source, tmp_path / "o.csv", clf.pipeline_, gold_column="truth")
     assert result.gold is not None
     assert result.gold.labels == ["1", "10", "", "2"]
-    assert not strangers(result.gold.labels, clf.pipeline_.space)
+    assert not unknown_labels(result.gold.labels, clf.pipeline_.space)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -168,7 +168,7 @@ def test_a_true_label_that_no_example_has_is_named_and_counted(tmp_path: Path) -
     gold = score_table(source, tmp_path / "o.csv", clf.pipeline_, gold_column="truth").gold
     assert gold is not None
     assert gold.labels == ["A", "A+++", "A", "A+++"]
-    assert strangers(gold.labels, clf.pipeline_.space) == (
+    assert unknown_labels(gold.labels, clf.pipeline_.space) == (
         "2 rows have a true label that no labelled example has, and count as wrong: 'A+++' (2)"
     )
     for predictions in systems(gold, clf.pipeline_).values():

@@ -74,7 +74,7 @@ class FewShotRows(Rows, FewShotClassifier):
     pass
 
 
-class MultiLabelRows(Rows, MultiLabelClassifier):
+class MultiLabelPipeline(Rows, MultiLabelClassifier):
     def _given(self, y: Any) -> Any:
         return [{str(label)} for label in y]
 
@@ -82,7 +82,7 @@ class MultiLabelRows(Rows, MultiLabelClassifier):
         return np.array([len(own) for own in super().predict(X)])  # numbers, to be compared
 
 
-class TaxonomyRows(Rows, TaxonomyClassifier):
+class TaxonomyPipeline(Rows, TaxonomyClassifier):
     def _given(self, y: Any) -> Any:
         return [f"all > {label}" for label in y]
 
@@ -107,8 +107,8 @@ CLASSES = ["check_classifiers_classes", "check_classifiers_train"]
     ("kind", "failed"),
     [
         (FewShotRows, {}),
-        (MultiLabelRows, dict.fromkeys(CLASSES, OWN)),
-        (TaxonomyRows, dict.fromkeys(CLASSES, WHOLE)),
+        (MultiLabelPipeline, dict.fromkeys(CLASSES, OWN)),
+        (TaxonomyPipeline, dict.fromkeys(CLASSES, WHOLE)),
     ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")

@@ -367,7 +367,7 @@ def test_labels_in_sets_keep_their_type_and_a_matrix_names_none() -> None:
     assert clf.score(TEXTS, [{float(label) for label in own} for own in found]) == 1.0
     matrix = np.array([[1, 0, 1], [0, 1, 1]] * 9)
     for y in (matrix, matrix.tolist(), pd.DataFrame(matrix)):
-        with pytest.raises(InputError, match="not one set of labels a row"):
+        with pytest.raises(InputError, match="not one set of labels per row"):
             clone(clf).fit(TEXTS, y)
 
 
@@ -389,7 +389,7 @@ def test_labels_beside_examples_that_have_their_own_are_refused(kind: Any, given
     names = labels("str")
     found = [Example(str(i), {"text": t}, names[i]) for i, t in enumerate(TEXTS)]
     X = Pool.in_memory(found) if given == "a pool" else found  # noqa: N806
-    with pytest.raises(InputError, match=f"y is given beside {given}"):
+    with pytest.raises(InputError, match=f"y was given together with {given}"):
         kind("product_category", ScriptedEngine(), embedder="hashed").fit(X, names)
 
 

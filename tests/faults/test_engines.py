@@ -394,10 +394,10 @@ def test_clocks_that_jump_repeat_no_write(
     tmp_path: Path, faults: Faults, clock: Jumping, jump: float
 ) -> None:
     pytest.importorskip("fastapi")
-    from ecomfs.serve.tables import Repeats
+    from ecomfs.serve.tables import IdempotentWrites
 
     with closing(Pool.open(tmp_path / "pool.db")) as pool:
-        repeats = Repeats(pool.database)
+        repeats = IdempotentWrites(pool.database)
 
         def write() -> dict[str, Any]:
             pool.add([Example(f"e{len(pool.examples())}", {"text": "fine"}, "a")])

@@ -14,7 +14,7 @@ from ecomfs.calibration.blend import error_rate
 from ecomfs.embed import HashedEmbedder
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.experts import Experts
-from ecomfs.fit.stopping import gain_left
+from ecomfs.fit.stopping import remaining_gain
 from ecomfs.pipeline import Options, build_retriever, draw_left_out
 from ecomfs.task import LabelSpace, load_task
 from ecomfs.types import Example
@@ -91,7 +91,7 @@ def test_nothing_is_left_to_gain_at_the_bound() -> None:
     def never(fitted: object, held: object) -> np.ndarray:
         raise AssertionError("nothing is fitted at the bound")
 
-    assert gain_left(never, truth, np.ones(48), 48, seed=0) == 0
+    assert remaining_gain(never, truth, np.ones(48), 48, seed=0) == 0
 
 
 @pytest.mark.parametrize("asked", [{"precision": 0.9}, {"coverage": 0.9}, {"fusion": False}])

@@ -88,7 +88,7 @@ def test_guarantees_are_fitted_on_the_experts_answers() -> None:
 
 
 def test_without_examples_there_is_nothing_to_answer() -> None:
-    with pytest.raises(ConfigError, match="no labelled examples: nothing can answer"):
+    with pytest.raises(ConfigError, match="no labelled examples: rows cannot be classified"):
         alone().fit([])
 
 

@@ -14,7 +14,7 @@ from scripted import ScriptedEngine
 from ecomfs.errors import ConfigError, EngineUnavailableError, UnknownLabelError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.rank import rank
-from ecomfs.rank.order import places
+from ecomfs.rank.order import rank_order
 from ecomfs.types import Status
 
 USERS = [{"user": "u1", "liked": '["Chess", "Item 3!"]'}, {"user": "u2", "liked": '["Tea"]'}]
@@ -117,7 +117,7 @@ def test_an_engine_that_is_gone_stops() -> None:
 
 @given(st.lists(st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=12))
 def test_places_are_a_stable_descending_order(scores: list[float | None]) -> None:
-    order = places(scores)
+    order = rank_order(scores)
     assert sorted(order) == list(range(len(scores)))
     known = [i for i in order if scores[i] is not None]
     assert order[: len(known)] == known

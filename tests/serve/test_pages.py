@@ -17,7 +17,7 @@ from ecomfs.estimators import FewShotClassifier
 from ecomfs.pool import Pool
 from ecomfs.serve import create_app
 from ecomfs.serve.keys import ApiKey, digest_of
-from ecomfs.serve.pages.words import WORDS
+from ecomfs.serve.pages.translations import WORDS
 from ecomfs.types import Example
 
 PAGES = ["/", "/try", "/review", "/examples", "/runs", "/ab"]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ecomfs.errors import ConfigError, ConflictError, InputError, NotFoundError
 from ecomfs.pool import Pool
 from ecomfs.serve.reviews import ReviewOut, Reviews
-from ecomfs.serve.tables import Repeats
+from ecomfs.serve.tables import IdempotentWrites
 from ecomfs.types import Prediction
 
 
@@ -149,27 +149,27 @@ def test_two_people_and_their_agreement(any_pool: Pool) -> None:
 
 
 def test_a_request_sent_again_gets_the_first_answer(any_pool: Pool) -> None:
-    reviews, repeats = Reviews(any_pool, "t"), Repeats(any_pool.database)
+    reviews, writes = Reviews(any_pool, "t"), IdempotentWrites(any_pool.database)
     [review] = queued(reviews, "so so")
 
     def decide() -> dict[str, object]:
         return {"version": reviews.decide(review.id, "negative", reviewer="wen").version}
 
     asked = {"id": review.id, "label": "negative"}
-    assert repeats.once("wen", "k", asked, decide) == {"version": 2}
-    assert repeats.once("wen", "k", asked, decide) == {"version": 2}
+    assert writes.once("wen", "k", asked, decide) == {"version": 2}
+    assert writes.once("wen", "k", asked, decide) == {"version": 2}
     with pytest.raises(InputError, match="used for another request"):
-        repeats.once("wen", "k", {"id": "x"}, decide)
+        writes.once("wen", "k", {"id": "x"}, decide)
     with pytest.raises(ConflictError):  # another caller's key is another key
-        repeats.once("ana", "k", asked, decide)
+        writes.once("ana", "k", asked, decide)
     assert len(labels(any_pool)) == 3
 
 
 def test_a_write_that_failed_leaves_its_key_free(any_pool: Pool) -> None:
-    repeats = Repeats(any_pool.database)
+    writes = IdempotentWrites(any_pool.database)
     with pytest.raises(ZeroDivisionError):
-        repeats.once("wen", "k", {}, lambda: {"x": 1 / 0})
-    assert repeats.once("wen", "k", {}, lambda: {"x": 1}) == {"x": 1}
+        writes.once("wen", "k", {}, lambda: {"x": 1 / 0})
+    assert writes.once("wen", "k", {}, lambda: {"x": 1}) == {"x": 1}
 
 
 def test_tables_of_a_newer_release_are_refused(tmp_path: Path) -> None:

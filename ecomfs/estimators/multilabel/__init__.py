@@ -1,10 +1,10 @@
 """Tasks whose rows may have several labels: one yes/no reading per label, all in one batch.
 
 neighbours   the neighbours' vote on each label
-prompts      demonstrations that serve all labels of a row, and the prompt, its label last
-rows         rows × labels, read, and the labels of each row
-fit          thresholds and calibration, leave-one-out, and the profile that keeps them
-explain      what led to the labels of one row
+prompts      choice of demonstrations, and the prompt that asks about one label
+pipeline     reads every label of every row, and decides which labels a row has
+fit          thresholds and calibration, leave-one-out, and their profile
+explain      the explanation of one row
 classifier   MultiLabelClassifier
 """
 

@@ -35,8 +35,8 @@ from ecomfs.estimators.multilabel.fit import (
     fit_acceptance,
     fit_thresholds,
 )
+from ecomfs.estimators.multilabel.pipeline import MultiLabelPipeline, YesNoSetup
 from ecomfs.estimators.multilabel.prompts import label_prompts
-from ecomfs.estimators.multilabel.rows import MultiLabelRows, YesNoSetup
 from ecomfs.fit import NEVER, ProfileWarning
 from ecomfs.pipeline import (
     ANSWER_TOKENS,
@@ -57,8 +57,8 @@ MOST = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """What answers rows, without what belongs to one process: it can be stored."""
+class _StoredState:
+    """The fitted state without the engine: it can be pickled."""
 
     card: TaskCard
     examples: list[Example]
@@ -71,17 +71,17 @@ class _Kept:
     calibrations: Mapping[Language, Calibration | None] | None = None
     blend: Blend | None = None
 
-    def rows(self, engine: Engine, progress: Progress = silent) -> MultiLabelRows:
-        """What answers rows, with what was fitted."""
+    def rows(self, engine: Engine, progress: Progress = silent) -> MultiLabelPipeline:
+        """The fitted pipeline."""
         card, labels, options = self.card, self.labels, self.options
-        embedder = Estimator._own_embedder(self.embedder)
+        embedder = Estimator._open_embedder(self.embedder)
         mask, examples = Mask.of(options.mask), self.examples
         if mask is not None:
             examples = mask.examples(examples, card)
         in_words, retriever = build_retriever(card, examples, embedder, options, progress=progress)
         if retriever is None and not has_model(engine):
             raise ConfigError(
-                "no model (--engine none) and no labelled examples: nothing can answer",
+                "no model (--engine none) and no labelled examples: rows cannot be classified",
                 hint="give labelled examples (--examples), or name a model: --engine auto",
             )
         asked = prompt_languages(card, options)
@@ -102,7 +102,7 @@ class _Kept:
                 for language, setup in setups.items()
             }
         k, limit = options.k, engine.capabilities.context_tokens - ANSWER_TOKENS
-        return MultiLabelRows(
+        return MultiLabelPipeline(
             card=card,
             space=CellSpace(labels.labels, card.label_separator or SEPARATOR),
             engine=engine,
@@ -119,11 +119,12 @@ class _Kept:
         )
 
     def by_id(self) -> dict[str, frozenset[int]]:
-        """Labels of each example."""
+        """Example id → positions of its labels."""
         return {e.id: own for e, own in zip(self.examples, self.sets, strict=True)}
 
-    def fitted(self, rows: MultiLabelRows) -> _Kept:
-        """With what was fitted."""
+    def fitted(self, rows: MultiLabelPipeline) -> _StoredState:
+        """A copy with the fitted parameters of a pipeline."""
+
         return replace(
             self,
             fingerprint=rows.engine.fingerprint,
@@ -134,32 +135,31 @@ class _Kept:
 
 @documented
 @dataclass(eq=False, repr=False)
-class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
+class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelPipeline]):
     """Finds the labels of each row by one yes/no reading per label.
 
-    The prompts of a row differ in their last line only, where the label is, and all labels of all
+    The prompts of a row differ only in their last line, which names the label. All labels of all
     rows are read in one batch. The demonstrations are similar to the row and, as far as ``k``
-    allows, show every label, with as many examples that have it as examples that lack it. The
-    readings are calibrated together. Without a model (``engine=None``) the neighbours' vote on each
-    label answers alone. Each label has a threshold of its own: the best F1
-    leave-one-out, shrunk towards 0.5 where few examples have the label.
+    allows, show every label, with equally many examples that have it and that lack it. One
+    calibration is fitted for all labels. Without a model (``engine=None``) the neighbours' vote on
+    each label is the answer. Each label has its own threshold: the one with the best leave-one-out
+    F1, shrunk towards 0.5 if few examples have the label.
 
-    ``k=None`` is the task's default and at least one per label, up to 32. With a
-    ``calibration_size`` of 0 every threshold is 0.5, and the model is not fused. ``precision`` is
-    a guarantee for whole rows: of those that do not abstain, so many have exactly the right
-    labels. Tables and services keep it; ``predict`` and ``classify`` give every row its labels.
+    ``k=None`` is the task's default, raised to one per label, at most 32. With a
+    ``calibration_size`` of 0 every threshold is 0.5, and the model is not fused with the vote.
+    ``precision`` guarantees the share of rows with exactly the right labels among those that do
+    not abstain. It applies to tables and services; ``predict`` and ``classify`` never abstain.
 
     Parameters
     ----------
     task : str, Path or TaskCard, default "customer_intent"
-        Task name, path of a task folder, or a card. With a closed label space the labels are the
-        card's.
+        Task name, path of a task folder, or a card. A closed label space has the card's labels.
     {options}
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels as they were given, in NumPy's order; the columns of ``predict_proba``.
+        The labels as given, sorted by NumPy; the columns of ``predict_proba``.
     thresholds_ : dict
         Label → :class:`~ecomfs.estimators.multilabel.fit.LabelThreshold`.
     engine_ : Engine
@@ -169,7 +169,7 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
     pool_ : Pool
         The labelled examples.
     profile_ : MultiLabelProfile or None
-        What was fitted (``profile_.save(path)``); ``None`` when nothing was.
+        The fitted parameters (``profile_.save(path)``); ``None`` if nothing was fitted.
 
     Examples
     --------
@@ -199,29 +199,29 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
 
         Args:
             X: rows with ``y``; or a DataFrame with a label column; or ``Example`` objects or a
-                ``Pool`` whose labels are such cells. Changes of a pool count from the next
-                :meth:`refresh` on, as tables and services call it.
+                ``Pool`` with such labels. Changes of a pool take effect at the next
+                :meth:`refresh`, which tables and services call.
             y: the labels of each row, see :func:`ecomfs.task.read_labels`.
-            progress: as for :meth:`FewShotClassifier.fit`.
+            progress: as in :meth:`FewShotClassifier.fit`.
 
         Raises:
-            InputError: rows and labels differ in number, an empty cell (``[]`` is a row with none
-                of the labels), a label that a closed task does not know.
+            InputError: rows and labels differ in number, an empty cell (write ``[]`` for a row
+                without labels), or a label that a closed task does not have.
             ConfigError: only one label; neither a model nor examples.
-            PoolError: no example has any label, and the task names none.
+            PoolError: no example has a label, and the task names none.
             EngineError: the engine cannot be opened.
-            ArgumentError: an argument that fit does not take, such as ``sample_weight``.
+            ArgumentError: an argument that ``fit`` does not take, such as ``sample_weight``.
         """
-        self._refuse(X, y, refused)
+        self._check_fit_arguments(X, y, refused)
         card, options = self._card(), self._options()
         header = columns(X)
         version, examples, cells, given = as_labelled(X, y, card, self.fields)
         labels, sets = label_space(card, examples, cells)
-        kept = _Kept(card, examples, labels, sets, options, self.embedder, self.fusion)
+        kept = _StoredState(card, examples, labels, sets, options, self.embedder, self.fusion)
         with showing(progress) as report:
             if self.engine not in (None, NO_MODEL):
                 report(LOADING)
-            rows = kept.rows(self._own_engine(), report)
+            rows = kept.rows(self._open_engine(), report)
         profile = self.profile
         if isinstance(profile, str | Path):
             profile = MultiLabelProfile.load(profile)
@@ -233,21 +233,21 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
         else:
             with showing(progress) as report:
                 rows, thresholds, notes, profile = self._fitted(kept, rows, report)
-        with self._turn():
+        with self._process_lock():
             self._kept, self.thresholds_, self.notes_ = kept.fitted(rows), thresholds, notes
             self.profile_ = profile
             self.pool_ = X if isinstance(X, Pool) else Pool.in_memory(examples)
             self.pool_version_ = version or self.pool_.version
             self._classes = given.classes(labels.names)
             self.classes_ = given.array(list(self._classes.values()))
-            self._features(header, labelled=y is None)
-            self._work_with(self._complete(rows))
+            self._set_feature_names(header, labelled=y is None)
+            self._set_pipeline(self._complete(rows))
         return self
 
     def _fitted(
-        self, kept: _Kept, rows: MultiLabelRows, progress: Progress
+        self, kept: _StoredState, rows: MultiLabelPipeline, progress: Progress
     ) -> tuple[
-        MultiLabelRows, dict[str, LabelThreshold], tuple[str, ...], MultiLabelProfile | None
+        MultiLabelPipeline, dict[str, LabelThreshold], tuple[str, ...], MultiLabelProfile | None
     ]:
         examples = kept.examples
         chosen = sample_queries(examples, self.calibration_size, self.seed)
@@ -257,7 +257,7 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
         accept: Threshold | None = None
         never = None if self.precision is None else NEVER
         if self.precision is not None:
-            judged = self._judged(examples)
+            judged = self._guarantee_examples(examples)
             accept, missing = event_loop.run(
                 fit_acceptance(rows, judged, kept.by_id(), self.precision, progress)
             )
@@ -274,8 +274,8 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
         )
         return rows, thresholds, notes, made
 
-    def _complete(self, rows: MultiLabelRows) -> MultiLabelRows:
-        """With what was fitted and is kept by the classifier."""
+    def _complete(self, rows: MultiLabelPipeline) -> MultiLabelPipeline:
+        """The pipeline with the fitted parameters that the classifier holds."""
         values = {name: threshold.value for name, threshold in self.thresholds_.items()}
         accept = None if self.profile_ is None else self.profile_.accept_from
         return replace(
@@ -286,16 +286,16 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
             pool_version=self.pool_version_,
         )
 
-    def _reopen(self) -> MultiLabelRows:
-        return self._complete(self._kept.rows(self._own_engine()))
+    def _rebuild(self) -> MultiLabelPipeline:
+        return self._complete(self._kept.rows(self._open_engine()))
 
-    def _prepared(self, X: Rows, ids: Sequence[str] | None) -> tuple[Any, Sequence[Any]]:  # noqa: N803
-        answers, states = super()._prepared(X, ids)
-        return replace(answers, accept_from=None), states  # every row gets its labels
+    def _prepare_rows(self, X: Rows, ids: Sequence[str] | None) -> tuple[Any, Sequence[Any]]:  # noqa: N803
+        answers, states = super()._prepare_rows(X, ids)
+        return replace(answers, accept_from=None), states  # no row abstains
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
-        """The labels of each row as a frozenset, shape (n,), dtype object; ``None`` for a row
-        that could not be read."""
+        """The labels of each row as a frozenset, shape (n,), dtype object; ``None`` for a failed
+        row."""
         found = self.classify(X)
         out = np.empty(len(found), dtype=object)
         given = self._classes
@@ -306,7 +306,7 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
 
     def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
         """Subset accuracy: the share of rows with exactly the right labels (scikit-learn's
-        ``accuracy_score`` for sets); rows that could not be read count as wrong."""
+        ``accuracy_score`` for sets); failed rows count as wrong."""
         truth = [set(read_labels(own, f"row {at}")) for at, own in enumerate(as_sets(y, "row"))]
         found = self.classify(X)
         if len(truth) != len(found):
@@ -319,13 +319,13 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
         return weighted_mean(right, sample_weight)
 
     def explain(self, row: str | Row) -> MultiLabelExplanation:
-        """How one row is classified: demonstrations, prompt, and each label from its reading to
-        its threshold.
+        """How one row is classified: demonstrations, prompt, and for each label the reading, the
+        votes, the probability and the threshold.
 
         Raises:
             NotFittedError: before ``fit``.
         """
-        answers = self._answers()
+        answers = self._current()
         rows = as_rows(cast(Rows, [row]), answers.card, self.fields)
         [(asked, read)] = event_loop.run(answers.read(rows, ["row"]))
         return explanation(answers, asked, read)

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ecomfs.estimators.multilabel.pipeline import LabelReadings, MultiLabelPipeline, RowPrompts
 from ecomfs.estimators.multilabel.prompts import YES
-from ecomfs.estimators.multilabel.rows import LabelReadings, MultiLabelRows, RowPrompts
 from ecomfs.types import Demonstration, Posterior, Prediction
 
 
 @dataclass(frozen=True, slots=True)
 class LabelResult:
-    """What was found for one label of one row.
+    """The result for one label of one row.
 
     Attributes:
-        read: probability of yes, as the model gave it; ``None``: it could not be read.
-        votes: the neighbours' probability of the label; ``None``: they were not used.
-        probability: after calibration and fusion.
-        threshold: the label is given from this probability on.
+        read: the model's probability of yes; ``None`` if it could not be read.
+        votes: the neighbours' probability of the label; ``None`` if they were not used.
+        probability: the probability after calibration and fusion.
+        threshold: the least probability with which a row gets the label.
     """
 
     read: float | None
@@ -35,15 +35,15 @@ class LabelResult:
 
 @dataclass(frozen=True, slots=True)
 class MultiLabelExplanation:
-    """What led to the labels of one row. ``print`` it, or take :meth:`to_dict`.
+    """How the labels of one row were found. ``print`` it, or use :meth:`to_dict`.
 
     Attributes:
-        prediction: the answer.
-        language: of the prompts.
-        labels: label → its reading, in the order of the label space.
-        demonstrations: as they are in the prompts.
-        prompt: of the first label; the others differ in their last line. ``None`` when the row
-            failed before it was asked.
+        prediction: the prediction.
+        language: the language of the prompts.
+        labels: label → its result, in the order of the label space.
+        demonstrations: the demonstrations, in prompt order.
+        prompt: the prompt of the first label; the others differ in their last line. ``None`` if
+            the row failed before it was read.
     """
 
     prediction: Prediction
@@ -114,7 +114,7 @@ class MultiLabelExplanation:
             values = (label.read, label.votes, label.probability)
             cells = "  ".join("     –" if v is None else f"{v:6.3f}" for v in values)
             lines.append(f"  {cells}     {label.threshold:.3f}  {name}")
-        lines.append(f"demonstrations ({len(self.demonstrations)}, in their order):")
+        lines.append(f"demonstrations ({len(self.demonstrations)}, in prompt order):")
         for d in self.demonstrations:
             text = " ".join(d.text.split())
             short = text if len(text) <= 72 else text[:71] + "…"
@@ -125,7 +125,7 @@ class MultiLabelExplanation:
 
 
 def explanation(
-    rows: MultiLabelRows, asked: RowPrompts, read: LabelReadings
+    rows: MultiLabelPipeline, asked: RowPrompts, read: LabelReadings
 ) -> MultiLabelExplanation:
     """The explanation of one row that was read."""
     prediction = rows.prediction(asked, read)

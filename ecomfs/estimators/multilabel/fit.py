@@ -1,10 +1,9 @@
-"""What is fitted for several labels a row, leave-one-out, and the profile that keeps it.
+"""Leave-one-out fitting for tasks with several labels per row, and its profile.
 
-Calibration of yes and no, and the weight of the neighbours beside the model, are fitted for all
-labels together, since few examples have any one label. Each label has a threshold of its own: the
-probability with the best F1, held back by a prior where few examples have the label. The best
-threshold on few readings is far from the best on new rows, so it is drawn towards 0.5, on the
-scale of log-odds, by as much as :data:`PRIOR` further examples would.
+One calibration of yes and no, and one weight of the neighbours, are fitted for all labels
+together, because few examples have any one label. Each label has its own threshold: the probability
+with the best F1. With few readings this is a poor estimate of the best threshold on new rows, so it
+is shrunk towards 0.5, on the log-odds scale, with a prior worth :data:`PRIOR` examples.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from pydantic import Field
 from ecomfs.calibration import Threshold, accept_threshold, fit_calibration
 from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.estimators.multilabel.neighbours import fit_cells
+from ecomfs.estimators.multilabel.pipeline import LabelReadings, MultiLabelPipeline, RowPrompts
 from ecomfs.estimators.multilabel.prompts import NO, YES, YES_NO
-from ecomfs.estimators.multilabel.rows import LabelReadings, MultiLabelRows, RowPrompts
 from ecomfs.fit import BlendWeights, LanguageCalibration, pool_hash
 from ecomfs.fit.profile_file import ProfileFile, StrictRecord
 from ecomfs.types import Example, Language, Posterior
@@ -29,21 +28,21 @@ from ecomfs.types import Example, Language, Posterior
 CHUNK = 8
 """Examples between two reports of progress."""
 PRIOR = 8
-"""Examples with the label that the prior of a threshold counts for."""
+"""Weight of the prior of a threshold, in examples that have the label."""
 FLOOR = 1e-6
 
 
 class LabelThreshold(StrictRecord):
-    """The threshold of one label, and what was seen.
+    """The threshold of one label, and the readings behind it.
 
     Attributes:
-        value: probability from which on the label is given.
-        best: the threshold with the best F1 on the readings; ``None`` when no example that was
-            read has the label.
-        f1: F1 of ``value`` on the readings it was fitted on (a little better than it is);
-            ``None`` where it is undefined.
-        yes: examples with the label among those read.
-        readings: how many were read.
+        value: the least probability with which a row gets the label.
+        best: the threshold with the best F1 on the readings; ``None`` if no example that was read
+            has the label.
+        f1: F1 of ``value`` on the readings that it was fitted on (slightly optimistic); ``None``
+            if undefined.
+        yes: number of examples with the label among those read.
+        readings: number of examples read.
     """
 
     value: float = 0.5
@@ -57,8 +56,8 @@ def fit_threshold(p: ArrayLike, truth: ArrayLike, prior: float = PRIOR) -> Label
     """The threshold of a label, from leave-one-out readings.
 
     Args:
-        p: n probabilities of the label.
-        truth: whether each example has it.
+        p: probability of the label for n examples.
+        truth: whether each example has the label.
         prior: weight of 0.5, in examples that have the label.
 
     >>> found = fit_threshold([0.9, 0.3, 0.2, 0.1], [True, True, False, False], prior=0)
@@ -75,7 +74,7 @@ def fit_threshold(p: ArrayLike, truth: ArrayLike, prior: float = PRIOR) -> Label
     points = np.unique(odds)
     cuts = np.concatenate([[0.0, points[0] - 1.0], (points[:-1] + points[1:]) / 2])
     scores = np.array([_f1(odds >= cut, true) for cut in cuts])
-    # Of equally good thresholds the one that says least against 0.5.
+    # Of equally good thresholds, the one nearest to 0.5.
     best = min(np.flatnonzero(scores == scores.max()), key=lambda i: abs(cuts[i]))
     drawn = float(cuts[best]) * yes / (yes + prior)
     return LabelThreshold(
@@ -101,7 +100,7 @@ def _probability(odds: float) -> float:
 
 
 class _Cell(NamedTuple):
-    """One label of one example, read as if it were new."""
+    """One label of one example, read leave-one-out."""
 
     language: Language
     label: int
@@ -111,24 +110,23 @@ class _Cell(NamedTuple):
 
 
 async def fit_thresholds(
-    rows: MultiLabelRows,
+    rows: MultiLabelPipeline,
     examples: Sequence[Example],
     sets: Mapping[str, frozenset[int]],
     progress: Progress = silent,
-) -> tuple[MultiLabelRows, dict[str, LabelThreshold], tuple[str, ...]]:
-    """Read examples as if they were new, each for every label.
+) -> tuple[MultiLabelPipeline, dict[str, LabelThreshold], tuple[str, ...]]:
+    """Read examples leave-one-out for every label, and fit calibration, blend and thresholds.
 
     Args:
-        examples: of the pool.
+        examples: examples of the pool.
         sets: example id → positions of its labels.
 
     Returns:
-        The rows with calibration, blend and thresholds; the thresholds by label with what was
-        seen; and notes for the user.
+        The fitted pipeline, the threshold of each label, and notes for the user.
     """
     answered = await _left_out(rows, examples, progress)
     fitted: list[LabelThreshold]
-    if not rows.has_model:  # the neighbours alone: they cost no reading
+    if not rows.has_model:  # the neighbours' vote needs no reading
         voted = [(asked.votes, sets[e.id]) for e, asked, _ in answered if asked.votes]
         fitted = [
             fit_threshold([v[label] for v, _ in voted], [label in own for _, own in voted])
@@ -147,18 +145,18 @@ async def fit_thresholds(
         fitted = []
         for label in range(len(rows.space)):
             own = [cell for cell in found if cell.label == label]
-            chances = []
+            probabilities = []
             for cell in own:
                 votes = [] if cell.vote is None else [cell.vote]
-                chances += rows.chances(cell.language, [cell.read], votes)
-            fitted.append(fit_threshold(chances, [cell.truth == YES for cell in own]))
+                probabilities += rows.probabilities(cell.language, [cell.read], votes)
+            fitted.append(fit_threshold(probabilities, [cell.truth == YES for cell in own]))
     thresholds = dict(zip(rows.space.names, fitted, strict=True))
     values = {name: threshold.value for name, threshold in thresholds.items()}
     return replace(rows, thresholds=values), thresholds, _notes(thresholds, len(examples))
 
 
-def _calibrated(rows: MultiLabelRows, found: Sequence[_Cell]) -> MultiLabelRows:
-    """With the calibration of each language, and the weight of the neighbours."""
+def _calibrated(rows: MultiLabelPipeline, found: Sequence[_Cell]) -> MultiLabelPipeline:
+    """The pipeline with a calibration per language, and the weight of the neighbours."""
     setups = {}
     for language, setup in rows.setups.items():
         mine = [cell for cell in found if cell.language == language]
@@ -176,9 +174,9 @@ def _calibrated(rows: MultiLabelRows, found: Sequence[_Cell]) -> MultiLabelRows:
 
 
 async def _left_out(
-    rows: MultiLabelRows, examples: Sequence[Example], progress: Progress
+    rows: MultiLabelPipeline, examples: Sequence[Example], progress: Progress
 ) -> list[tuple[Example, RowPrompts, LabelReadings]]:
-    """Examples, each read for every label as if it were new."""
+    """Leave-one-out readings of examples, for every label."""
     out: list[tuple[Example, RowPrompts, LabelReadings]] = []
     for start in range(0, len(examples), CHUNK):
         progress(FITTING, start, len(examples))
@@ -195,17 +193,17 @@ async def _left_out(
 
 
 async def fit_acceptance(
-    rows: MultiLabelRows,
+    rows: MultiLabelPipeline,
     examples: Sequence[Example],
     sets: Mapping[str, frozenset[int]],
     precision: float,
     progress: Progress = silent,
 ) -> tuple[Threshold | None, tuple[str, ...]]:
-    """From which confidence on rows have exactly the right labels so often, and a note where no
-    confidence shows it.
+    """The least confidence at which rows have exactly the right labels with the precision asked
+    for; and a note if no threshold reaches it.
 
     Args:
-        examples: of the pool; each is read as if it were new.
+        examples: examples of the pool, read leave-one-out.
         sets: example id → positions of its labels.
     """
     confidence, right = [], []
@@ -219,7 +217,7 @@ async def fit_acceptance(
         return accept, ()
     return None, (
         f"{len(right)} examples do not show a precision of {precision:.0%} at any threshold: "
-        "every row abstains and needs review; label more, or ask for less",
+        "every row abstains and needs review; label more, or ask for less precision",
     )
 
 
@@ -232,26 +230,26 @@ def _notes(thresholds: Mapping[str, LabelThreshold], read: int) -> tuple[str, ..
     few = [f"{name} ({t.yes})" for name, t in thresholds.items() if 0 < t.yes < PRIOR]
     if never:
         out.append(
-            f"no example that was read has {', '.join(never)}: F1 is undefined there, and the "
+            f"no example that was read has {', '.join(never)}: F1 is undefined, and the "
             "threshold is 0.5"
         )
     if few:
         out.append(
             f"fewer than {PRIOR} of the examples that were read have {', '.join(few)}: the "
-            "threshold lies nearer to 0.5 than to the one with the best F1"
+            "threshold is nearer to 0.5 than to the one with the best F1"
         )
     return tuple(out)
 
 
 class MultiLabelProfile(ProfileFile):
-    """What a fit found for several labels a row; a file of JSON.
+    """The result of a fit for several labels per row; saved as JSON.
 
     Attributes:
-        engine: its fingerprint.
-        pool: hash of the examples it was fitted on, and how many there were.
-        calibration: of yes and no, by language.
-        blend: how model and neighbours answer together.
-        thresholds: by label.
+        engine: fingerprint of the engine.
+        pool: hash of the examples of the fit; ``examples`` is their number.
+        calibration: language → calibration of yes and no.
+        blend: weights of model and neighbours.
+        thresholds: label → threshold.
         accept_from: confidence below which a row abstains.
         found: notes.
 
@@ -280,20 +278,20 @@ class MultiLabelProfile(ProfileFile):
         rows = [[name, t.value, t.f1, t.yes, t.readings] for name, t in self.thresholds.items()]
         return view(
             f"profile of {self.task}",
-            paragraph(f"fitted on {self.examples} examples, several labels a row, k = {self.k}"),
-            table(["label", "given from", "F1 read", "with it", "read"], rows) if rows else "",
+            paragraph(f"fitted on {self.examples} examples, several labels per row, k = {self.k}"),
+            table(["label", "threshold", "F1", "have it", "read"], rows) if rows else "",
             paragraph(f"engine {self.engine}", note=True),
         )
 
     @classmethod
     def of(
         cls,
-        rows: MultiLabelRows,
+        rows: MultiLabelPipeline,
         examples: Sequence[Example],
         thresholds: Mapping[str, LabelThreshold],
         **more: Any,
     ) -> Self:
-        """The profile of what was just fitted."""
+        """The profile of a pipeline that was just fitted."""
         return cls(
             task=rows.card.name,
             engine=rows.engine.fingerprint,
@@ -310,8 +308,8 @@ class MultiLabelProfile(ProfileFile):
             **more,
         )
 
-    def differences(self, rows: MultiLabelRows, examples: Sequence[Example]) -> list[str]:
-        """What is no longer as it was when the profile was fitted, one line each."""
+    def differences(self, rows: MultiLabelPipeline, examples: Sequence[Example]) -> list[str]:
+        """Differences from the state in which the profile was fitted, one line each."""
         out = []
         if self.task != rows.card.name:
             out.append(f"fitted for task {self.task}, used for {rows.card.name}")
@@ -320,14 +318,16 @@ class MultiLabelProfile(ProfileFile):
         if other := sorted(set(self.thresholds) ^ set(rows.space.names)):
             out.append(f"other labels: {', '.join(other[:5])}{' …' if len(other) > 5 else ''}")
         if self.pool != pool_hash(examples):
-            out.append(f"fitted on {self.examples} examples, used with {len(examples)} others")
+            out.append(f"fitted on {self.examples} examples, used with {len(examples)} other ones")
         if self.k != rows.k and rows.has_model:
             out.append(f"fitted with k = {self.k}, used with k = {rows.k}")
         return out
 
-    def applied(self, rows: MultiLabelRows) -> tuple[MultiLabelRows, dict[str, LabelThreshold]]:
-        """The rows with what was fitted, and the thresholds by label; a label that the profile
-        does not have has 0.5."""
+    def applied(
+        self, rows: MultiLabelPipeline
+    ) -> tuple[MultiLabelPipeline, dict[str, LabelThreshold]]:
+        """The pipeline with the fitted parameters, and the thresholds by label; 0.5 for a label
+        that the profile lacks."""
         names = YES_NO.names
         kept = {language: found.read(names) for language, found in self.calibration.items()}
         setups = {

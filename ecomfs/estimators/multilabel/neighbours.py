@@ -1,8 +1,8 @@
-"""The neighbours' vote on each label, beside the model.
+"""The neighbours' vote on each label, and its fusion with the model.
 
-An example that lies near a row votes with all its labels at once. The weights of vote and model
-are fitted on the cells (a row and a label) that are read leave-one-out, for all labels together,
-as :mod:`ecomfs.calibration.blend` does for tasks of one label per row.
+A nearby example votes with all its labels at once. The weights of vote and model are fitted on
+leave-one-out readings of cells (one row and one label), for all labels together, like
+:mod:`ecomfs.calibration.blend` does for tasks with one label per row.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ecomfs.experts import NEIGHBOURS
 from ecomfs.retrieve import Hits
 
 PRIOR = Fusion({MODEL: 0.7, "vote": 0.7})
-"""Weights before any reading: model and neighbours count alike."""
+"""Weights before any reading: equal for model and neighbours."""
 VOTE_ALONE = Fusion({"vote": 1.0})
 """The component that is the neighbours' vote alone."""
 
 
 def shares(sets: Sequence[frozenset[int]], labels: int) -> tuple[float, ...]:
-    """The share of examples that have each label, with one more that has it and one that lacks it.
+    """The share of examples that have each label, with add-one (Laplace) smoothing.
 
     >>> shares([frozenset({0}), frozenset({0, 1})], 2)
     (0.75, 0.5)
@@ -35,15 +35,15 @@ def shares(sets: Sequence[frozenset[int]], labels: int) -> tuple[float, ...]:
 def vote(
     hits: Hits, sets: Sequence[frozenset[int]], base: Sequence[float], temperature: float
 ) -> tuple[float, ...]:
-    """The probability that a row has each label, by its nearest examples.
+    """The probability that a row has each label, from its nearest examples.
 
-    Each of the k nearest votes with weight exp(similarity / temperature), and one further vote is
-    the label's share in the pool: p = (k · w + share) / (k + 1), where w is the weight of those
-    that have the label, of all.
+    Each of the k nearest votes with weight exp(similarity / temperature); the label's share in the
+    pool is one more vote: p = (k · w + share) / (k + 1), where w is the weighted share of the
+    nearest examples that have the label.
 
     Args:
         sets: labels of the examples, by position.
-        base: shares of the labels.
+        base: shares of the labels in the pool.
 
     >>> near = Hits(np.array([0, 1]), np.array([0.8, 0.8]))
     >>> vote(near, [frozenset({0}), frozenset({0, 1})], (0.75, 0.5), 0.1)
@@ -64,12 +64,12 @@ def vote(
 def fit_cells(
     model: Sequence[Sequence[float]], votes: Sequence[float], truth: Sequence[int]
 ) -> Blend:
-    """How model and neighbours answer together.
+    """Fit the weights of model and neighbours.
 
     Args:
-        model: calibrated probabilities of no and yes, one pair a cell.
-        votes: the neighbours' probability of yes, one a cell.
-        truth: what is so, :data:`~ecomfs.estimators.multilabel.prompts.NO` or ``YES``.
+        model: calibrated probabilities of no and yes, one pair per cell.
+        votes: the neighbours' probability of yes, one per cell.
+        truth: the true answer, :data:`~ecomfs.estimators.multilabel.prompts.NO` or ``YES``.
     """
     counts = np.bincount(np.asarray(truth, dtype=np.int64), minlength=2) + 1.0
     return fit_blend(
@@ -82,7 +82,7 @@ def fit_cells(
 
 
 def evidence(model: Sequence[Sequence[float]], votes: Sequence[float]) -> Evidence:
-    """Cells as evidence on two labels, no and yes."""
+    """Cells as evidence for the two labels no and yes."""
     vote = np.empty((len(votes), 2))
     vote[:, YES], vote[:, NO] = votes, 1 - np.asarray(votes)
     read = np.asarray(model, dtype=np.float64).reshape(-1, 2)

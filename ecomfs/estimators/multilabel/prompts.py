@@ -1,7 +1,7 @@
-"""Prompts of a multi-label task: examples and row first, the label asked about last.
+"""Prompts of a multi-label task: demonstrations and row first, the label asked about last.
 
-The same examples stand in all prompts of a row, so that the prompts share their beginning; each is
-followed by lines such as ``slow: yes``. Every label has as many lines with yes as with no.
+All prompts of a row have the same demonstrations, so they share a prefix. A demonstration ends in
+lines such as ``slow: yes``. Every label has equally many lines with yes and with no.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _answer(name: str, en: str, zh: str) -> Label:
 
 
 YES_NO = LabelSpace([_answer("yes", "yes", "是"), _answer("no", "no", "否")])
-"""What is answered about each label; :data:`YES` is the place of yes."""
+"""The possible answers about a label; :data:`YES` is the position of yes."""
 YES, NO = 0, 1
 
 
@@ -36,11 +36,11 @@ YES, NO = 0, 1
 class LabelPrompts(PromptBuilder):
     """Builds the prompts that ask about one label.
 
-    All prompts of a row are the same up to their last line, where the label stands.
+    All prompts of a row are equal up to their last line, which names the label.
 
     Attributes:
         labels: the label space.
-        words: what stands in the prompt for each label.
+        words: the text in the prompt for each label.
         sets: example id → positions of its labels.
         asked: position of the label that is asked about.
     """
@@ -52,13 +52,13 @@ class LabelPrompts(PromptBuilder):
     asked: int
 
     def separator(self) -> str:
-        """What stands between a label and its answer in this template."""
+        """The text between a label and its answer in this template."""
         context = self._trial()
         probe = [{"text": "x", "lines": [{"label": "x", "answer": PROBE}]}]
         return self.template.answer_separator(context | {"demonstrations": probe})
 
     def standing(self, demonstrations: Sequence[Demonstration]) -> tuple[str, ...]:
-        """Ids of those that stand in the prompt: examples of which no label is told do not."""
+        """Ids of the demonstrations in the prompt: those with at least one label line."""
         told = self._told(demonstrations)
         return tuple(d.example.id for d, lines in zip(demonstrations, told, strict=True) if lines)
 
@@ -91,7 +91,7 @@ class LabelPrompts(PromptBuilder):
         }
 
     def _titled(self, text: str) -> str:
-        """A row of one text has no title of its own."""
+        """The text with a title, which a row of one text field lacks."""
         if len(self.card.fields) > 1 or self.card.tabular:
             return text
         colon = "：" if self.language == "zh" else ": "
@@ -133,16 +133,16 @@ def label_prompts(
 
 
 def cover(nearest: Sequence[int], sets: Sequence[frozenset[int]], labels: int, k: int) -> list[int]:
-    """At most ``k`` examples, nearest first, so that every label is had by some of them and lacked
-    by some, and then by two of each, and so on, the nearest that help being taken.
+    """At most ``k`` examples, nearest first, so that for every label one of them has it and one
+    lacks it; then two of each, and so on.
 
-    The nearest examples alone will not do: where all of them have the row's own label, nothing
-    tells what lacking it looks like.
+    The nearest examples alone are not enough: if all of them have a label, the prompt does not
+    show what a row without it looks like.
 
     Args:
         nearest: positions of examples, most similar first.
-        sets: the labels of every example, by its position.
-        labels: how many labels there are.
+        sets: the labels of every example, by position.
+        labels: number of labels.
 
     >>> cover([0, 1, 2, 3], [frozenset({0}), frozenset({0}), frozenset(), frozenset({1})], 2, 3)
     [0, 2, 3]
@@ -170,15 +170,15 @@ def cover(nearest: Sequence[int], sets: Sequence[frozenset[int]], labels: int, k
 
 
 def balanced_lines(sets: Sequence[frozenset[int]], labels: int) -> list[list[tuple[int, bool]]]:
-    """For each demonstration the labels that are told of it, each with yes or no.
+    """For each demonstration, the labels shown with it, each with yes or no.
 
-    Every label is told of as many demonstrations that have it as of ones that lack it, the
-    nearest ones of each kind. A label that all of them have, or none, is told of none: lines of
-    one kind only would teach the model to give that answer.
+    Each label is shown with equally many demonstrations that have it and that lack it, the nearest
+    ones of each kind. A label that all demonstrations have, or none, is not shown: lines with only
+    one answer would teach the model to give that answer.
 
     Args:
-        sets: labels of the demonstrations, least similar first, as they stand in a prompt.
-        labels: how many labels there are.
+        sets: labels of the demonstrations, least similar first, as in a prompt.
+        labels: number of labels.
 
     >>> balanced_lines([frozenset(), frozenset({0}), frozenset({1})], 2)
     [[], [(0, True), (1, False)], [(0, False), (1, True)]]

@@ -1,8 +1,8 @@
 """Labels of two levels, such as ``Electronics > Phones``: first the parent, then its children.
 
-tree         whole labels as parents and children, and the probabilities of both levels as one
-rows         both levels, for the rows of tables and requests
-report       what was fitted, in a file, and what led to the label of one row
+tree         whole labels as parents and children; combines the probabilities of both levels
+pipeline     both levels as one pipeline
+report       the profile, and the explanation of one row
 classifier   TaxonomyClassifier: two levels of FewShotClassifier, one engine
 """
 

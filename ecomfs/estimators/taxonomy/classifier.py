@@ -1,10 +1,10 @@
-"""The descent: level one over parents, level two over the children of the likeliest ones.
+"""Hierarchical classification: first the parent, then the children of the likeliest parents.
 
     row ─ level one ─▶ P(parent) ─ beam ─▶ level two, of each parent in it ─▶ P(child | parent)
                                                           P(leaf) = P(parent) · P(child | parent)
 
-Each level is a :class:`~ecomfs.estimators.FewShotClassifier` with few labels, which a prompt can
-list and demonstrations can cover, where one level would have too many. All share one engine.
+Each level is a :class:`~ecomfs.estimators.FewShotClassifier` with few labels, so that a prompt can
+list them and demonstrations can cover them. All levels share one engine.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from ecomfs.estimators.inputs import (
     given_examples,
 )
 from ecomfs.estimators.one_label import OneLabelClassifier
+from ecomfs.estimators.taxonomy.pipeline import TaxonomyPipeline, level_readings
 from ecomfs.estimators.taxonomy.report import TaxonomyExplanation, TaxonomyProfile
-from ecomfs.estimators.taxonomy.rows import TaxonomyRows, level_readings
 from ecomfs.estimators.taxonomy.tree import Branch, beam_of, combine, grow
 from ecomfs.fit import Guarantees
 from ecomfs.pool import Pool
@@ -39,24 +39,24 @@ from ecomfs.types import Example, Row
 
 @documented
 @dataclass(eq=False, repr=False)
-class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
+class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyPipeline]):
     """Classifies rows into a taxonomy of two levels.
 
-    Level one separates the parents; level two, for each row, the children of the ``beam``
-    likeliest parents. Probabilities multiply and sum to one: a parent outside the beam keeps its
-    own probability, spread over its children by their shares in the pool. An only child has all
-    of its parent's probability and needs no reading.
+    Level one classifies the parent; level two, for each row, the children of the ``beam`` likeliest
+    parents. The probabilities of both levels are multiplied. A parent outside the beam keeps its
+    probability, which is spread over its children by their shares in the pool. An only child gets
+    all of its parent's probability without a reading.
 
-    ``calibration_size`` and ``tune`` are spent on level one, and once more on level two, where
-    the parents share them evenly (at least 8 leave-one-out readings each). What follows the first
-    ``separator`` of a label is the child; spaces around it do not count.
+    ``calibration_size`` and ``tune`` are readings for level one, and again for level two, where the
+    parents share them evenly (at least 8 leave-one-out readings each). The part of a label after
+    the first ``separator`` is the child; spaces around it are ignored.
 
-    ``precision`` and ``coverage`` are guarantees over whole labels: both levels answer up to
-    ``calibration_size`` more examples leave-one-out for them. A row that belongs to no parent with
-    a p-value below ``novel_below`` abstains.
+    ``precision`` and ``coverage`` are guarantees for whole labels: they need up to
+    ``calibration_size`` more examples, classified leave-one-out by both levels. A row abstains if
+    its p-value of belonging to one of the parents is below ``novel_below``.
 
-    ``stages`` of predictions are the distribution after level one (children by their shares in the
-    pool) and after level two. A row that fails at either level fails: no part of it is guessed.
+    The ``stages`` of a prediction are the distributions after level one (children by their shares
+    in the pool) and after level two. A row that fails at either level fails as a whole.
 
     Parameters
     ----------
@@ -67,17 +67,17 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Whole labels, in NumPy's order; the columns of ``predict_proba``.
+        Whole labels, sorted by NumPy; the columns of ``predict_proba``.
     branches_ : tuple of Branch
         The parents, in the order of their first example.
     root_ : FewShotClassifier or None
-        The classifier of level one; ``None`` where there is one parent only.
+        The classifier of level one; ``None`` if there is only one parent.
     engine_ : Engine
         The open engine of both levels.
     pool_ : Pool
         The labelled examples.
     profile_ : TaxonomyProfile or None
-        What was fitted (``profile_.save(path)``); ``None`` when nothing was.
+        The fitted parameters (``profile_.save(path)``); ``None`` if nothing was fitted.
     notes_ : tuple of str
         Notes of the fit, one line each.
 
@@ -109,23 +109,23 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
         """Store the labelled examples and fit both levels.
 
         Args:
-            X, y: as for :meth:`FewShotClassifier.fit`, with whole labels. Changes of a pool count
-                from the next :meth:`refresh` on, as tables and services call it.
-            progress: as for :meth:`FewShotClassifier.fit`; phases are named after the level.
+            X, y: as in :meth:`FewShotClassifier.fit`, with whole labels. Changes of a pool take
+                effect at the next :meth:`refresh`, which tables and services call.
+            progress: as in :meth:`FewShotClassifier.fit`; phases are named after the level.
 
         Raises:
-            UnknownLabelError: examples that are labelled with a parent only, or a child only.
-            PoolError: there are no examples, or all of one label.
+            UnknownLabelError: an example is labelled with only a parent or only a child.
+            PoolError: there are no examples, or all have one label.
             ConfigError: the task's label space is closed.
-            InputError, EngineError, ArgumentError: as :meth:`FewShotClassifier.fit`.
+            InputError, EngineError, ArgumentError: as in :meth:`FewShotClassifier.fit`.
         """
-        self._refuse(X, y, refused)
+        self._check_fit_arguments(X, y, refused)
         card, _ = self._card(), self._options()
         if not self.separator.strip():
-            raise ConfigError("the separator is empty", hint="use a mark such as '>'")
+            raise ConfigError("the separator is empty", hint="use a separator such as '>'")
         if card.label_space == "closed":
             raise ConfigError(
-                f"task {card.name!r} has a closed label space, which knows no parents",
+                f"task {card.name!r} has a closed label space, which has no parents",
                 hint="use a task with label_space: open",
             )
         header, given = columns(X), GivenLabels()
@@ -136,7 +136,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
             pool = Pool.in_memory(examples)
         version, examples = pool.snapshot()
         grouped = grow(examples, self.separator)
-        # Rows and examples bear the card's own field names from here on.
+        # Rows and examples have the card's field names from here on.
         own_only = ("separator", "beam", "fields", *_WHOLE)
         shared = {n: v for n, v in self.get_params(deep=False).items() if n not in own_only}
         # The probabilities of both levels are multiplied: a label alone is not enough.
@@ -166,33 +166,33 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
         rows = self._rows(card, branches, root, version)
         with showing(progress) as report:
             policy, made = self._guaranteed(rows, examples, root, profile, report)
-        with self._turn():
+        with self._process_lock():
             self._policy, self.profile_, self.pool_ = policy, made, pool
             self.card_, self.pool_version_ = card, version
             self.root_: FewShotClassifier | None = root
             self.branches_ = tuple(branches)
             self._classes = given.classes(rows.space.names)
             self.classes_ = given.array(list(self._classes.values()))
-            self._features(header, labelled=y is None)
+            self._set_feature_names(header, labelled=y is None)
         return self
 
     def _guaranteed(
         self,
-        rows: TaxonomyRows,
+        rows: TaxonomyPipeline,
         examples: Sequence[Example],
         root: FewShotClassifier | None,
         profile: TaxonomyProfile | None,
         progress: Progress,
     ) -> tuple[DecisionPolicy, TaxonomyProfile | None]:
-        """Thresholds over whole labels, and the profile; both from the profile, where there is
-        one."""
+        """The thresholds for whole labels, and the profile; taken from the given profile, if
+        any."""
         if profile is not None:
             kept = DecisionPolicy(accept_from=profile.accept_from, set_from=profile.set_from)
             return kept, profile
         wanted = Guarantees(precision=self.precision, coverage=self.coverage)
         found: dict[str, Any] = {}
         if self.precision is not None or self.coverage is not None:
-            chosen = self._judged(examples)
+            chosen = self._guarantee_examples(examples)
             answers = event_loop.run(rows.left_out(chosen, within(progress, "guarantees")))
             rows, found = rows.guaranteed(answers, chosen, wanted)
         if self.calibration_size < 1:
@@ -215,9 +215,9 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
         branches: Sequence[Branch],
         root: FewShotClassifier | None,
         version: int,
-    ) -> TaxonomyRows:
-        """Both levels, each with its pipeline."""
-        return TaxonomyRows(
+    ) -> TaxonomyPipeline:
+        """The pipeline of both levels."""
+        return TaxonomyPipeline(
             card,
             LeafSpace([leaf for b in branches for leaf in b.leaves], self.separator),
             tuple(branches),
@@ -227,7 +227,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
             version,
         )
 
-    def _answers(self) -> TaxonomyRows:
+    def _current(self) -> TaxonomyPipeline:
         self._check_fitted()
         rows = self._rows(self.card_, self.branches_, self.root_, self.pool_version_)
         return replace(rows, policy=self._policy)
@@ -248,7 +248,8 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
         return tuple(dict.fromkeys([*made.found.get("notes", ()), *found]))
 
     def set_params(self, **params: Any) -> Self:
-        """As of every classifier; an engine is that of both levels, where they have to open one."""
+        """Change constructor parameters; an engine is also set on the classifiers of both
+        levels."""
         super().set_params(**params)
         if "engine" in params and self.__sklearn_is_fitted__():
             for classifier in (self.root_, *(branch.classifier for branch in self.branches_)):
@@ -263,8 +264,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
         }
 
     def explain(self, row: str | Row) -> TaxonomyExplanation:
-        """How one row is classified: the explanation of level one, and that of each parent in the
-        beam.
+        """How one row is classified: the explanations of level one and of each parent in the beam.
 
         Raises:
             NotFittedError: before ``fit``.
@@ -289,11 +289,11 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
 
 
 _WHOLE = ("precision", "coverage", "novel_below", "profile")
-"""Options of the taxonomy as a whole, which its levels do not have."""
+"""Options of the taxonomy that its levels do not have."""
 
 
 def _kept(profile: TaxonomyProfile | None, parent: str | None) -> dict[str, Any]:
-    """How a level is fitted by a profile: as it says, or not at all."""
+    """The fit options of a level when a profile is given: its profile, or no fit."""
     if profile is None:
         return {}
     own = profile.parents if parent is None else profile.children.get(parent)

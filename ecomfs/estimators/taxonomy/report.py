@@ -1,4 +1,4 @@
-"""What is told of a taxonomy: what was fitted, in a file, and what led to the label of a row."""
+"""The profile of a taxonomy, and the explanation of one row."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ecomfs.types import Prediction
 
 
 class TaxonomyProfile(ProfileFile):
-    """What a fit found on a taxonomy; a file of JSON.
+    """The result of a fit of a taxonomy; saved as JSON.
 
     Attributes:
-        parents: of level one; ``None`` where there is one parent, or nothing was read.
-        children: parent → of its level two.
-        accept_from, set_from: see :class:`ecomfs.calibration.DecisionPolicy`, over whole labels.
-        found: readings of the guarantees, the threshold of acceptance, notes.
+        parents: profile of level one; ``None`` if there is one parent, or nothing was read.
+        children: parent → profile of its level two.
+        accept_from, set_from: see :class:`ecomfs.calibration.DecisionPolicy`; for whole labels.
+        found: number of readings for the guarantees, the acceptance threshold, notes.
 
     >>> TaxonomyProfile(task="product_category", separator=" > ").accept_from is None
     True
@@ -39,7 +39,7 @@ class TaxonomyProfile(ProfileFile):
     found: dict[str, Any] = Field(default_factory=dict)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: each level with what was fitted there."""
+        """HTML for notebooks: the profile of each level."""
         from ecomfs_eval.html_view import paragraph, table, view
 
         levels = {"parents": self.parents, **self.children}
@@ -59,11 +59,11 @@ class TaxonomyProfile(ProfileFile):
 
 @dataclass(frozen=True, slots=True)
 class TaxonomyExplanation:
-    """What led to the whole label of one row. ``print`` it, or take :meth:`to_dict`.
+    """How the whole label of one row was found. ``print`` it, or use :meth:`to_dict`.
 
     Attributes:
-        prediction: the answer over whole labels.
-        parents: the explanation of level one; ``None`` where there is one parent only.
+        prediction: the prediction over whole labels.
+        parents: the explanation of level one; ``None`` if there is only one parent.
         children: parent → the explanation of level two, for the parents in the beam that have
             several children.
     """
@@ -90,7 +90,7 @@ class TaxonomyExplanation:
         }
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the whole labels, then the explanation of each level."""
+        """HTML for notebooks: the whole labels, then the explanation of each level."""
         from ecomfs_eval.html_view import bars, paragraph, view
 
         p = self.prediction

@@ -1,10 +1,9 @@
-"""Whole labels as a tree: parents, and the children of each; and from the readings of both levels
-to one answer over whole labels.
+"""Whole labels as a tree of parents and children; combines both levels into one prediction.
 
     P(leaf) = P(parent) · P(child | parent)
 
-A parent whose children were not read keeps its probability and spreads it over them by their
-shares in the pool.
+The probability of a parent whose children were not read is spread over them by their shares in the
+pool.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ class Branch:
     """A parent and its children.
 
     Attributes:
-        name: the parent, as the pool spells it.
-        leaves: whole labels of its children, as the pool spells them.
+        name: the parent, as spelt in the pool.
+        leaves: whole labels of the children, as spelt in the pool.
         children: names of the children, aligned with ``leaves``.
-        shares: of the parent's examples, the share of each child.
-        classifier: tells the children apart; ``None`` for an only child, or before it is fitted.
+        shares: share of each child among the parent's examples.
+        classifier: classifies the children; ``None`` for an only child, or before the fit.
     """
 
     name: str
@@ -39,13 +38,13 @@ class Branch:
 
 
 def grow(examples: Sequence[Example], separator: str) -> list[tuple[Branch, list[Example]]]:
-    """The parents in the order of their first example, each with its examples, whose label is the
-    child alone. Spellings that differ in case, width or outer space are one label, spelt as it
-    was first.
+    """The parents in the order of their first example, each with its examples, labelled with the
+    child only. Spellings that differ in case, width or outer space are one label; the first
+    spelling is kept.
 
     Raises:
-        UnknownLabelError: examples without a parent or without a child, naming them.
-        PoolError: no examples, or all of one label.
+        UnknownLabelError: examples without a parent or without a child; the message names them.
+        PoolError: no examples, or all have one label.
 
     >>> pool = [Example("1", {}, "Home > Lamps"), Example("2", {}, "home>Chairs")]
     >>> [(branch, own)] = grow(pool, " > ")
@@ -54,7 +53,7 @@ def grow(examples: Sequence[Example], separator: str) -> list[tuple[Branch, list
     """
     if not examples:
         raise PoolError(
-            "no labelled examples, and a taxonomy takes its labels from them",
+            "no labelled examples: the labels of a taxonomy come from its examples",
             hint="give at least one example of each label",
         )
     mark = separator.strip()
@@ -93,20 +92,20 @@ def _not_whole(wrong: Sequence[Example], separator: str) -> UnknownLabelError:
     more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     return UnknownLabelError(
         f"labelled with one level only: example{'s' if len(wrong) > 1 else ''} {named}{more}",
-        hint=f"write parent and child, such as 'Electronics{separator}Phones'; for what fits no "
-        f"child, make one: 'Electronics{separator}Other'",
+        hint=f"write parent and child, such as 'Electronics{separator}Phones'; for rows that fit "
+        f"no child, add one: 'Electronics{separator}Other'",
     )
 
 
 LEVELS = ("level one", "level two")
-"""Steps of a prediction."""
+"""Names of the stages of a prediction."""
 
 
 def beam_of(top: Prediction | None, branches: Sequence[Branch], width: int) -> set[int]:
     """The parents whose children are read: positions of the ``width`` likeliest.
 
     Args:
-        top: what level one read; ``None`` where there is one parent only.
+        top: prediction of level one; ``None`` if there is only one parent.
     """
     p = _parents(top, branches)
     return set(sorted(range(len(p)), key=lambda at: -p[at])[:width])
@@ -115,16 +114,16 @@ def beam_of(top: Prediction | None, branches: Sequence[Branch], width: int) -> s
 def combine(
     branches: Sequence[Branch], top: Prediction | None, below: Mapping[int, Prediction]
 ) -> Prediction:
-    """One prediction over whole labels, in the order of the branches and their leaves. Where a
-    level could not be read, neither is the row: no part of it is guessed.
+    """One prediction over whole labels, in the order of the branches and their leaves. If one
+    level fails, the row fails.
 
     Args:
-        top: what level one read; ``None`` where there is one parent only.
-        below: what level two read, by the position of the parent.
+        top: prediction of level one; ``None`` if there is only one parent.
+        below: position of a parent → prediction of level two.
 
     Returns:
         A prediction with the two levels as its stages, and the tokens, demonstrations and notes
-        of all that was read.
+        of all readings.
     """
     if top is not None and not top.probabilities:
         return top
@@ -156,8 +155,8 @@ def combine(
         owner += [at] * len(branch.leaves)
     best = max(range(len(last)), key=last.__getitem__)
     suspicious = tuple(dict.fromkeys(reason for p in parts for reason in p.suspicious))
-    # A row that belongs to no parent is refused at level one; one that waits for a person because
-    # it is suspicious, at either.
+    # A row that belongs to no parent abstains at level one; a suspicious row may need review at
+    # either level.
     refused = any(p.status is Status.ABSTAINED and (p is top or p.suspicious) for p in parts)
     masses = [p.label_mass for p in (top, below.get(owner[best])) if p is not None]
     return replace(
@@ -173,7 +172,7 @@ def combine(
 
 
 def _parents(top: Prediction | None, branches: Sequence[Branch]) -> list[float]:
-    """P(parent), aligned with the branches; empty for a row without an answer."""
+    """P(parent), aligned with the branches; empty for a row without a prediction."""
     if top is None:
         return [1.0]
     if not top.probabilities:
@@ -182,7 +181,7 @@ def _parents(top: Prediction | None, branches: Sequence[Branch]) -> list[float]:
 
 
 def _product(masses: Sequence[float | None]) -> float | None:
-    """Mass on valid answers at both levels; ``None`` where a read-out cannot know it."""
+    """Label mass of both levels multiplied; ``None`` if a read-out does not give it."""
     out = 1.0
     for mass in masses:
         if mass is None:

@@ -1,7 +1,7 @@
-"""More examples of rare labels without training: rewrites, and examples borrowed elsewhere.
+"""More examples of rare labels without training: rewrites, and examples borrowed from other tables.
 
-Every candidate is kept, or rejected with a reason. What is kept is marked synthetic, with the
-example it came from, so that it can be left out and is never tested on.
+Every candidate is kept, or rejected with a reason. Kept examples are marked synthetic, with the id
+of their source, so that they can be left out and are never used as test rows.
 """
 
 from ecomfs.prepare.augment.borrow import borrow, map_fields, map_labels

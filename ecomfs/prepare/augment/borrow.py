@@ -1,7 +1,7 @@
-"""Labelled examples of a related task, or of the other language, as examples of this task.
+"""Borrows labelled examples of a related task, or of the other language, for this task.
 
-A person labelled them for another question, so the classifier has to agree that each bears the
-mapped label. What is kept is marked synthetic, with the file and the id it came from.
+They were labelled for another question, so the classifier must agree with each mapped label. Kept
+examples are marked synthetic, with the file and the id of their source.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _ROUND = 64  # texts that are read at once
 def map_labels(
     mapping: Mapping[str, str], found: Sequence[str], space: LabelSpace, where: str
 ) -> dict[str, str]:
-    """What each borrowed label means here: as mapped, or the label of the same name.
+    """Map each borrowed label to a label of this task: as given, or the label of the same name.
 
     Args:
-        mapping: label there → label here.
+        mapping: borrowed label → label of this task.
         found: the labels of the borrowed examples.
-        space: the labels here.
+        space: the labels of this task.
         where: the borrowed file, for messages.
 
     Returns:
-        Label there → label here.
+        Borrowed label → label of this task.
 
     Raises:
-        UnknownLabelError: a side of ``mapping`` is no label; or nothing has a meaning here.
+        UnknownLabelError: ``mapping`` names an unknown label, or no borrowed label can be mapped.
 
     >>> from ecomfs.task import load_task
     >>> space = LabelSpace.resolve(load_task("review_sentiment"), ["positive", "negative"])
@@ -66,19 +66,19 @@ def map_labels(
 def map_fields(
     card: TaskCard, other: TaskCard, explicit: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Which field there is which field here: as named, of the same name, or the only required
-    one of each.
+    """Map each field of this task to a field of the other: as given, of the same name, or the only
+    required one of each.
 
     Args:
         card: the card of this task.
         other: the card of the other task.
-        explicit: field here → field there.
+        explicit: field of this task → field of the other.
 
     Returns:
-        Field here → field there.
+        Field of this task → field of the other.
 
     Raises:
-        ConfigError: a required field here has none there, or a name is no field.
+        ConfigError: a required field has no counterpart, or a name is not a field.
 
     >>> from ecomfs.task import load_task
     >>> map_fields(load_task("review_sentiment"), load_task("product_category"))
@@ -101,7 +101,7 @@ def map_fields(
     missing = [name for name in needed if name not in fields]
     if missing:
         raise ConfigError(
-            f"task {other.name!r} has nothing for field {missing[0]!r} of {card.name!r}",
+            f"task {other.name!r} has no field for field {missing[0]!r} of {card.name!r}",
             hint=f"name one: --borrow-field {missing[0]}=FIELD; fields are: {', '.join(there)}",
         )
     return fields
@@ -115,21 +115,21 @@ async def borrow(
     origin: str,
     needs: Sequence[RareLabel] | None = None,
 ) -> Augmented:
-    """The examples that pass the checks, in their order.
+    """Check borrowed examples, in order.
 
     Args:
         checks: the checks that a candidate must pass.
-        examples: as labelled for the other task; synthetic ones are not taken.
+        examples: labelled examples of the other task; synthetic ones are rejected.
         labels: see :func:`map_labels`.
         fields: see :func:`map_fields`.
-        origin: what ``source_id`` begins with, such as ``review_sentiment:other.csv``.
-        needs: the rare labels, which borrow only as many as they lack; ``None``: no limit.
+        origin: prefix of ``source_id``, such as ``review_sentiment:other.csv``.
+        needs: the rare labels; each gets only as many examples as it lacks. ``None``: no limit.
 
     Returns:
         All candidates, kept and rejected.
 
     Raises:
-        EngineError: the engine is gone before there is any candidate.
+        EngineError: the engine became unavailable before the first candidate.
 
     >>> from types import SimpleNamespace
     >>> from ecomfs.core import event_loop
@@ -184,8 +184,8 @@ def _next(
     missing: Counter[str] | None,
     found: list[Candidate],
 ) -> list[Example]:
-    """Takes from ``pending`` what is read next, as many of a label as it lacks; those whose text
-    does not pass are added to ``found``."""
+    """Take the next examples to read from ``pending``, as many of a label as it lacks; those whose
+    text fails a check are added to ``found``."""
     asked: list[Example] = []
     taken: Counter[str] = Counter()
     for _ in range(len(pending)):

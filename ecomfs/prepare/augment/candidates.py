@@ -1,4 +1,4 @@
-"""Rare labels, the candidates that are made for them, and the result of the checks."""
+"""Rare labels, candidates for them, and the result of the checks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class RareLabel:
 
     Attributes:
         label: in the pool's spelling.
-        present: examples that the pool has, synthetic ones included.
-        wanted: examples that it should have.
+        present: number of examples in the pool, synthetic ones included.
+        wanted: number of examples that it should have.
 
     >>> RareLabel("negative", present=1, wanted=3).missing
     2
@@ -49,9 +49,9 @@ def rare_labels(
     Args:
         examples: the pool.
         space: its label space.
-        target: examples each label should have.
-        share: part of the pool's present size that each label should have, above 0, at most 1.
-        only: labels to look at; all by default.
+        target: number of examples each label should have.
+        share: the same as a share of the pool's current size, above 0, at most 1.
+        only: labels to check; all by default.
 
     Returns:
         The rare labels in the order of ``space``.
@@ -68,7 +68,7 @@ def rare_labels(
     [RareLabel(label='negative', present=1, wanted=3)]
     """
     if (target is None) == (share is None):
-        raise ConfigError("what is a rare label?", hint="give either --target or --share")
+        raise ConfigError("one of --target and --share is needed", hint="give exactly one of them")
     if target is not None:
         if target < 1:
             raise ConfigError(f"--target {target}", hint="use 1 or more")
@@ -115,25 +115,25 @@ REASONS: Mapping[RejectReason, str] = {
     "leaks_label": "names a label that its source does not name",
     "copies_prompt": "repeats a line of the prompt, such as its source",
     "near_copy": "nearly the same as an example or another candidate",
-    "no_label": "its label means none of the task's",
+    "no_label": "its label is not mapped to a label of the task",
     "unreadable": "the classifier could not read it",
-    "other_label": "the classifier reads another label",
+    "other_label": "the classifier predicts another label",
     "unsure": "the classifier is not sure enough",
     "not_needed": "its label has enough examples already",
 }
-"""What each reason means, in the order in which a candidate is checked."""
+"""Reason → explanation, in the order of the checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A text on its way into the pool.
+    """A candidate for the pool.
 
     Attributes:
-        example: as it would stand in the pool, marked synthetic.
-        reason: why it was rejected; empty when it was kept.
-        detail: what exactly, for a person.
-        read_as: the label that the classifier read; empty when it was not asked.
-        confidence: that label's probability.
+        example: the example as it would be added, marked synthetic.
+        reason: why it was rejected; empty if it was kept.
+        detail: details of the reason, for people.
+        read_as: the label that the classifier predicts; empty if it was not read.
+        confidence: the probability of that label.
 
     >>> Candidate(Example("a", {"text": ""}, "x", synthetic=True), "empty").reason
     'empty'
@@ -148,13 +148,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Augmented:
-    """What augmentation found.
+    """The result of augmentation.
 
     Attributes:
-        candidates: all, in the order in which they were made.
-        needs: the labels that were rare; empty when everything fitting was borrowed.
-        about: how they were made (engine, template, settings), as JSON values.
-        error: why it ended early; what was found before is here.
+        candidates: all candidates, in the order in which they were made.
+        needs: the labels that were rare; empty if there was no limit.
+        about: how the candidates were made (engine, template, settings), as JSON values.
+        error: why it ended early; earlier candidates are kept.
 
     >>> made = Example("a", {"text": "so soft"}, "x", synthetic=True)
     >>> found = Augmented([Candidate(made), Candidate(made, "near_copy")])
@@ -178,7 +178,7 @@ class Augmented:
         return [c for c in self.candidates if c.reason]
 
     def counts(self) -> dict[str, int]:
-        """RejectReason → rejected candidates, in the order of :data:`REASONS`; none left out."""
+        """Reason → number of rejected candidates, for every reason in :data:`REASONS`."""
         found = Counter(c.reason for c in self.rejected)
         return {reason: found[reason] for reason in REASONS}
 

@@ -14,7 +14,7 @@ from ecomfs.prepare.augment.candidates import Candidate, RejectReason
 from ecomfs.prepare.clean.near import Fingerprint, NearIndex, fingerprint
 from ecomfs.types import Example, Row, Status
 
-_PROMPT_SHARE = 0.8  # of a text's shingles in one line of the prompt: it was copied from there
+_PROMPT_SHARE = 0.8  # a text with this share of its shingles in one prompt line is a copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class FilterPolicy:
     """How strict the checks are.
 
     Attributes:
-        confidence: least probability of the label, read by the classifier.
-        near: shingle similarity (Jaccard) from which two texts are near copies, 0.5 to 1.
-        shortest, longest: of a rewrite, as a share of its source's length in characters (a Chinese
-            one counts as three); a borrowed text may be as many times shorter or longer than the
-            shortest or longest of the pool.
+        confidence: least probability of the label, as predicted by the classifier.
+        near: least shingle similarity (Jaccard) of near copies, 0.5 to 1.
+        shortest, longest: limits of the length of a rewrite, relative to its source, in characters
+            (a Chinese character counts as three). For a borrowed text they are relative to the
+            shortest and the longest text of the pool.
 
     Raises:
         ConfigError: a number out of range.
@@ -48,24 +48,24 @@ class FilterPolicy:
         if not 0 <= self.shortest < 1 < self.longest:
             raise ConfigError(
                 f"lengths from {self.shortest} to {self.longest}",
-                hint="the first is below 1, the second above",
+                hint="use a first value below 1 and a second value above 1",
             )
 
 
 class CandidateFilter:
     """Checks candidates against a pool, its classifier, and each other.
 
-    The classifier reads a candidate with demonstrations from the pool as it was; its source, what
-    else was made from it, and near copies of it are not among them. The model is read alone: the
-    experts that may be fused with it know the whole pool. So does the label bias, a few numbers
-    for all examples together.
+    The classifier reads a candidate with demonstrations from the original pool, without the
+    candidate's source, near copies of the source, and other candidates made from it. Only the model
+    is used: the experts were fitted on the whole pool, source included. The label bias was too, but
+    it is only a few numbers for all examples together.
 
     Args:
-        pipeline: the fitted classifier's.
-        field: the text field that is compared; ``None`` for the whole row as text.
+        pipeline: the fitted pipeline.
+        field: the text field to compare; ``None``: the whole row as text.
 
     Raises:
-        ConfigError: the pipeline has no model, which reads the candidates.
+        ConfigError: the pipeline has no model to read candidates.
         PoolError: the pipeline has no examples.
 
     >>> from dataclasses import replace
@@ -89,11 +89,10 @@ class CandidateFilter:
     ) -> None:
         if not pipeline.has_model:
             raise ConfigError(
-                "new examples are checked by a model that reads them, and there is none "
-                "(--engine none)",
+                "new examples are checked by a model, and there is none (--engine none)",
                 hint="name a model: --engine auto",
             )
-        # The linear probe was fitted on the source too: its answer would be that label.
+        # The linear probe was fitted on the source too, so it would repeat the source's label.
         self.pipeline = replace(pipeline, experts=None, policy=DecisionPolicy())
         self.policy = policy or FilterPolicy()
         if pipeline.retriever is None:
@@ -118,20 +117,20 @@ class CandidateFilter:
         }
 
     def words(self, row: Row) -> str:
-        """The text of a row that is compared, on one line."""
+        """The text by which a row is compared, on one line."""
         text = self.pipeline.text(row) if self._field is None else str(row.get(self._field, ""))
         return squeeze(text)
 
     def check_text(
         self, example: Example, source: Example | None = None, prompt: str = ""
     ) -> tuple[RejectReason, str] | None:
-        """The first check that the text does not pass, with details; ``None`` when it passes all.
-        A text that passes is compared with all later ones.
+        """The first check that the text fails, with details; ``None`` if it passes all. A text that
+        passes is compared with all later ones.
 
         Args:
-            source: what was rewritten; ``None`` for a text from elsewhere, which a person wrote:
-                its language and its words are its own.
-            prompt: what the model saw.
+            source: the example that was rewritten; ``None`` for a borrowed text, which is not
+                checked for language and label names.
+            prompt: the prompt of the rewrite.
         """
         text = self.words(example.fields)
         if not fold(text):
@@ -167,10 +166,10 @@ class CandidateFilter:
     async def check_reading(
         self, examples: Sequence[Example], sources: Sequence[Example | None]
     ) -> list[Candidate]:
-        """Have the classifier read each candidate, which is then kept or rejected.
+        """Classify each candidate, and keep or reject it.
 
         Raises:
-            EngineError: the engine is gone altogether.
+            EngineError: the engine is unavailable.
         """
         answers = await self.pipeline.trace(
             [e.fields for e in examples],
@@ -211,8 +210,8 @@ class CandidateFilter:
 
 
 def _size(text: str) -> int:
-    """Characters, a Chinese one for three: it carries about as much as three letters, and borrowed
-    texts are compared across languages.
+    """Length in characters; a Chinese character counts as three, because it carries about as much
+    as three letters and borrowed texts are compared across languages.
 
     >>> _size("broke"), _size("坏了!")
     (5, 7)
@@ -221,7 +220,7 @@ def _size(text: str) -> int:
 
 
 def _contains_word(text: str, name: str) -> bool:
-    """Whether a text has a name as a word of its own; Chinese has no spaces to go by.
+    """Whether a text contains a name as a whole word (in Chinese, as a substring).
 
     >>> _contains_word("unlike the others", "like"), _contains_word("i like it", "like")
     (False, True)
@@ -234,12 +233,12 @@ def _contains_word(text: str, name: str) -> bool:
 
 
 def _print(text: str) -> Fingerprint:
-    # Another number does not make another text here: a rewrite must not change only that.
+    # Numbers are ignored: a rewrite that changes only a number is a near copy.
     return replace(fingerprint(text), codes=())
 
 
 def _copied(item: Fingerprint, prompt: str) -> str:
-    """The line of the prompt that holds most of the text; empty when none does."""
+    """The prompt line that contains most of the text; empty if there is none."""
     for line in prompt.splitlines():
         other = fingerprint(line)
         if item.shingles and len(item.shingles & other.shingles) >= _PROMPT_SHARE * len(

@@ -1,8 +1,8 @@
-"""A language model writes examples of rare labels in other words.
+"""A language model paraphrases examples of rare labels.
 
-The prompt is a continuation ("Original: … / Rewritten: …"), so base models can do it too. One
-round asks for as many texts as are missing, each from another source; rounds go on until the
-labels have enough, or every source was rewritten ``attempts`` times.
+The prompt is a completion ("Original: … / Rewritten: …"), so base models work too. Each round asks
+for as many texts as are missing, each from a different source. Rounds go on until the labels have
+enough examples, or every source was rewritten ``attempts`` times.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class RewriteSettings:
     """How texts are written.
 
     Attributes:
-        temperature: of the drawing, above 0.
-        seed: round *n* draws with ``seed + n``.
-        attempts: how often one example may be rewritten.
-        generations: most texts in all; ``None`` for what ``attempts`` allows.
+        temperature: sampling temperature, above 0.
+        seed: round *n* samples with ``seed + n``.
+        attempts: most rewrites of one example.
+        generations: most texts in total; ``None``: limited by ``attempts`` only.
         max_tokens: most tokens of a text.
 
     Raises:
@@ -70,7 +70,7 @@ def text_field(card: TaskCard, wanted: str | None = None) -> str:
         The name of the field.
 
     Raises:
-        ConfigError: no such field, none of text, or several to choose from.
+        ConfigError: no such field, no text field, or several of them.
 
     >>> from ecomfs.task import load_task
     >>> text_field(load_task("review_sentiment"))
@@ -87,22 +87,22 @@ def text_field(card: TaskCard, wanted: str | None = None) -> str:
     if not names:
         raise ConfigError(
             f"task {card.name!r} has no text field to rewrite",
-            hint="examples can be borrowed (--borrow)",
+            hint="borrow examples from another table: --borrow",
         )
     if len(names) > 1:
         raise ConfigError(
             f"task {card.name!r} has text fields {', '.join(names)}",
-            hint="say which one is rewritten: --rewrite-field NAME",
+            hint="name the field to rewrite: --rewrite-field NAME",
         )
     return names[0]
 
 
 def load_prompts(choice: Path | None = None, version: str = "v1") -> dict[Language, Template]:
-    """The templates that ask for a rewrite, by language. A template sees ``text``, the text to
-    rewrite, and ends where the new one begins.
+    """The prompt templates for rewrites, by language. A template gets ``text``, the text to
+    rewrite, and ends where the new text begins.
 
     Args:
-        choice: a template file that serves both languages.
+        choice: a template file for both languages.
         version: version of the shipped templates.
 
     Returns:
@@ -146,20 +146,20 @@ async def rewrite(
 
     Args:
         checks: the checks; they may have seen other candidates before.
-        writer: the engine that writes; it may be another than the one that reads.
+        writer: the engine that generates; it may differ from the engine that classifies.
         needs: the rare labels.
-        field: the text field that is rewritten; the other fields stay as in the source.
-        settings: how texts are written.
-        prompts: the templates that ask for a rewrite (:func:`load_prompts`).
-        on_round: told all candidates so far, after every round.
+        field: the text field to rewrite; the other fields are copied from the source.
+        settings: generation settings.
+        prompts: the templates (:func:`load_prompts`).
+        on_round: called with all candidates so far, after every round.
 
     Returns:
         All candidates, kept and rejected.
 
     Raises:
         ConfigError: the engine does not generate text.
-        PoolError: no rare label has an example that a person labelled.
-        EngineError: the engine is gone before there is any candidate.
+        PoolError: no rare label has an example labelled by a person.
+        EngineError: the engine became unavailable before the first candidate.
 
     >>> from types import SimpleNamespace
     >>> from ecomfs.core import event_loop
@@ -205,7 +205,7 @@ async def rewrite(
 
 
 class _Work:
-    """Which examples are rewritten next."""
+    """Chooses the examples to rewrite next."""
 
     def __init__(
         self,
@@ -298,6 +298,6 @@ def _example(source: Example, field: str, text: Generation | EngineError, draw: 
     if len(words) > 1 and words[0] in _QUOTES and words[-1] in _QUOTES:
         words = squeeze(words[1:-1])
     fields = {**source.fields, field: words}
-    # Two draws may give one text; each is a candidate of its own.
+    # Two samples may give the same text; each is a separate candidate.
     digest = hashlib.sha256(json.dumps([source.id, draw, words]).encode()).hexdigest()
     return Example(f"rw-{digest[:12]}", fields, source.label, True, source.id, "rewrite")

@@ -1,4 +1,4 @@
-"""Clean a table of examples: repair the texts, then remove rows that cannot serve, with reasons."""
+"""Clean a table of examples: repair texts, then remove unusable rows with a reason."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def clean(
     *different* labels are only reported ("works" and "does not work" are near, too).
 
     Args:
-        frame: one row per example; cells are taken as text, missing ones as empty.
-        text_columns: the columns that are repaired and, together, compared.
-        label_column: without it nothing about labels is examined.
-        id_column: names the rows in the report; repeated ids are reported.
-        test: rows that the pool must not share a text with. They are never changed or returned.
-        policy: what to do.
-        errors, notes: index of a row → why it could not be read, or how (:class:`ecomfs.io.Frame`).
+        frame: one row per example; cells are read as text, missing ones as empty.
+        text_columns: the columns to repair; together they are compared for duplicates.
+        label_column: column of labels; without it labels are not checked.
+        id_column: column of ids for the report; repeated ids are reported.
+        test: test rows; the pool must not contain their texts. They are not changed or returned.
+        policy: what to repair and what to remove.
+        errors, notes: row index → why the row could not be read, or how (:class:`ecomfs.io.Frame`).
 
     Returns:
-        The rows that stay, the rows that were removed, and the report.
+        The kept rows, the removed rows, and the report.
 
     Raises:
         ColumnError: a column is missing, or ``<column>_original`` exists already.
@@ -86,8 +86,8 @@ def clean(
 
 
 class _Cleaning:
-    """The texts and labels as they stand, the rows removed so far, and the report. Rows are
-    addressed by position."""
+    """The current texts and labels, the rows removed so far, and the report. Rows are addressed by
+    position."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class _Cleaning:
         self.prints: dict[int, Fingerprint] = {}
 
     def report_reading(self, errors: Mapping[Hashable, str], notes: Mapping[Hashable, str]) -> None:
-        """Rows that could not be read, or only in another encoding."""
+        """Report rows that could not be read, or only in another encoding."""
         for row, name in enumerate(self.index):
             if name in notes:
                 self._found("encoding", row, "reported", detail=notes[name])
@@ -118,7 +118,7 @@ class _Cleaning:
                 self._apply("unreadable", row, self.policy.unreadable, errors[name])
 
     def report_repeated_ids(self) -> None:
-        """Ids that two rows share."""
+        """Report ids that occur more than once."""
         first: dict[str, int] = {}
         for row, identifier in enumerate(self.ids if self.id_column else ()):
             earlier = first.setdefault(identifier, row)
@@ -127,7 +127,7 @@ class _Cleaning:
                 self._found("duplicate_id", row, "reported", self.id_column or "", detail)
 
     def clean_texts(self) -> None:
-        """Every text as the policy wants it; texts that have lost characters are reported."""
+        """Repair every text; texts with lost characters are reported."""
         for column, cells in self.cells.items():
             for row in self._kept():
                 cells[row], kinds = clean_text(cells[row], self.policy)
@@ -138,7 +138,7 @@ class _Cleaning:
                     self._found("mojibake", row, "reported", column, detail)
 
     def unify_labels(self) -> None:
-        """One spelling per label, the most frequent one."""
+        """Replace the spellings of a label by the most frequent one."""
         if self.labels is None or not self.policy.labels:
             return
         keys = [plain_key(squeeze(label)) for label in self.labels]
@@ -153,7 +153,7 @@ class _Cleaning:
                 self.labels[row] = common[key]
 
     def examine_cells(self) -> None:
-        """Rows without text or label, and over-long ones."""
+        """Find rows without text or label, and over-long ones."""
         limit = self.policy.max_chars
         for row in self._kept():
             longest = max(len(cells[row]) for cells in self.cells.values())
@@ -166,7 +166,8 @@ class _Cleaning:
                 self._apply("over_long", row, self.policy.over_long, detail)
 
     def compare(self, test: pd.DataFrame | None) -> None:
-        """Leaks from the test table, conflicts, duplicates: equal texts first, then near ones."""
+        """Find leaks from the test table, conflicts and duplicates: equal texts first, then near
+        duplicates."""
         texts = (
             (row, _joined([cells[row] for cells in self.cells.values()])) for row in self._kept()
         )
@@ -249,7 +250,8 @@ class _Cleaning:
                 seen.add(row, self.prints[row])
 
     def _test_prints(self, test: pd.DataFrame) -> dict[str, tuple[Hashable, Fingerprint]]:
-        """Key → name and fingerprint of the first test row with that text, cleaned as the pool."""
+        """Key → name and fingerprint of the first test row with that text, after the same
+        cleaning."""
         prints: dict[str, tuple[Hashable, Fingerprint]] = {}
         columns = [_as_text(test[name]) for name in self.cells]
         for name, parts in zip(test.index.to_list(), zip(*columns, strict=True), strict=True):
@@ -298,13 +300,13 @@ def _check_columns(frame: pd.DataFrame, names: Sequence[str | None], what: str) 
 
 
 def _joined(parts: Sequence[str]) -> str:
-    """The text columns of a row as one text; empty when all are."""
+    """The text columns of a row as one text; empty if all are empty."""
     return "\n".join(parts) if any(parts) else ""
 
 
 def _as_text(column: pd.Series) -> list[str]:
-    """Cells as text, missing ones empty, whole floats as the integers they were before pandas
-    found a gap in their column."""
+    """Cells as text, missing ones empty. Whole floats become integers again: pandas converts an
+    integer column with missing values to float."""
     missing = column.isna().to_list()
     return ["" if gone else _text(value) for value, gone in zip(column, missing, strict=True)]
 

@@ -1,12 +1,12 @@
-"""Exact and near equality of texts, for duplicates and for leakage.
+"""Exact and near duplicates, also between pool and test rows.
 
-Exact: a reader takes them for the same (:func:`ecomfs.io.text.same_text`). Near: the Jaccard
+Exact: the texts are equal after normalisation (:func:`ecomfs.io.text.same_text`). Near: the Jaccard
 similarity of the sets of character shingles reaches a threshold, *and* the numbers, model codes and
-symbols in both texts agree, since "128 GB" and "256 GB" are two products, and "C" and "C#" two
-languages. Shingles are three characters of the
-fold, two where most characters are Han. Candidates come from MinHash with locality-sensitive
-hashing (Broder 1997; Leskovec, Rajaraman, Ullman, *Mining of Massive Datasets*, chapter 3) and
-every candidate is then compared exactly, so hashing can miss a pair but never invents one.
+symbols of both texts are equal, because "128 GB" and "256 GB" are two products, and "C" and "C#"
+two languages. Shingles are three characters of the normalised text, two if most characters are
+Han. Candidates come from MinHash with locality-sensitive hashing (Broder 1997; Leskovec, Rajaraman,
+Ullman, *Mining of Massive Datasets*, chapter 3). Every candidate is then compared exactly, so
+hashing can miss a pair but causes no false positive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ecomfs.io import detect_language, fold, optional_module, same_text
 
 PERMUTATIONS = 128
 _BANDS = (32, 4)  # 32 bands of 4 rows: a pair of similarity 0.8 is missed once in 5e7, 0.5 in 8
-_PROSE = r"""\w\s.,;:!?'"()\[\]{}…、。·~/\\*-"""  # characters that say nothing alone
+_PROSE = r"""\w\s.,;:!?'"()\[\]{}…、。·~/\\*-"""  # characters that carry no meaning alone
 _CODE = re.compile(
     rf"""
     (?:(?<![^\W_])[-+±])?                            # a sign
@@ -38,11 +38,11 @@ _CODE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What is compared of a text.
+    """The parts of a text that are compared.
 
     Attributes:
-        key: equal for texts that are the same to a reader.
-        shingles: character n-grams of the fold.
+        key: equal for texts that are equal after normalisation.
+        shingles: character n-grams of the normalised text.
         codes: numbers, model codes and symbols ("128gb", "x100s", "-5", "c#") in reading order.
     """
 
@@ -79,10 +79,10 @@ def similarity(one: Fingerprint, other: Fingerprint) -> float:
 
 
 class NearIndex:
-    """Texts that can be asked which of them are near another.
+    """An index that finds near duplicates of a text.
 
     Args:
-        threshold: least similarity that counts.
+        threshold: least similarity of near duplicates.
 
     >>> index = NearIndex(0.8)
     >>> index.add("r1", fingerprint("arrived quickly, works well"))
@@ -117,7 +117,7 @@ class NearIndex:
         return sorted(near, key=lambda pair: -pair[1])
 
     def _hash(self, item: Fingerprint) -> Any:
-        if self._last is None or self._last[0] is not item:  # asked for, then added: hashed once
+        if self._last is None or self._last[0] is not item:  # matches() then add(): hash once
             minhash = self._empty.copy()
             minhash.update_batch([gram.encode("utf-8", "surrogatepass") for gram in item.shingles])
             self._last = item, minhash

@@ -1,4 +1,4 @@
-"""What cleaning may do, and what it did: every change and every removal, with its reason."""
+"""The policy of cleaning, and its report: every change and every removal, with the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 RowPolicy = Literal["remove", "report", "ignore"]
-"""What happens to such a row: it is removed, only reported, or not looked for."""
+"""What happens to such a row: it is removed, only reported, or ignored."""
 
 
 class CleanPolicy(BaseModel):
@@ -28,11 +28,11 @@ class CleanPolicy(BaseModel):
         unicode: normal form. NFKC also turns full-width letters into plain ones.
         emoji: ``keep``, ``name`` (as words, in the text's language) or ``drop``.
         spaces: one space for every run of blanks, at most one empty line, none at the ends.
-        labels: make spellings of a label that differ in case, width or blanks one.
+        labels: unify spellings of a label that differ in case, width or blanks.
         max_chars: longer texts are over-long.
-        near_threshold: Jaccard similarity of character shingles from which two texts that agree in
-            all their numbers and model codes are near duplicates.
-        conflict: what to do with texts that carry several labels; ``majority`` keeps the rows of a
+        near_threshold: least Jaccard similarity of character shingles of near duplicates, whose
+            numbers and model codes must be equal.
+        conflict: what to do with texts that have several labels; ``majority`` keeps the rows of a
             label that has more than half of them.
         Others: what to do with rows that are unreadable, empty, unlabelled, over-long, (near)
             duplicates of an earlier row with the same label, or (nearly) equal to a test row.
@@ -92,7 +92,7 @@ MEANINGS: dict[FindingKind, str] = {
     "mojibake": "text decoded in the wrong encoding",
     "html": "HTML tags or entities",
     "control": "control or invisible characters",
-    "unicode": "not in the normal form",
+    "unicode": "not in the Unicode normal form",
     "emoji": "emoji",
     "space": "superfluous blanks",
     "label": "label spelt in another way",
@@ -119,7 +119,7 @@ class Finding:
         id: its id, when there is an id column.
         column: the column it was found in; empty when it is the whole row.
         action: whether the text was changed, the row removed, or neither.
-        detail: for a person, such as the row it duplicates.
+        detail: details for people, such as the row it duplicates.
 
     >>> Finding("empty", 7, "r7", "", "removed").action
     'removed'
@@ -135,7 +135,7 @@ class Finding:
 
 @dataclass(slots=True)
 class CleanReport:
-    """All findings, in the order they were made.
+    """All findings, in the order in which they were made.
 
     >>> report = CleanReport(rows_in=2, rows_out=1)
     >>> report.findings.append(Finding("duplicate", 3, "r3", "", "removed", "row 1"))
@@ -201,14 +201,13 @@ class CleanReport:
 
 @dataclass(frozen=True, slots=True)
 class CleanResult:
-    """What cleaning gives.
+    """The result of cleaning.
 
     Attributes:
-        frame: the rows that stay, with repaired texts; every text column and the label column has
-            its original beside it as ``<column>_original``.
+        frame: the kept rows, with repaired texts; the original of each text column and of the
+            label column is in ``<column>_original``.
         report: every change and every removal.
-        removed: the rows that were removed, as they came in, with ``removed_because`` and
-            ``removed_detail``.
+        removed: the removed rows, unchanged, with ``removed_because`` and ``removed_detail``.
 
     >>> import pandas as pd
     >>> from ecomfs.prepare.clean import clean

@@ -1,4 +1,4 @@
-"""Clean one text, step by step, and say which steps changed it.
+"""Clean one text step by step, and report which steps changed it.
 
 Mojibake is text that was decoded in the wrong encoding. ftfy fixes UTF-8 read as Latin-1,
 Windows-1252 and similar. Two mistakes that are common in Chinese shop data are fixed here: GBK read
@@ -20,13 +20,13 @@ from ecomfs.prepare.clean.report import CleanPolicy, FindingKind
 _HIGH_RUNS = re.compile(r"[\xa0-\xff]+")
 _EMOJI = re.compile(r"[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]")
 _LOST = re.compile(r"\ufffd|锟斤拷|烫烫烫|屯屯屯")
-# Han, full-width and CJK punctuation, general punctuation, ASCII: what a Chinese review is made of.
+# Han, full-width and CJK punctuation, general punctuation, ASCII: characters of Chinese reviews.
 _CHINESE = re.compile(r"[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef\u2010-\u2026\x09-\x7e]+")
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 
 
 def fix_mojibake(text: str) -> str:
-    """The text as it was meant, or unchanged when that is not certain.
+    """Repair text that was decoded in the wrong encoding.
 
     Args:
         text: one cell.
@@ -50,7 +50,7 @@ def fix_mojibake(text: str) -> str:
 
 
 def has_lost_characters(text: str) -> bool:
-    """Whether the text holds what is left when characters were lost for good.
+    """Whether the text contains replacement characters of characters that cannot be restored.
 
     >>> [has_lost_characters(text) for text in ("很好锟斤拷", "caf\\ufffd", "很好")]
     [True, True, False]
@@ -119,11 +119,11 @@ _INVISIBLE = re.compile(
 _BLANKS = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r" ?\n ?")
 _EMPTY_LINES = re.compile(r"\n{3,}")
-_NOT_PICTURES = {"©", "®", "™"}  # emoji by the standard, letters by use
+_NOT_PICTURES = {"©", "®", "™"}  # emoji in Unicode, but used as text
 
 
 def clean_text(text: str, policy: CleanPolicy) -> tuple[str, list[FindingKind]]:
-    """The text as the policy wants it, and the kinds of change that were made.
+    """Clean a text by the policy.
 
     Args:
         text: one cell.
@@ -147,7 +147,8 @@ def clean_text(text: str, policy: CleanPolicy) -> tuple[str, list[FindingKind]]:
 
 
 def _steps(policy: CleanPolicy) -> Iterator[tuple[FindingKind, Callable[[str], str]]]:
-    """In this order: mojibake may consist of control characters, entities may hide any."""
+    """The steps, in this order: mojibake may consist of control characters, and entities may encode
+    any character."""
     if policy.mojibake:
         yield "mojibake", fix_mojibake
     if policy.html != "keep":
@@ -163,10 +164,10 @@ def _steps(policy: CleanPolicy) -> Iterator[tuple[FindingKind, Callable[[str], s
 
 
 def strip_html(text: str, *, tags: bool = True) -> str:
-    """Without HTML: known tags go (a block tag leaves a line feed), entities become characters.
+    """Remove known HTML tags (a block tag becomes a line feed), and resolve entities.
 
-    Only names of real tags count, so comparisons and hearts ("<3") stay. Entities are resolved
-    once more when they were escaped twice.
+    Only names of real tags are removed, so comparisons and hearts ("<3") stay. Entities that were
+    escaped twice are resolved twice.
 
     >>> strip_html("<p>Good</p><b>value</b> &amp;lt;3")
     '\\nGood\\nvalue <3'
@@ -182,9 +183,9 @@ def strip_html(text: str, *, tags: bool = True) -> str:
 
 
 def drop_invisible(text: str) -> str:
-    """Without control, zero-width and direction characters; carriage returns become line feeds.
+    """Remove control, zero-width and direction characters; carriage returns become line feeds.
 
-    Hidden characters carry no meaning for a reader but can carry instructions for a model.
+    Hidden characters have no meaning for readers but can carry instructions for a model.
 
     >>> drop_invisible("a\\x00b\\u202ec\\r\\nd")
     'abc\\nd'
@@ -193,7 +194,7 @@ def drop_invisible(text: str) -> str:
 
 
 def replace_emoji(text: str, *, name: bool) -> str:
-    """Emoji as words between colons in the text's language, or without them.
+    """Replace emoji by words between colons, in the text's language, or remove them.
 
     >>> replace_emoji("很好👍", name=True), replace_emoji("Brand™ 👍🏽", name=False)
     ('很好:拇指向上:', 'Brand™ ')
@@ -206,7 +207,7 @@ def replace_emoji(text: str, *, name: bool) -> str:
 
 
 def tidy_spaces(text: str) -> str:
-    """One space for every run of blanks, at most one empty line, nothing at the ends.
+    """Reduce every run of blanks to one space, keep at most one empty line, and strip the ends.
 
     >>> tidy_spaces("  a \\t b \\n\\n\\n\\n c\\u3000")
     'a b\\n\\nc'

@@ -10,7 +10,7 @@ from pydantic import Field
 from ecomfs.errors import EmptyInputError, NotFoundError
 from ecomfs.serve.api.context import Context, Predicts, TaskQuery
 from ecomfs.serve.schemas import Out, VariantOut
-from ecomfs.serve.split import Compared
+from ecomfs.serve.split import ComparisonSummary
 from ecomfs.serve.tasks import ServedTask
 
 
@@ -57,7 +57,7 @@ def results(context: Context, task: ServedTask) -> AbOut:
     try:
         found = context.compare(log, gold, task.card)
     except EmptyInputError as error:
-        found = Compared({}, f"No comparison yet: {error.message}.", ())
+        found = ComparisonSummary({}, f"No comparison yet: {error.message}.", ())
         decided = False
     else:
         decided = True

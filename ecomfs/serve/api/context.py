@@ -72,7 +72,7 @@ class Context:
         return problem_responses(400, *keyed, 404, 413, 415, 422, 500, 503, *more)
 
 
-def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
+def requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency: the caller, who must have a scope."""
 
     # Were it no coroutine, every request would pass through a thread for it.
@@ -85,11 +85,11 @@ def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
     return caller
 
 
-Predicts = Annotated[Caller, Depends(needs("classify"))]
-Labeller = Annotated[Caller, Depends(needs("label"))]
+Predicts = Annotated[Caller, Depends(requires("classify"))]
+Labeller = Annotated[Caller, Depends(requires("label"))]
 
 
-def named(caller: Caller, reviewer: str | None) -> str:
+def reviewer_name(caller: Caller, reviewer: str | None) -> str:
     """Who stands beside a decision."""
     return reviewer.strip() or caller.name if caller.anonymous and reviewer else caller.name
 

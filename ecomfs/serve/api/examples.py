@@ -248,7 +248,7 @@ def _changed(
 ) -> ChangedPool:
     """Change the pool, unless an earlier request with this idempotency key did."""
     request = {action: body.model_dump() for action, body in asked.items()}
-    done = served.repeats.once(caller.name, key, request, lambda: {"version": change()})
+    done = served.idempotent_writes.once(caller.name, key, request, lambda: {"version": change()})
     return ChangedPool(version=done["version"], ids=ids)
 
 

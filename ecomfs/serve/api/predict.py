@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Res
 from pydantic import Field, JsonValue
 
 from ecomfs.errors import ColumnError, EcomfsError, InputError
-from ecomfs.serve.api.context import Context, Predicts, QuickRoute, needs
+from ecomfs.serve.api.context import Context, Predicts, QuickRoute, requires
 from ecomfs.serve.keys import Caller
 from ecomfs.serve.problems import problem
 from ecomfs.serve.schemas import (
@@ -251,7 +251,7 @@ def health_routes(context: Context) -> APIRouter:
             if task.engine_error:
                 return problem(503, "an engine is unhealthy", hint="see GET /healthz")
             for service in task.services:
-                service.look()
+                service.refresh_unless_busy()
             if task.problem and stale == "no":
                 why = "a pool cannot be used as it is now; its last good version answers"
                 return problem(503, why, hint="see GET /healthz")
@@ -266,7 +266,7 @@ def health_routes(context: Context) -> APIRouter:
             200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
         },
     )
-    def metrics(caller: Annotated[Caller, Depends(needs("admin"))]) -> Response:
+    def metrics(caller: Annotated[Caller, Depends(requires("admin"))]) -> Response:
         """Counts and times for Prometheus, of every task of every tenant."""
         if caller.tasks is not None or caller.tenant:
             hint = "a key of no tenant, without tasks, sees them"

@@ -17,7 +17,7 @@ from ecomfs.serve.api.context import (
     Labeller,
     Reviewer,
     TaskQuery,
-    named,
+    reviewer_name,
 )
 from ecomfs.serve.api.predict import example_row
 from ecomfs.serve.keys import Caller
@@ -185,7 +185,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         of this row and of the open rows most like it."""
         served = context.task(body.task, request)
         label = served.label(body.label, f"review {id}", new=body.new_label)
-        who = named(caller, body.reviewer)
+        who = reviewer_name(caller, body.reviewer)
         decide = partial(served.reviews.decide, id, label, reviewer=who, version=body.version)
         await asyncio.to_thread(_once, served, caller, key, "decide", id, body, decide)
         return await _predicted_again(served, id)
@@ -200,7 +200,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
     ) -> ReviewResponse:
         """Take a decision back: its example is retired, and the row waits again."""
         served = context.task(body.task, request)
-        who = named(caller, body.reviewer)
+        who = reviewer_name(caller, body.reviewer)
         undo = partial(served.reviews.undo, id, reviewer=who, version=body.version)
         await asyncio.to_thread(_once, served, caller, key, "undo", id, body, undo)
         return await _predicted_again(served, id)
@@ -215,7 +215,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
     ) -> ReviewHistory:
         """Pass a row over: it comes again after the others."""
         served = context.task(body.task, request)
-        who = named(caller, body.reviewer)
+        who = reviewer_name(caller, body.reviewer)
         skip = partial(served.reviews.skip, id, reviewer=who)
         _once(served, caller, key, "skip", id, body, skip)
         return one(request, caller, id, body.task)
@@ -231,7 +231,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         """Another person's label of a decided row; the pool keeps the first."""
         served = context.task(body.task, request)
         label = served.label(body.label, f"review {id}")
-        who = named(caller, body.reviewer)
+        who = reviewer_name(caller, body.reviewer)
         second = partial(served.reviews.second, id, label, reviewer=who)
         _once(served, caller, key, "second", id, body, second)
         return one(request, caller, id, body.task)
@@ -250,7 +250,7 @@ def _once(
 ) -> None:
     """Change a review, unless an earlier request with this idempotency key did."""
     asked = {"action": action, "id": id, **body.model_dump()}
-    served.repeats.once(caller.name, key, asked, lambda: {"id": change().id})
+    served.idempotent_writes.once(caller.name, key, asked, lambda: {"id": change().id})
 
 
 async def _predicted_again(served: ServedTask, id: str) -> ReviewResponse:

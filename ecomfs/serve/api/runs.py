@@ -206,18 +206,18 @@ def _check(task: ServedTask, file: str, name: str) -> None:
         reader = TableReader(file)
         find_columns(file, task.card, reader=reader)
     except InputError as error:
-        told = error.message.replace(file, name).replace(file.rpartition("/")[2], name)
-        raise type(error)(told, hint=error.hint) from error
+        message = error.message.replace(file, name).replace(file.rpartition("/")[2], name)
+        raise type(error)(message, hint=error.hint) from error
 
 
 async def _changes(store: Runs, id: str) -> AsyncIterator[dict[str, str]]:
     last = None
     while True:
         run = await asyncio.to_thread(store.get, id)
-        told = run_out(run).model_dump()
-        if told != last:
-            last = told
-            yield {"event": "run", "data": json.dumps(told)}
+        state = run_out(run).model_dump()
+        if state != last:
+            last = state
+            yield {"event": "run", "data": json.dumps(state)}
         if run.state in FINAL:
             return
         await asyncio.sleep(_EVERY_SECONDS)

@@ -1,6 +1,6 @@
 """The pages of the service: HTML made on the server, with htmx for what changes on them.
 
-words.py      every text on the pages, English and Chinese
+translations.py every text on the pages, English and Chinese
 render.py     templates, language, headers
 views.py      overview, try it, review, examples, sign in
 quality.py    examples that contradict or repeat each other

@@ -35,15 +35,15 @@ def operations(spec: dict[str, Any]) -> list[dict[str, Any]]:
     bodies."""
     out = []
     for path, methods in spec["paths"].items():
-        for method, told in methods.items():
-            content: dict[str, Any] = told.get("requestBody", {}).get("content", {})
+        for method, operation in methods.items():
+            content: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
             media = next(iter(content), "")
             body: dict[str, Any] = content.get(media, {})
             name = body.get("schema", {}).get("$ref", "").rpartition("/")[2]
             given = body.get("examples", {}).values()
             out.append(
                 {
-                    **told,
+                    **operation,
                     "method": method.upper(),
                     "path": path,
                     "media": media,

@@ -14,8 +14,8 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ecomfs.errors import EcomfsError
-from ecomfs.serve.pages.words import WORDS
-from ecomfs.serve.problems import told
+from ecomfs.serve.pages.translations import WORDS
+from ecomfs.serve.problems import problem_of
 from ecomfs.types import Language
 
 HERE = Path(__file__).parent
@@ -124,7 +124,7 @@ class PageRoute(APIRoute):
             except HTTPException as error:
                 status, message, hint = error.status_code, str(error.detail), ""
             except EcomfsError as error:
-                status, message, hint = told(error)
+                status, message, hint = problem_of(error)
             part = "hx-request" in request.headers
             template = "error_part.html" if part else "error.html"
             return page(request, template, status=status, message=message, hint=hint)

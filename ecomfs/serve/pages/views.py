@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from ecomfs.errors import InputError, NotFoundError
 from ecomfs.serve.api.ab import results
-from ecomfs.serve.api.context import Context, Labeller, Predicts, TaskQuery, named
+from ecomfs.serve.api.context import Context, Labeller, Predicts, TaskQuery, reviewer_name
 from ecomfs.serve.api.examples import (
     AddExamples,
     made_examples,
@@ -22,7 +22,7 @@ from ecomfs.serve.api.examples import (
 from ecomfs.serve.api.reviews import ReviewId, add_reviews
 from ecomfs.serve.api.runs import RunId, find
 from ecomfs.serve.keys import SESSION_SECONDS, Caller
-from ecomfs.serve.metrics import Today, label_drift
+from ecomfs.serve.metrics import TaskTotals, label_drift
 from ecomfs.serve.middleware import COOKIE
 from ecomfs.serve.pages import quality
 from ecomfs.serve.pages.render import PageRoute, page
@@ -56,7 +56,7 @@ def routes(context: Context) -> APIRouter:
     def overview(request: Request, caller: Predicts, task: TaskQuery = None) -> HTMLResponse:
         """What is served, and how it is doing."""
         served = context.tasks.visible(caller)
-        cards = [_card(each, context.metrics.today.get(each.key, Today())) for each in served]
+        cards = [_card(each, context.metrics.totals.get(each.key, TaskTotals())) for each in served]
         return page(request, "overview.html", cards=cards, **shared(request, task, "overview"))
 
     # -- try it ------------------------------------------------------------------------------------
@@ -74,8 +74,8 @@ def routes(context: Context) -> APIRouter:
         [answer] = await served.answer(served.rows([row]), ["page"])
         context.metrics.answered(served.key, [answer])
         found = answer.explanation
-        told = found.to_dict()
-        return page(request, "try_result.html", task=served, row=row, found=found, told=told)
+        shown = found.to_dict()
+        return page(request, "try_result.html", task=served, row=row, found=found, shown=shown)
 
     @router.post("/try/review")
     async def to_review(request: Request, caller: Labeller, task: _Text) -> HTMLResponse:
@@ -107,7 +107,7 @@ def routes(context: Context) -> APIRouter:
     ) -> HTMLResponse:
         """A decision, an undo or a skip; then the next row."""
         served = context.tasks.find(task, caller)
-        who = named(caller, reviewer)
+        who = reviewer_name(caller, reviewer)
         reviews = served.reviews
         if action == "decide":
             spelt = served.label(label, f"review {id}")
@@ -305,17 +305,17 @@ async def _row_of(request: Request, served: ServedTask) -> dict[str, Any]:
     return row
 
 
-def _card(task: ServedTask, today: Today) -> dict[str, Any]:
+def _card(task: ServedTask, totals: TaskTotals) -> dict[str, Any]:
     """A task on the overview."""
     labels = [e.label for e in task.examples()[1]]
-    tokens = today.prompt_tokens
+    tokens = totals.prompt_tokens
     return {
         "task": task,
         "size": len(labels),
         "counts": task.reviews.counts(),
-        "today": today,
-        "cache": today.cached_tokens / tokens if tokens else None,
-        "drift": label_drift(today.labels, labels) if today.labels else None,
+        "totals": totals,
+        "cache": totals.cached_tokens / tokens if tokens else None,
+        "drift": label_drift(totals.labels, labels) if totals.labels else None,
         "problem": task.problem or task.engine_error,
     }
 

@@ -77,7 +77,7 @@ def read_examples(
     return table.examples(blank="error")
 
 
-def read_labelled_so_far(
+def read_partly_labelled(
     path: str | Path, card: TaskCard, **columns: Any
 ) -> tuple[list[Example], int]:
     """The labelled examples of a table in which some rows have no label yet.
@@ -107,7 +107,7 @@ def read_labelled_so_far(
     >>> from ecomfs.task import load_task
     >>> path = Path(tempfile.mkdtemp()) / "pool.csv"
     >>> _ = path.write_text("text,label\\nfits well,positive\\ntoo small,\\n")
-    >>> examples, blank = read_labelled_so_far(path, load_task("review_sentiment"))
+    >>> examples, blank = read_partly_labelled(path, load_task("review_sentiment"))
     >>> len(examples), blank
     (1, 1)
     """

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ecomfs.batch import Gold
 from ecomfs.estimators.multilabel.neighbours import shares, vote
-from ecomfs.estimators.multilabel.rows import MultiLabelRows
-from ecomfs.estimators.taxonomy.rows import TaxonomyRows
+from ecomfs.estimators.multilabel.pipeline import MultiLabelPipeline
+from ecomfs.estimators.taxonomy.pipeline import TaxonomyPipeline
 from ecomfs.evaluation import evaluate
 from ecomfs.evaluation.harness import as_predictions, harness_errors, structure_of
 from ecomfs.retrieve import Retriever
@@ -29,7 +29,9 @@ WHOLE = ("majority", "prior_random")
 
 
 @harness_errors()
-def several_systems(gold: Gold, answers: MultiLabelRows | TaxonomyRows) -> dict[str, Predictions]:
+def structured_systems(
+    gold: Gold, answers: MultiLabelPipeline | TaxonomyPipeline
+) -> dict[str, Predictions]:
     """The predictions, those of the neighbours' vote, and the most common label or set of the
     labelled examples; on the rows that have a true label.
 
@@ -42,7 +44,7 @@ def several_systems(gold: Gold, answers: MultiLabelRows | TaxonomyRows) -> dict[
     out = {"ecomfs": as_predictions(gold.predictions, truth, card, names, ids=ids, name="ecomfs")}
     if answers.retriever is None:
         return out
-    if isinstance(answers, MultiLabelRows):
+    if isinstance(answers, MultiLabelPipeline):
         common = Counter(answers.sets).most_common(1)[0][0]
         cell = one_cell([names[i] for i in sorted(common)], answers.space.separator)
         for name, given in (
@@ -64,7 +66,7 @@ def several_systems(gold: Gold, answers: MultiLabelRows | TaxonomyRows) -> dict[
 
 
 def of_sets(
-    answers: MultiLabelRows,
+    answers: MultiLabelPipeline,
     gold: Sequence[str],
     given: Sequence[str | None],
     *,
@@ -106,7 +108,7 @@ def as_sets(scores: NDArray[np.float64], examples: Sequence[Collection[object]])
     return np.asarray(scores >= np.sort(scores, axis=None)[-min(wanted, scores.size)])
 
 
-def set_votes(answers: MultiLabelRows, rows: Sequence[Row]) -> list[str]:
+def set_votes(answers: MultiLabelPipeline, rows: Sequence[Row]) -> list[str]:
     """The labels of the nearest examples, as cells.
 
     Raises:
@@ -123,7 +125,7 @@ def set_votes(answers: MultiLabelRows, rows: Sequence[Row]) -> list[str]:
 
 
 def set_baselines(
-    answers: MultiLabelRows,
+    answers: MultiLabelPipeline,
     train: LabelledRows,
     test: LabelledRows,
     names: Sequence[str],
@@ -165,7 +167,7 @@ def set_baselines(
     return out
 
 
-def _cell(answers: MultiLabelRows, has: NDArray[np.bool_]) -> str:
+def _cell(answers: MultiLabelPipeline, has: NDArray[np.bool_]) -> str:
     names = [name for name, own in zip(answers.space.names, has, strict=True) if own]
     return one_cell(names, answers.space.separator)
 
@@ -177,14 +179,14 @@ class WholeLabels:
     card: TaskCard
     space: LabelSpace
     retriever: Retriever
-    answers: TaxonomyRows
+    answers: TaxonomyPipeline
 
     def text(self, row: Row, /) -> str:
         """A row as the retriever sees it."""
         return self.answers.text(row)
 
 
-def whole_labels(answers: TaxonomyRows) -> WholeLabels:
+def whole_labels(answers: TaxonomyPipeline) -> WholeLabels:
     """A fitted hierarchy as a task of one label a row.
 
     Raises:
@@ -198,7 +200,7 @@ def whole_labels(answers: TaxonomyRows) -> WholeLabels:
     return WholeLabels(answers.card, answers.space, retriever, answers)
 
 
-def leaves_of(answers: TaxonomyRows) -> Mapping[str, str]:
+def leaves_of(answers: TaxonomyPipeline) -> Mapping[str, str]:
     """Id of an example → its whole label."""
     out = {}
     for at, branch in enumerate(answers.branches):
@@ -213,4 +215,4 @@ def leaves_of(answers: TaxonomyRows) -> Mapping[str, str]:
     return out
 
 
-__all__ = ["of_sets", "set_baselines", "set_votes", "several_systems", "whole_labels"]
+__all__ = ["of_sets", "set_baselines", "set_votes", "structured_systems", "whole_labels"]

@@ -1,7 +1,7 @@
-"""The way of one row of a multi-label task: examples, one prompt a label, readings, labels.
+"""The pipeline of a multi-label task: demonstrations, one prompt per label, readings, labels.
 
-All labels of all rows are read in one batch. The prompts of a row stand side by side and are the
-same up to their last line, so that an engine which reuses prefixes computes the row once.
+All labels of all rows are read in one batch. The prompts of a row are adjacent and equal up to
+their last line, so an engine with a prefix cache computes the row once.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from ecomfs.task import CellSpace, TaskCard, one_cell
 from ecomfs.types import Demonstration, Language, Posterior, Prediction, Prompt, Row, Status, floats
 
 REACH = 1024
-"""Nearest examples that demonstrations are chosen from."""
+"""Number of nearest examples from which demonstrations are chosen."""
 PROMPTS = 4096
-"""Prompts held at a time: rows of larger inputs are read in parts."""
+"""Most prompts in memory; larger inputs are read in parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class YesNoSetup:
-    """How rows of one language are asked about every label.
+    """Prompts, read-outs and calibration of one language.
 
     Attributes:
-        builders: one a label.
-        readouts: read-outs, each with the positions of the labels it reads; one for all of them
-            unless yes and no have other tokens after some label.
-        calibration: of yes and no, for all labels alike; ``None``: as they are read.
+        builders: one prompt builder per label.
+        readouts: read-outs, each with the positions of the labels it reads. There is only one,
+            unless yes and no are tokenized differently after some labels.
+        calibration: calibration of yes and no, shared by all labels; ``None``: uncalibrated.
     """
 
     builders: tuple[LabelPrompts, ...]
@@ -49,7 +49,7 @@ class YesNoSetup:
 
     @classmethod
     def of(cls, builders: Sequence[LabelPrompts], engine: Engine) -> YesNoSetup:
-        """The read-outs that an engine allows."""
+        """The setup with the read-outs that an engine supports."""
         verbalizer = Verbalizer("words", builders[0].answers)
         tokenizer = engine.tokenizer
         if tokenizer is None or not scores(engine):
@@ -70,18 +70,18 @@ class YesNoSetup:
         return cls(tuple(builders), tuple((readout, tuple(places)) for readout, places in found))
 
     def calibrated(self, found: Posterior) -> tuple[float, ...]:
-        """Yes and no of one reading, calibrated."""
+        """The calibrated probabilities of no and yes of one reading."""
         p = found.probabilities
         return p if self.calibration is None else floats(self.calibration.apply(p))
 
 
 @dataclass(frozen=True, slots=True)
 class RowPrompts:
-    """One row: a prompt for every label, or why there is none; and the neighbours' probability
-    of each label, where they are asked.
+    """One row: a prompt for every label, or the error; and the neighbours' probability of each
+    label, if they vote.
 
     Attributes:
-        nearest: the examples that vote, where no model is asked.
+        nearest: the examples that vote, if there is no model.
     """
 
     id: str
@@ -94,33 +94,33 @@ class RowPrompts:
 
     @property
     def shown(self) -> tuple[Demonstration, ...]:
-        """The examples in the prompts; without a model those that vote."""
+        """The demonstrations in the prompts; without a model, the examples that vote."""
         return tuple(self.prompts[0].demonstrations) if self.prompts else self.nearest
 
 
 LabelReadings = tuple[Posterior | EcomfsError, ...]
-"""What is read of one row, a label each; empty where it could not be asked."""
+"""The readings of one row, one per label; empty if the row has no prompts."""
 
 
 @dataclass(frozen=True, slots=True)
-class MultiLabelRows:
-    """A fitted multi-label classifier as what answers the rows of tables and requests.
+class MultiLabelPipeline:
+    """The pipeline of a multi-label classifier.
 
     Attributes:
         space: the labels.
-        rows: puts rows into words.
+        rows: renders rows as text.
         retriever: ``None`` for zero-shot.
         sets: labels of the retriever's examples, by position.
-        k: examples that a row's prompts show.
-        budget: most prompt tokens.
-        setups: by language.
-        language: fixed language, or ``None`` to follow each row's own.
-        votes: whether the neighbours are asked too.
-        blend: how model and neighbours answer together; ``None``: the model alone.
-        screen: cuts out of rows what imitates a prompt; ``None``: rows are read as they are.
-        thresholds: label → probability from which on it is given.
-        accept_from: confidence below which a row abstains; ``None``: none does.
-        facts: what decides the answers.
+        k: demonstrations per prompt.
+        budget: most tokens per prompt.
+        setups: language → setup.
+        language: fixed language, or ``None`` for the language of each row.
+        votes: whether the neighbours vote too.
+        blend: weights of model and neighbours; ``None``: the model alone.
+        screen: removes imitations of a prompt from rows; ``None``: rows are read unchanged.
+        thresholds: label → least probability with which a row gets it.
+        accept_from: confidence below which a row abstains; ``None``: no row abstains.
+        facts: everything that determines the predictions.
     """
 
     card: TaskCard
@@ -143,12 +143,12 @@ class MultiLabelRows:
 
     @property
     def levels(self) -> Mapping[str, Pipeline]:
-        """None: all labels are read by themselves."""
+        """Empty: there are no nested pipelines."""
         return {}
 
     @property
     def has_model(self) -> bool:
-        """Whether labels are read by a model; without one the neighbours answer alone."""
+        """Whether a model reads the labels; if not, the neighbours' vote is the answer."""
         return has_model(self.engine)
 
     def text(self, row: Row) -> str:
@@ -156,14 +156,14 @@ class MultiLabelRows:
         return self.rows.render(row, "en")
 
     def prepare(self, rows: Sequence[Row], ids: Sequence[str]) -> list[tuple[Row, str]]:
-        """Rows with their ids: prompts of all labels are made when they are read."""
+        """Rows with their ids; prompts are made later, when the rows are read."""
         return list(zip(rows, ids, strict=True))
 
     async def answer(
         self, states: Sequence[tuple[Row, str]]
     ) -> list[tuple[RowState, object, Prediction]]:
-        """Each row with its state, the reading of its first label or the error of one, and its
-        answer."""
+        """For each row: its state, the reading of its first label (or the error of a label), and
+        its prediction."""
         rows, ids = [row for row, _ in states], [id_ for _, id_ in states]
         out: list[tuple[RowState, object, Prediction]] = []
         for asked, read in await self.read(rows, ids):
@@ -205,18 +205,18 @@ class MultiLabelRows:
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> list[tuple[RowPrompts, LabelReadings]]:
-        """Read every label of every row. A row's failure is that row's; only an engine that is
-        gone altogether raises.
+        """Read every label of every row. A row that fails affects no other row; only an engine
+        that is unavailable raises.
 
         Args:
-            exclude_ids: for each row, ids of examples that may not be shown.
-            leave_self_out: rows come from the pool; no copy of a row may stand in its prompts.
+            exclude_ids: for each row, ids of examples that its prompts must not show.
+            leave_self_out: rows come from the pool; a row's prompts must not show a copy of it.
         """
         step = max(1, PROMPTS // len(self.space))
         out: list[tuple[RowPrompts, LabelReadings]] = []
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
-            # Embedding and rendering are work of the CPU: the event loop stays free for others.
+            # Embedding and rendering take CPU time, so they run outside the event loop.
             asked = await asyncio.to_thread(
                 self.prompts,
                 rows[part],
@@ -257,7 +257,7 @@ class MultiLabelRows:
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> list[RowPrompts]:
-        """Find examples and write the prompts, without asking the engine."""
+        """Choose demonstrations and build the prompts, without calling the engine."""
         screened = [self.screen.screened(row) if self.screen else Screened(row) for row in rows]
         rows = [one.row for one in screened]
         texts = [self.rows.searched(row) for row in rows]
@@ -341,14 +341,14 @@ class MultiLabelRows:
         )
         return [tuple(row[label] for label in sorted(row)) for row in found]
 
-    def chances(
+    def probabilities(
         self, language: Language, found: Sequence[Posterior], votes: Sequence[float]
     ) -> list[float]:
-        """The probability of yes, by the model and, where there is a blend, the neighbours.
+        """The probability of yes by the model and, with a blend, the neighbours.
 
         Args:
-            found: readings of yes and no, in prompts of one language.
-            votes: the neighbours' probability of yes, one a reading; empty: they were not asked.
+            found: readings of yes and no, from prompts of one language.
+            votes: the neighbours' probability of yes, one per reading; empty if they do not vote.
         """
         model = [self.setups[language].calibrated(posterior) for posterior in found]
         if self.blend is None or not votes:
@@ -357,8 +357,8 @@ class MultiLabelRows:
         return both
 
     def prediction(self, asked: RowPrompts, read: LabelReadings) -> Prediction:
-        """The labels of a row that was read. One label that cannot be read fails the row; no row
-        abstains. Its label mass is the least of all labels, its tokens are those of all prompts."""
+        """The prediction of a row. If one label cannot be read, the row fails. The label mass is
+        the smallest of all labels; tokens are summed over all prompts."""
         base = Prediction(
             asked.id,
             None,
@@ -397,11 +397,11 @@ class MultiLabelRows:
                 return replace(base, status=Status.INVALID, error=error)
         masses = [found.label_mass for found in good if found.label_mass is not None]
         base = replace(base, label_mass=min(masses, default=None))
-        return self._labelled(base, self.chances(asked.language, good, asked.votes))
+        return self._labelled(base, self.probabilities(asked.language, good, asked.votes))
 
-    def _labelled(self, base: Prediction, chances: Sequence[float]) -> Prediction:
-        """With the labels whose probability reaches their threshold."""
-        p = dict(zip(self.space.names, chances, strict=True))
+    def _labelled(self, base: Prediction, probabilities: Sequence[float]) -> Prediction:
+        """The prediction with the labels whose probability reaches their threshold."""
+        p = dict(zip(self.space.names, probabilities, strict=True))
         given = tuple(name for name in p if p[name] >= self.thresholds[name])
         source = "experts"
         if self.has_model:
@@ -416,13 +416,13 @@ class MultiLabelRows:
         )
 
     def decided(self, found: Prediction) -> Prediction:
-        """Abstained, where a guarantee asks for more confidence."""
+        """The prediction; abstained if its confidence is below the guarantee's threshold."""
         sure = self.accept_from is None or (found.confidence or 0.0) >= self.accept_from
         return found if found.label is None or sure else found.abstained()
 
 
 def _note(prompts: tuple[Prompt, ...]) -> str:
-    """What was left out of the prompt that lost most (they differ in the label asked about)."""
+    """A note on what was left out of the prompt that lost most."""
     parts = []
     if dropped := max(p.dropped for p in prompts):
         parts.append(f"{dropped} demonstrations left out to fit the context")
@@ -431,4 +431,4 @@ def _note(prompts: tuple[Prompt, ...]) -> str:
     return "; ".join(parts)
 
 
-__all__ = ["LabelReadings", "MultiLabelRows", "RowPrompts", "YesNoSetup"]
+__all__ = ["LabelReadings", "MultiLabelPipeline", "RowPrompts", "YesNoSetup"]

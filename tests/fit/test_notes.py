@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from ecomfs.fit.remarks import model_adds, rare
 
 

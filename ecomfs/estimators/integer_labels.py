@@ -1,13 +1,13 @@
-"""What labels mean that are numbers.
+"""Integer labels: the caller's own, or class indices that scikit-learn made.
 
-A card may say that "1" means *buy*. Scikit-learn's ensembles number the labels that they are
-given by themselves, in alphabetical order, and fit with the numbers: *buy* is 0 then. Both are
-arrays of integers. An alias that is applied to such numbers turns every meaning round, and no
-metric of the ensemble shows it.
+A card may say that "1" means *buy*. Scikit-learn's ensembles encode labels as class indices in
+alphabetical order, so *buy* may become 0. Both arrive as arrays of integers. If the card's aliases
+were applied to class indices, the labels would be swapped, and no metric of the ensemble would
+show it.
 
-So numbers are read by the card's aliases only where they are the caller's own. Numbers that an
-ensemble may have made stand for themselves: demonstrations show the model what they mean, and
-``label_names`` puts their names into the prompt.
+So the card's aliases apply only to integers of the caller. Integers that an ensemble may have made
+are labels of their own: demonstrations show the model what they mean, and ``label_names`` puts
+their names into the prompt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ecomfs.errors import ConfigError, InputError
 from ecomfs.task import GivenLabels, Label, LabelSpace, TaskCard, label_text
 from ecomfs.types import Example
 
-# Parts of scikit-learn that hand labels on as they are.
+# Parts of scikit-learn that pass labels on unchanged.
 _HAND_ON = (
     "sklearn.base",
     "sklearn.calibration",
@@ -40,8 +40,8 @@ _NUMBERS = {"cross_val_predict", "_fit_and_predict"}  # of sklearn.model_selecti
 
 
 def numbered_by_sklearn(y: Any) -> bool:
-    """Whether labels may be numbers that scikit-learn made of other labels: an array of integers,
-    from an ensemble or another part of it that numbers labels.
+    """Whether labels may be class indices made by scikit-learn: an array of integers that comes
+    from an ensemble or another part of scikit-learn that encodes labels.
 
     >>> numbered_by_sklearn([0, 1]), numbered_by_sklearn(np.array([0, 1]))
     (False, False)
@@ -61,12 +61,12 @@ def numbered_by_sklearn(y: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LabelReading:
-    """How the labels of a fit are read.
+    """How the labels given to ``fit`` map to labels of the pool.
 
     Attributes:
-        card: of the task; without labels where numbers stand for themselves.
-        given: the labels as they came; their texts as they stand in the pool.
-        renamed: text of a label → its text in the pool, where that is another one.
+        card: the task; without its labels if integers are labels of their own.
+        given: the labels as given, with their spelling in the pool.
+        renamed: label → its spelling in the pool, if that differs.
     """
 
     card: TaskCard
@@ -82,11 +82,11 @@ class LabelReading:
         *,
         by_position: bool,
     ) -> Self:
-        """Read the labels of a fit.
+        """Map the labels given to ``fit``.
 
         Args:
-            names: what integers mean.
-            by_position: the labels are numbers that scikit-learn may have made.
+            names: integer → name of the label.
+            by_position: the labels may be class indices made by scikit-learn.
 
         Raises:
             InputError: ``names`` lacks a label.
@@ -106,7 +106,7 @@ class LabelReading:
             plain = {"labels": (), "label_space": "open", "positive": None}
             card = card.model_copy(update=plain)
         elif {type(value) for value in given.values} == {bool}:
-            # True is 1 to Python and NumPy, and to a card that knows 1 and no true.
+            # True equals 1 in Python and NumPy, so it matches a card that has "1" but no "true".
             for text, number in (("true", "1"), ("false", "0")):
                 if known.index(text) is None and known.index(number) is not None:
                     renamed[text] = number
@@ -114,11 +114,11 @@ class LabelReading:
         return cls(card, replace(given, texts=texts), renamed)
 
     def text(self, text: str | None) -> str | None:
-        """The text in the pool for the text of a label."""
+        """The spelling in the pool of a label."""
         return text if text is None else self.renamed.get(text, text)
 
     def of_examples(self, examples: Sequence[Example]) -> list[Example]:
-        """Examples with their labels as they stand in the pool."""
+        """Examples with their labels as spelt in the pool."""
         return [replace(e, label=self.renamed.get(e.label, e.label)) for e in examples]
 
 

@@ -1,4 +1,4 @@
-"""A fitted taxonomy as what answers the rows of tables and requests."""
+"""The pipeline of a fitted taxonomy: both levels as one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ecomfs.types import Example, Language, Prediction, Row
 
 
 @dataclass(frozen=True, slots=True)
-class TaxonomyRows:
-    """Both levels of a fitted taxonomy, for rows of tables and requests.
+class TaxonomyPipeline:
+    """The pipelines of both levels of a taxonomy.
 
     Attributes:
-        card, space: the task, and whole labels.
-        root: level one; ``None`` where there is one parent only.
-        below: position of a parent → level two of its children.
-        policy: thresholds of guarantees over whole labels.
+        card, space: the task, and the whole labels.
+        root: level one; ``None`` if there is only one parent.
+        below: position of a parent → the pipeline of its children.
+        policy: thresholds of the guarantees for whole labels.
     """
 
     card: TaskCard
@@ -45,7 +45,7 @@ class TaxonomyRows:
 
     @property
     def levels(self) -> dict[str, Pipeline]:
-        """Every pipeline, by the name of its parent."""
+        """Name of the parent → pipeline; level one included."""
         named = {self.branches[at].name: pipeline for at, pipeline in self.below.items()}
         return {**({} if self.root is None else {"": self.root}), **named}
 
@@ -56,12 +56,12 @@ class TaxonomyRows:
 
     @property
     def engine(self) -> Engine:
-        """Of both levels."""
+        """The engine of both levels."""
         return self.first.engine
 
     @property
     def has_model(self) -> bool:
-        """Whether a model is asked."""
+        """Whether a model reads prompts."""
         return self.first.has_model
 
     @property
@@ -71,17 +71,17 @@ class TaxonomyRows:
 
     @property
     def language(self) -> Language | None:
-        """Of all prompts; ``None``: each row's own."""
+        """The language of all prompts; ``None``: that of each row."""
         return self.first.language
 
     @property
     def retriever(self) -> Retriever | None:
-        """Of level one."""
+        """The retriever of level one."""
         return self.first.retriever
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What decides the answers, beside the levels."""
+        """What determines the predictions besides the levels."""
         return {"beam": self.beam, "shares": [b.shares for b in self.branches], **_of(self.policy)}
 
     def text(self, row: Row) -> str:
@@ -95,12 +95,12 @@ class TaxonomyRows:
     async def answer(
         self, states: Sequence[tuple[Row, RowState]]
     ) -> list[tuple[RowState, object, Prediction]]:
-        """Each row with its state at level one, the reading there or the error of one, and its
-        answer."""
+        """For each row: its state at level one, the reading there or its error, and the
+        prediction."""
         rows, prepared = [row for row, _ in states], [state for _, state in states]
         found = await self._descend(rows, [s.id for s in prepared], prepared)
         return [
-            # The experts of level one know parents, not whole labels.
+            # The experts of level one have parents as labels, not whole labels.
             (
                 replace(state, opinion=None, shortlist=()),
                 reading,
@@ -138,8 +138,8 @@ class TaxonomyRows:
         return out
 
     def _likely_parents(self, rows: Sequence[Row]) -> list[set[int]]:
-        """The parents in the beam of each row, by its nearest examples; by the shares of the pool
-        where these say nothing."""
+        """The parents in the beam of each row, estimated from its nearest examples, or from the
+        shares in the pool."""
         retriever = self.first.retriever
         if retriever is None:
             return [set() for _ in rows]
@@ -157,7 +157,7 @@ class TaxonomyRows:
     async def left_out(
         self, examples: Sequence[Example], progress: Progress = silent
     ) -> list[Prediction]:
-        """Examples of the pool, answered as if they were new."""
+        """Leave-one-out predictions of examples of the pool."""
         out: list[Prediction] = []
         for start in range(0, len(examples), 16):
             progress(FITTING, start, len(examples))
@@ -201,7 +201,7 @@ class TaxonomyRows:
         tops = {} if self.root is None else await read(self.root, every, prepared)
         beams = [beam_of(tops.get(i), self.branches, self.beam) for i in every]
         asked = {at: [i for i in every if at in beams[i]] for at in self.below}
-        # With one parent its children are level one.
+        # With one parent, the children are level one.
         ready = prepared if self.root is None else None
         found = await asyncio.gather(
             *(read(self.below[at], mine, ready) for at, mine in asked.items() if mine)
@@ -215,7 +215,7 @@ class TaxonomyRows:
         return out
 
     def decided(self, whole: Prediction) -> Prediction:
-        """With the guarantees over whole labels."""
+        """The prediction with the guarantees for whole labels applied."""
         policy, names = self.policy, list(whole.probabilities)
         if not names:
             return whole
@@ -232,11 +232,11 @@ class TaxonomyRows:
         answers: Sequence[Prediction],
         examples: Sequence[Example],
         guarantees: Guarantees,
-    ) -> tuple[TaxonomyRows, dict[str, Any]]:
-        """The rows with thresholds over whole labels, and what was found.
+    ) -> tuple[TaxonomyPipeline, dict[str, Any]]:
+        """The pipeline with thresholds for whole labels, and what was found.
 
         Args:
-            answers: to the examples, leave-one-out.
+            answers: leave-one-out predictions of the examples.
         """
         names = self.space.names
         kept = [(a, e) for a, e in zip(answers, examples, strict=True) if a.probabilities]
@@ -253,7 +253,7 @@ class TaxonomyRows:
 
 
 def level_readings(readings: int, parents: int) -> int:
-    """Readings leave-one-out of the children of one parent: the parents share them evenly.
+    """Leave-one-out readings per parent at level two: the parents share them evenly.
 
     >>> level_readings(48, 3), level_readings(48, 20), level_readings(0, 3)
     (16, 8, 0)
@@ -265,4 +265,4 @@ def _of(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-__all__ = ["TaxonomyRows", "level_readings"]
+__all__ = ["TaxonomyPipeline", "level_readings"]

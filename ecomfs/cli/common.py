@@ -28,7 +28,7 @@ _WRITE_TABLES = {
 }
 
 
-class Verb(TyperCommand):
+class Command(TyperCommand):
     """A command whose help ends with two examples, and says how many options it does not show."""
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
@@ -37,7 +37,7 @@ class Verb(TyperCommand):
         _after_help(self, ctx)
 
 
-class Verbs(TyperGroup):
+class CommandGroup(TyperGroup):
     """A group of commands whose help ends with two examples."""
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
@@ -58,25 +58,25 @@ def _after_help(command: Any, ctx: typer.Context) -> None:
         plain("\n".join([*lines, ""]))
 
 
-def add_habits(app: typer.Typer, *names: str) -> None:
+def add_common_options(app: typer.Typer, *names: str) -> None:
     """Give every verb of an app, and of the apps in it, what all verbs have."""
     for info in app.registered_commands:
         verb = info.callback
         if verb is None:  # Typer allows a command without a function
             continue
         name = info.name or verb.__name__.replace("_", "-")
-        info.callback = _with_habits(verb, " ".join([*names, name]))
-        info.cls = Verb
+        info.callback = _with_common_options(verb, " ".join([*names, name]))
+        info.cls = Command
     root = app.registered_callback
     if names and root is not None and root.callback is not None and root.invoke_without_command:
-        root.callback = _with_habits(root.callback, " ".join(names))
+        root.callback = _with_common_options(root.callback, " ".join(names))
     for group in app.registered_groups:
-        group.cls = Verbs
+        group.cls = CommandGroup
         if group.typer_instance is not None:
-            add_habits(group.typer_instance, *names, str(group.name))
+            add_common_options(group.typer_instance, *names, str(group.name))
 
 
-def _with_habits(verb: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _with_common_options(verb: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The verb with the options that every verb has."""
     hints = get_type_hints(verb, include_extras=True)
     own = inspect.signature(verb).parameters
@@ -125,16 +125,16 @@ _MAY_BE_EMPTY = {
 """Names of the parameters, of all verbs, for which an empty text is a value."""
 
 
-def guarded(app: typer.Typer) -> Any:
+def with_checks(app: typer.Typer) -> Any:
     """The command line, every verb of it under these rules."""
     command = typer.main.get_command(app)
-    _guard(command)
+    _add_checks(command)
     return command
 
 
-def _guard(command: Any) -> None:
+def _add_checks(command: Any) -> None:
     for verb in getattr(command, "commands", {}).values():
-        _guard(verb)
+        _add_checks(verb)
     for parameter in command.params:
         if parameter.name not in _MAY_BE_EMPTY:
             _refuse_empty(parameter)
