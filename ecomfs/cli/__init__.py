@@ -1,4 +1,4 @@
-"""The command line: nothing is imported before it is needed."""
+"""The command line. Modules are imported only when a command needs them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # in the other mode [id] would be read as a style, and vanish
+    rich_markup_mode="markdown",  # in rich mode, [id] would be parsed as a style and disappear
 )
 
 _PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
@@ -93,7 +93,7 @@ EXIT_CODES = {
     141: "the program that read the output ended",
     143: "stopped by SIGTERM; score keeps the finished rows",
 }
-"""Exit code → what it means, of every verb (docs/cli.md)."""
+"""Exit code → meaning, for all commands (docs/cli.md)."""
 
 
 def _show_version(value: bool) -> None:
@@ -117,12 +117,11 @@ def root(
 
 
 def run(arguments: Sequence[str], *, began: float | None = None) -> int:
-    """Run one command line and return its exit code.
+    """Run one command line and return its exit code (see :data:`EXIT_CODES`).
 
     Args:
-        began: when the command began, by ``time.monotonic``; ``None``: now.
-
-    The codes are those of :data:`EXIT_CODES`.
+        arguments: the arguments after ``ecomfs``.
+        began: start of the command, by ``time.monotonic``; ``None``: now.
     """
     _show_all_characters()
     terminal.begin(began)
@@ -168,7 +167,7 @@ def _parse_and_run(arguments: Sequence[str], outcome: JsonRun) -> None:
         from typer.rich_utils import rich_format_error
 
         outcome.fail(error)
-        said = printable(error.format_message())  # it repeats words of the command line
+        said = printable(error.format_message())  # it quotes arguments of the command line
         error.format_message = lambda: said
         rich_format_error(error)
         raise SystemExit(2) from caught
@@ -176,8 +175,8 @@ def _parse_and_run(arguments: Sequence[str], outcome: JsonRun) -> None:
 
 
 def _show_all_characters() -> None:
-    """Characters that a stream has no bytes for are replaced (Windows consoles, pipes in ASCII):
-    a message must not stop a run after all its work."""
+    """Replace characters that an output stream cannot encode (Windows consoles, ASCII pipes): a
+    message must not end a run with an error after all its work."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")
@@ -201,9 +200,9 @@ def _notes() -> Iterator[None]:
 
 def main() -> None:
     """Entry point of the ``ecomfs`` command."""
-    # Not our code too; and what it says of a row is printed as text.
+    # Also for other libraries; messages may quote rows, so they are printed as plain text.
     warnings.formatwarning = lambda message, *_, **__: f"warning: {printable(str(message))}\n"
-    if logging.lastResort is not None:  # warnings of a log that nobody set up
+    if logging.lastResort is not None:  # handles warnings of loggers without a handler
         logging.lastResort.setFormatter(PrintableFormatter())
     code = run(sys.argv[1:], began=LOADED_AT)
     shared = sys.modules.get("ecomfs.engine.shared")  # loaded only when an engine was used

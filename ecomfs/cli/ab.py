@@ -1,4 +1,4 @@
-"""``ecomfs ab``: which variant is better?"""
+"""``ecomfs ab``: compare variants of a classifier."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Design:
     ] = None
     alpha: Annotated[float, typer.Option(hidden=True, help="rate of false decisions")] = 0.05
     sequential: Annotated[
-        bool, typer.Option("--sequential", help="test as rows come, and stop at a decision")
+        bool, typer.Option("--sequential", help="test while rows are read; stop at a decision")
     ] = False
     every: Annotated[int, typer.Option(hidden=True, help="rows between tests of --sequential")] = 50
     failed_as_wrong: Annotated[
@@ -93,7 +93,7 @@ def ab(
     slices: o.Slices = None,
     from_log: Annotated[
         Path | None,
-        typer.Option(help="compare the variants of a live split: the file of ecomfs serve --log"),
+        typer.Option(help="compare the variants of live traffic: the file of ecomfs serve --log"),
     ] = None,
     gold: Annotated[
         Path | None, typer.Option(help="with --from-log: table of ids and true labels")
@@ -109,15 +109,14 @@ def ab(
         typer.Option(
             "--texts/--no-texts",
             hidden=True,
-            help="write texts of rows and prompts into the reports",
+            help="include texts of rows and prompts in the reports",
         ),
     ] = True,
     show: Annotated[
         int, typer.Option(hidden=True, help="most rows to list whose prediction changed")
     ] = 20,
 ) -> None:
-    """Score variants on the same rows, or on the arms of a live split, and test whether they
-    differ."""
+    """Compare variants on the same rows, or on split live traffic, and test whether they differ."""
     phases = show_phases(CHECKING)
     from ecomfs.ab import (
         Design,
@@ -211,7 +210,7 @@ def _run(
     phases(LOADING)
     contenders = fit_variants(variants, common, task, pool, progress=phases)
     phases.clear()
-    # Variants share their examples, and so most of their notes.
+    # Variants share their examples, so most of their notes are equal.
     for line in dict.fromkeys(line for c in contenders for line in notes_of(c.classifier)):
         note(line)
     console = Console(stderr=True)
@@ -243,7 +242,7 @@ def _needed(value: T | None, option: str) -> T:
 
 
 def _refuse(when: str, **options: object) -> None:
-    """Refuse options that mean nothing in this mode."""
+    """Refuse options that have no effect in this mode."""
     from ecomfs.errors import ConfigError
 
     for name, value in options.items():

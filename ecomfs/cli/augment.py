@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rewriting:
-    """Which engine rewrites examples, and how."""
+    """Options of rewriting."""
 
     PANEL: ClassVar[str] = "Rewrites"
 
@@ -46,17 +46,19 @@ class Rewriting:
     rewrite_field: Annotated[
         str | None, typer.Option(hidden=True, help="text field that is rewritten [the only one]")
     ] = None
-    temperature: Annotated[float, typer.Option(hidden=True, help="of the rewrites, above 0")] = 0.8
-    attempts: Annotated[int, typer.Option(hidden=True, help="rewrites of one example at most")] = 4
-    generations: Annotated[
-        int | None, typer.Option(hidden=True, help="rewrites in all at most")
-    ] = None
-    max_tokens: Annotated[int, typer.Option(hidden=True, help="tokens of a rewrite at most")] = 256
+    temperature: Annotated[
+        float, typer.Option(hidden=True, help="sampling temperature of the rewrites, above 0")
+    ] = 0.8
+    attempts: Annotated[int, typer.Option(hidden=True, help="most rewrites of one example")] = 4
+    generations: Annotated[int | None, typer.Option(hidden=True, help="most rewrites in total")] = (
+        None
+    )
+    max_tokens: Annotated[int, typer.Option(hidden=True, help="most tokens per rewrite")] = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Borrowing:
-    """From which table examples are borrowed, and how its labels and fields are read."""
+    """Options of borrowing: the table, and how its labels and fields are mapped."""
 
     PANEL: ClassVar[str] = "Borrowed examples"
 
@@ -67,27 +69,29 @@ class Borrowing:
         str | None, typer.Option(hidden=True, help="task of that table [the same as --task]")
     ] = None
     map_: Annotated[
-        list[str] | None, typer.Option("--map", help="label there=label here (repeatable)")
+        list[str] | None,
+        typer.Option("--map", help="BORROWED_LABEL=LABEL_OF_THIS_TASK (repeatable)"),
     ] = None
     borrow_field: Annotated[
-        list[str] | None, typer.Option(hidden=True, help="field here=field there (repeatable)")
+        list[str] | None,
+        typer.Option(hidden=True, help="FIELD_OF_THIS_TASK=BORROWED_FIELD (repeatable)"),
     ] = None
     borrow_label_column: Annotated[
         str | None, typer.Option(hidden=True, help="its label column")
     ] = None
     borrow_limit: Annotated[
         int,
-        typer.Option(min=1, hidden=True, help="of a longer table, a seeded sample of so many rows"),
+        typer.Option(min=1, hidden=True, help="borrow from a seeded sample of this many rows"),
     ] = 200
 
     def load(self, card: TaskCard, space: LabelSpace, labelled: Labelled) -> Borrow | None:
-        """What borrows the examples of the table, whose labels and fields are checked; ``None``
-        without ``--borrow``.
+        """A function that borrows the examples of the table, after a check of its labels and
+        fields; ``None`` without ``--borrow``.
 
         Args:
-            space: labels of the pool that borrows.
-            labelled: the options of the pool: its task, unless ``borrow_task`` names another,
-                its encoding and the seed.
+            space: labels of the pool that gets the examples.
+            labelled: options of the pool; they give the task (unless ``borrow_task`` is set), the
+                encoding and the seed.
         """
         from ecomfs.batch import read_examples
         from ecomfs.core import event_loop
@@ -100,7 +104,9 @@ class Borrowing:
         path = self.borrow
         if path is None:
             if labels or fields:
-                raise ConfigError("--map and --borrow-field need --borrow", hint="name the table")
+                raise ConfigError(
+                    "--map and --borrow-field need --borrow", hint="name the table with --borrow"
+                )
             return None
         other = load_task(self.borrow_task or labelled.task)
         examples = read_examples(
@@ -112,7 +118,7 @@ class Borrowing:
             say(f"{path.name}: {part}")
             examples = sample_examples(examples, self.borrow_limit, labelled.seed)
         mapped = map_fields(card, other, fields)
-        origin = f"{other.name}:{path.name}"  # is written into every borrowed example
+        origin = f"{other.name}:{path.name}"  # stored in every borrowed example
         return lambda checks, needs: event_loop.run(
             borrow(checks, examples, meanings, mapped, origin, needs)
         )
@@ -125,7 +131,9 @@ def augment(
     rewriting: Rewriting,
     source: Annotated[str, typer.Argument(metavar="POOL", help="labelled table, or a pool (.db)")],
     task: o.Task,
-    output: Annotated[Path, typer.Option("--output", "-o", help="table with the new examples too")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="table to write: all examples and the new ones")
+    ],
     target: Annotated[int | None, typer.Option(help="examples each label should have")] = None,
     share: Annotated[
         float | None, typer.Option(help="or: as a share of the pool's size, such as 0.1")
@@ -136,14 +144,12 @@ def augment(
     confidence: Annotated[
         float,
         typer.Option(
-            hidden=True, help="least probability of the label, as the classifier reads it"
+            hidden=True, help="least probability of the label, as predicted by the classifier"
         ),
     ] = 0.7,
     near: Annotated[
         float,
-        typer.Option(
-            hidden=True, help="shingle similarity from which texts are near copies, 0.5 to 1"
-        ),
+        typer.Option(hidden=True, help="least shingle similarity of near copies, 0.5 to 1"),
     ] = 0.7,
     report: JsonReport = None,
     field: o.Fields = None,
@@ -153,10 +159,10 @@ def augment(
     pool_name: o.PoolName = o.POOL_NAME,
     seed: o.Seed = DEFAULTS["seed"],
 ) -> None:
-    """Add rewrites and borrowed examples to rare labels, each checked by the classifier.
+    """Add rewritten and borrowed examples to rare labels; the classifier checks each of them.
 
-    Rejected texts are written to OUT.rejected.csv with their reasons. Every new example is marked
-    synthetic; --no-synthetic leaves them out again.
+    Rejected texts are written to OUT.rejected.csv with the reason. New examples are marked
+    synthetic; --no-synthetic leaves them out.
     """
     from ecomfs.core import event_loop
     from ecomfs.engine.shared import shared_engine
@@ -229,7 +235,7 @@ def _plan(
             raise ConfigError("--target and --share are missing", hint="give one of them")
         if only:
             raise ConfigError("--label without --target or --share", hint="give one of them")
-        rewrites = False  # borrow whatever fits
+        rewrites = False  # no rare labels: borrow every example that passes
         needs = []
     else:
         needs = rare_labels(pool, space, target=target, share=share, only=only or ())
@@ -251,7 +257,7 @@ def _still_missing(needs: Sequence[RareLabel], results: Sequence[Augmented]) -> 
 
 
 def print_left_out(labelled: Labelled, card: TaskCard, id_column: str | None) -> None:
-    """Print the columns that are not in the result, because the task has no such field."""
+    """Print the columns that the result lacks because the task has no such field."""
     from ecomfs.io import TableReader, text_encoding
     from ecomfs.task import FieldMap, find_column
 
@@ -266,7 +272,7 @@ def print_left_out(labelled: Labelled, card: TaskCard, id_column: str | None) ->
     known = {"id", "synthetic", "source_id", "method"}
     left = [name for name in header if name not in used and name.casefold() not in known]
     if left:
-        say(f"note: columns that are none of the task's are left out: {', '.join(left)}")
+        say(f"note: columns that are not fields of the task are left out: {', '.join(left)}")
 
 
 def print_round(found: Sequence[Candidate]) -> None:
@@ -285,7 +291,7 @@ def finish(
     rejected: Path,
     report: Path | None,
 ) -> None:
-    """Write the results, also when the engine failed on the way; then raise its error."""
+    """Write the results, even if the engine failed during the run; then raise its error."""
     from ecomfs.batch import write_examples
     from ecomfs.prepare.augment import Augmented
 

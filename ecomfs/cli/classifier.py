@@ -1,4 +1,4 @@
-"""From a command line to labelled examples and a fitted classifier."""
+"""Loads the labelled examples of a command line, and fits the classifier."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ class MaybeLabelled:
 
     @property
     def fields(self) -> dict[str, str]:
-        """Card field → column, as ``--field`` says."""
+        """Card field → column, from ``--field``."""
         return parse_fields(self.field)
 
     @property
     def sources(self) -> list[str]:
         """The values of ``--examples``."""
         given = self.examples or ()
-        # Callers in Python may name one source as it is.
+        # Python callers may give a single source instead of a list.
         named = [str(given)] if isinstance(given, str | Path) else [str(each) for each in given]
         pools = [source for source in named if is_pool(source)]
         if pools and len(named) > 1:
             raise ConfigError(
-                f"--examples {pools[0]} is a pool, and {len(named) - 1} more --examples beside it",
+                f"--examples {pools[0]} is a pool and cannot be combined with other --examples",
                 hint="put them into one pool with ecomfs examples import",
             )
         return named
@@ -61,13 +61,13 @@ class MaybeLabelled:
     def load(
         self, fields: Mapping[str, str] | None = None, id_column: str | None = None
     ) -> tuple[TaskCard, list[Example]]:
-        """The task's card and the labelled examples of one or several tables or of a pool, or a
-        seeded sample of them; none at all without a source. Spellings of a label that the card
-        does not declare, and that count as one label, are named on standard error.
+        """The task card and the labelled examples of tables or of a pool, or a seeded sample of
+        them; empty without a source. Undeclared spellings that are read as one label are printed
+        on standard error.
 
         Args:
-            fields: of the table, where they differ from :attr:`fields`.
-            id_column: of the table.
+            fields: card field → column, if it differs from :attr:`fields`.
+            id_column: column with ids.
         """
         from ecomfs.batch import read_several
         from ecomfs.errors import PoolError
@@ -114,8 +114,8 @@ class MaybeLabelled:
 
     @contextmanager
     def to_fit(self, loaded: list[Example]) -> Iterator[Pool | list[Example]]:
-        """What a classifier is fitted on: a pool itself, so that predictions bear its version
-        and a service follows its changes; or what was loaded of a table, or as a sample."""
+        """The data to fit on: the pool itself, so that predictions have its version and a service
+        follows its changes; or the examples loaded from a table or a sample."""
         sources = self.sources
         if not sources or self.shots is not None or not is_pool(sources[0]):
             yield loaded
@@ -140,15 +140,15 @@ class MaybeLabelled:
 
 @dataclass(frozen=True, slots=True)
 class Labelled(MaybeLabelled):
-    """The task and its labelled examples, which are required."""
+    """The task and its labelled examples (required)."""
 
     examples: o.ExamplesOption
 
 
 def refuse_composite_labels(card: TaskCard, labels: Sequence[str], where: str) -> None:
-    """Refuse labels such as ``late|broken`` where the task has one label a row: each combination
-    would silently become a label of its own. Labels that look like a taxonomy are named on
-    standard error."""
+    """Refuse labels such as ``late|broken`` if the task has one label per row: each combination
+    would silently become a separate label. A note is printed for labels that look like a
+    taxonomy."""
     from ecomfs.errors import InputError
     from ecomfs.task import composite_separator, tree_separator
 
@@ -159,9 +159,9 @@ def refuse_composite_labels(card: TaskCard, labels: Sequence[str], where: str) -
         example = next(label for label in labels if mark in label)
         raise InputError(
             f"{where}: labels such as {example!r} look like several labels in one cell, and task "
-            f"{card.name!r} has one label a row",
-            hint=f'in its task.yaml write label_separator: "{mark}" (several labels a row), or '
-            'label_separator: "" (that is one label)',
+            f"{card.name!r} has one label per row",
+            hint=f'in its task.yaml write label_separator: "{mark}" (several labels per row), or '
+            'label_separator: "" (this is one label)',
         )
     tree = tree_separator(labels)
     if tree is not None and card.label_space == "open":
@@ -192,7 +192,7 @@ def parse_fields(values: Sequence[str] | None) -> dict[str, str]:
 def parse_pairs(
     values: Sequence[str] | None, option: str, form: str = "THERE=HERE"
 ) -> dict[str, str]:
-    """What a repeatable option maps to what.
+    """The mapping given by a repeatable option ``KEY=VALUE``.
 
     >>> parse_pairs(["liked=positive"], "--map")
     {'liked': 'positive'}
@@ -210,7 +210,7 @@ def check_guarantees(settings: o.Settings, labelled: MaybeLabelled) -> None:
     """Refuse a guarantee that cannot be fitted.
 
     Raises:
-        ConfigError: a guarantee without examples, without leave-one-out readings, beside a
+        ConfigError: a guarantee without examples, without leave-one-out readings, together with a
             profile, or without the experts that it needs.
     """
     if not settings.guarantees:
@@ -218,13 +218,13 @@ def check_guarantees(settings: o.Settings, labelled: MaybeLabelled) -> None:
     first = settings.guarantees[0]
     if settings["profile"] is not None:
         raise ConfigError(
-            f"{first} beside --profile {settings['profile']}, which has its own guarantees",
+            f"{first} together with --profile {settings['profile']}, which has its own guarantees",
             hint=f"leave out --profile, or make a new one: ecomfs fit … {first}",
         )
     if not labelled.sources:
         raise ConfigError(
             f"{first} without --examples: a guarantee is fitted on labelled examples",
-            hint="name the examples",
+            hint="name the examples with --examples",
         )
     if settings["calibration_size"] < 1:
         raise ConfigError(
@@ -236,22 +236,22 @@ def check_guarantees(settings: o.Settings, labelled: MaybeLabelled) -> None:
 
 
 def without_fit(settings: o.Settings) -> o.Settings:
-    """The settings of a plan: nothing is read leave-one-out, and nothing is guaranteed."""
+    """The settings for a plan: without leave-one-out readings and guarantees."""
     kept = {name: value for name, value in settings.items() if OPTIONS[name].group != GUARANTEES}
     return o.Settings({**kept, "calibration_size": 0})
 
 
 def one_label_only(card: TaskCard) -> None:
-    """Refuse a task that the command cannot be used for."""
+    """Refuse a task with several labels per row."""
     if card.several_labels:
         raise ConfigError(
-            f"task {card.name!r} has several labels a row, and this command takes one",
+            f"task {card.name!r} has several labels per row; this command takes one",
             hint="use score, plan, explain, fit, serve, ab or eval score",
         )
 
 
 def classifier(labelled: MaybeLabelled, settings: o.Settings) -> FewShotClassifier:
-    """The classifier that a command line describes, not yet fitted."""
+    """The unfitted classifier of a command line."""
     from ecomfs.estimators import FewShotClassifier
     from ecomfs.task import load_task
 
@@ -264,8 +264,8 @@ def _given(labelled: MaybeLabelled, settings: o.Settings) -> dict[str, Any]:
 
 
 def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classifier:
-    """The classifier that the task's card asks for: of one label a row, of a hierarchy, or of
-    several labels a row."""
+    """The unfitted classifier that the task needs: one label per row, a hierarchy, or several
+    labels per row."""
     from ecomfs.estimators import classifier_of
     from ecomfs.task import load_task
 
@@ -280,8 +280,7 @@ def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classif
 def fitted_classifier(
     labelled: MaybeLabelled, settings: o.Settings, pool: list[Example], phases: Phases
 ) -> Classifier:
-    """Load the model, fit the classifier on the examples that are read already, and print what the
-    fit found."""
+    """Load the model, fit the classifier on the loaded examples, and print the notes of the fit."""
     check_guarantees(settings, labelled)
     if settings["engine"] != NO_MODEL:
         phases(LOADING)
@@ -294,8 +293,8 @@ def fitted_classifier(
 
 
 def print_notes(fitted: Classifier, settings: o.Settings) -> None:
-    """Print which guarantees hold and which do not, and what else the fit found: labels that the
-    examples make unlikely, a model that adds nothing to the experts."""
+    """Print the notes of a fit: which guarantees hold, labels with few examples, and whether the
+    model adds anything to the experts."""
     from ecomfs.cli.present import guarantee_lines, note, notes_of
 
     if settings.guarantees and fitted.profile_ is not None:

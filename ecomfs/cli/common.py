@@ -1,7 +1,10 @@
-"""What every verb of the command line has in common: ``--json``, ``--quiet``, ``--help-all``, two
-examples in its help; ``--safe-csv`` and ``--input-safe-csv`` of all that write or read tables; and
-rules for options: no output is a file that the command reads, ``-`` is standard output, and an
-empty value is an error where it means nothing."""
+"""Options and checks that all commands share.
+
+Every command has ``--json``, ``--quiet``, ``--help-all``, and two examples in its help. Commands
+that write or read tables also have ``--safe-csv`` and ``--input-safe-csv``. All options are
+checked: an output must not be a file that the command reads, ``-`` is standard output, and an empty
+value is an error unless the option allows it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _WRITE_TABLES = {
 
 
 class Command(TyperCommand):
-    """A command whose help ends with two examples, and says how many options it does not show."""
+    """A command whose help ends with two examples and the number of hidden options."""
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Print the help."""
@@ -59,13 +62,13 @@ def _after_help(command: Any, ctx: typer.Context) -> None:
 
 
 def add_common_options(app: typer.Typer, *names: str) -> None:
-    """Give every verb of an app, and of the apps in it, what all verbs have."""
+    """Add the common options to every command of an app and of its nested apps."""
     for info in app.registered_commands:
-        verb = info.callback
-        if verb is None:  # Typer allows a command without a function
+        command = info.callback
+        if command is None:  # Typer allows a command without a function
             continue
-        name = info.name or verb.__name__.replace("_", "-")
-        info.callback = _with_common_options(verb, " ".join([*names, name]))
+        name = info.name or command.__name__.replace("_", "-")
+        info.callback = _with_common_options(command, " ".join([*names, name]))
         info.cls = Command
     root = app.registered_callback
     if names and root is not None and root.callback is not None and root.invoke_without_command:
@@ -76,10 +79,10 @@ def add_common_options(app: typer.Typer, *names: str) -> None:
             add_common_options(group.typer_instance, *names, str(group.name))
 
 
-def _with_common_options(verb: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The verb with the options that every verb has."""
-    hints = get_type_hints(verb, include_extras=True)
-    own = inspect.signature(verb).parameters
+def _with_common_options(command: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The command with the common options."""
+    hints = get_type_hints(command, include_extras=True)
+    own = inspect.signature(command).parameters
     given = {**_COMMON}
     if name in _WRITE_TABLES:
         given["safe_csv"] = o.SafeCsv
@@ -91,19 +94,19 @@ def _with_common_options(verb: Callable[..., Any], name: str) -> Callable[..., A
         for key, hint in given.items()
     ]
 
-    @functools.wraps(verb)
+    @functools.wraps(command)
     def running(**values: Any) -> Any:
         more = {key: values.pop(key, None) for key in given}
         before = terminal.is_quiet()
         terminal.be_quiet(quiet=bool(more["quiet"]))
         context = next((v for v in values.values() if isinstance(v, typer.Context)), None)
         if context is not None and context.invoked_subcommand is not None:
-            return verb(**values)
+            return command(**values)
         marks = {"written": more.get("safe_csv"), "read": more.get("input_safe_csv")}
         try:
             with beginning(name), _marks(**marks) if any(marks.values()) else nullcontext():
-                return verb(**values)
-        finally:  # for the verb that runs this one, and for what comes after it in this process
+                return command(**values)
+        finally:  # restore it for a calling command, and for later ones in this process
             terminal.be_quiet(quiet=before)
 
     return o.with_parameters(running, parameters)
@@ -116,25 +119,25 @@ def _marks(written: bool | None, read: bool | None) -> AbstractContextManager[No
 
 
 _OUTPUTS = {"output", "report", "log"}
-"""Names of the parameters, of all verbs, that name what is written. The verbs whose other outputs
-get their names from these (tables of removed or rejected rows) check them themselves."""
+"""Parameters of all commands that name an output. Further outputs whose names derive from these
+(tables of removed or rejected rows) are checked by their commands."""
 _MAY_BE_EMPTY = {
     *("hierarchy", "id_column", "label", "label_separator", "note", "prefix", "row", "text"),
     "values",
 }
-"""Names of the parameters, of all verbs, for which an empty text is a value."""
+"""Parameters of all commands that may be an empty string."""
 
 
 def with_checks(app: typer.Typer) -> Any:
-    """The command line, every verb of it under these rules."""
+    """The command line with the checks of options added to every command."""
     command = typer.main.get_command(app)
     _add_checks(command)
     return command
 
 
 def _add_checks(command: Any) -> None:
-    for verb in getattr(command, "commands", {}).values():
-        _add_checks(verb)
+    for subcommand in getattr(command, "commands", {}).values():
+        _add_checks(subcommand)
     for parameter in command.params:
         if parameter.name not in _MAY_BE_EMPTY:
             _refuse_empty(parameter)
@@ -150,7 +153,7 @@ def _add_checks(command: Any) -> None:
 
 
 def _refuse_empty(parameter: Any) -> None:
-    """Before ``Path("")`` becomes the current folder."""
+    """Refuse an empty value before ``Path("")`` becomes the current folder."""
     inner = parameter.process_value
 
     def processing(context: typer.Context, value: Any) -> Any:
@@ -158,7 +161,7 @@ def _refuse_empty(parameter: Any) -> None:
 
         if value == "" or (isinstance(value, list | tuple) and "" in value):
             raise ConfigError(
-                f"{_option(parameter)} is empty", hint="give a value, or leave it out"
+                f"{_option(parameter)} is empty", hint="give it a value, or leave it out"
             )
         return inner(context, value)
 
@@ -184,7 +187,7 @@ def _enter(stack: ExitStack, context: typer.Context) -> None:
         if name not in _OUTPUTS
         for path in _files(value)
     ]
-    # Looking a task up loads NumPy, so only where an output may be one of its files.
+    # Loading a task imports NumPy, so do it only if an output may be one of the task's files.
     if "task" in given and any(_in_a_task(path) for _, path in writes):
         option, value = given["task"]
         reads += [InputFile(option, path) for path in _of_task(str(value))]
@@ -210,7 +213,7 @@ def _enter(stack: ExitStack, context: typer.Context) -> None:
 
 
 def _option(parameter: Any) -> str:
-    """As it stands on the command line."""
+    """The option as written on the command line."""
     named = [text for text in parameter.opts if text.startswith("-")]
     shown = parameter.metavar or str(parameter.name)
     return min(named, key=len) if "-o" in named else max(named, key=len, default=shown)
@@ -255,5 +258,5 @@ def _of_task(name: str) -> Iterator[Path]:
     try:
         folder = task_folder(name)
     except EcomfsError:
-        return  # the verb raises it
+        return  # the command raises it
     yield from filter(_is_file, folder.glob("*.*"))

@@ -27,7 +27,7 @@ def demo(
     engine: o.EngineOption = DEFAULTS["engine"],
     k: Annotated[int, typer.Option(help="demonstrations per prompt; more take longer")] = 4,
 ) -> None:
-    """Score the sample reviews and product titles, and print how well it went."""
+    """Score the sample reviews and product titles, and print the metrics."""
     phases = show_phases(CHECKING)
     from ecomfs.batch import read_examples, score_table
     from ecomfs.cli.present import Console, counts, note, summary
@@ -62,7 +62,7 @@ def demo(
             pipeline,
             gold_column="label",
             probabilities=True,
-            restart=True,  # the demo is short, and has no option to drop an old journal
+            restart=True,  # the demo is short; an old journal is dropped
             progress=phases,
         )
         phases.clear()

@@ -1,4 +1,4 @@
-"""``ecomfs models``, ``ecomfs check`` and ``ecomfs up``: models, and what runs them."""
+"""``ecomfs models``, ``ecomfs check`` and ``ecomfs up``: models and engines."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ecomfs.engine.vllm.server import VllmServer
 
 
-app = typer.Typer(help="List the models and how to get and use them; download one.")
+app = typer.Typer(help="List the models, how to use them, and download one.")
 
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """List the models on this machine and those that one command gets."""
+    """List the models on this machine, and those that one command downloads."""
     if context.invoked_subcommand is not None:
         return
     from ecomfs.engine import available_models
@@ -38,12 +38,12 @@ def get(
         list[str],
         typer.Argument(
             metavar="NAME...",
-            help="a name of the list, ORG/REPO[:QUANT] of the Hugging Face hub (GGUF), or "
+            help="a name from the list, ORG/REPO[:QUANT] of the Hugging Face hub (GGUF), or "
             "modelscope:ORG/REPO[:QUANT]",
         ),
     ],
 ) -> None:
-    """Download a model. After an interruption the same command goes on where it stopped."""
+    """Download a model. After an interruption, the same command resumes the download."""
     from ecomfs.cli.terminal import is_quiet
     from ecomfs.core.progress import showing
     from ecomfs.engine.models import get_model
@@ -121,7 +121,7 @@ def check(engine: o.EngineOption = DEFAULTS["engine"]) -> None:
     from ecomfs.readout import steps
 
     if engine == NO_MODEL:
-        raise ConfigError("--engine none is no model: nothing to check", hint="name a model")
+        raise ConfigError("--engine none has no model to check", hint="name a model")
     opened = open_engine(engine)
     try:
         reports = event_loop.run(canary_each(opened))
@@ -159,7 +159,7 @@ def check(engine: o.EngineOption = DEFAULTS["engine"]) -> None:
     )
     for report in reports:
         show_table(
-            ("check", "", "what was seen"),
+            ("check", "", "result"),
             (
                 (item.name, "[green]ok[/]" if item.ok else "[red]FAILED[/]", item.detail)
                 for item in report.checks

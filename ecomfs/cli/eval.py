@@ -1,4 +1,4 @@
-"""``ecomfs eval``: predictions of any system scored; suites of data sets, run and reported."""
+"""``ecomfs eval``: score predictions of any system; run and report suites of data sets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ HINTS = {
     "set ColumnNames(probability_prefix=...)": "set --prefix",
     "read the file with unknown_predicted='invalid'": "use --invalid",
 }
-"""Hint of the harness → the option of this command."""
+"""Text in hints of the harness → the option of this command."""
 
 
 @app.command("score")
@@ -57,8 +57,8 @@ def score(
         list[str],
         typer.Argument(
             metavar="PREDICTIONS",
-            help="tables with one prediction per row: id, label (the true one), "
-            "predicted, and where there are any p_LABEL; several hold the same rows",
+            help="tables with one prediction per row: id, label (the true one), predicted, and "
+            "optionally p_LABEL; several tables must have the same rows",
         ),
     ],
     task: Annotated[
@@ -66,7 +66,7 @@ def score(
         typer.Option(
             "--task",
             "-t",
-            help="task whose card says that a row has several labels, or that labels have parents",
+            help="task with several labels per row, or with a hierarchy of labels",
             rich_help_panel=o.FIRST,
         ),
     ] = None,
@@ -82,7 +82,7 @@ def score(
     ] = "p_",
     resample: Annotated[
         str | None,
-        typer.Option(help="column whose values are drawn for the intervals, such as the user"),
+        typer.Option(help="column of the unit that intervals resample, such as the user"),
     ] = None,
     slice_columns: o.Slices = None,
     input_encoding: o.InputEncoding = None,
@@ -101,8 +101,8 @@ def score(
     report: o.ReportFolder = None,
     report_language: o.ReportLanguage = "en",
 ) -> None:
-    """Print metrics of the predictions of any system, with intervals; for several systems on the
-    same rows also the paired differences from the first."""
+    """Print metrics of the predictions of any system, with intervals; for several systems, also the
+    paired differences from the first."""
     from ecomfs.cli.present import metrics_table, note, plain, usual
     from ecomfs.evaluation.harness import check_metrics, harness_errors
     from ecomfs.evaluation.source import numbers_source
@@ -170,7 +170,7 @@ def _read(
     frames = [_frame(file, encoding) for file in files]
     classes: list[str] = []
     if card is not None and card.several_labels:
-        # The probabilities of several labels are no distribution.
+        # The probabilities of several labels do not sum to one.
         columns = replace(columns, probability_prefix="")
         frames, columns, classes = _cells(files, frames, columns, card)
     found = [
@@ -188,7 +188,7 @@ def _read(
 
 
 def _structured(p: Predictions, card: TaskCard, classes: Sequence[str]) -> Predictions:
-    """With what the labels of the task are made of."""
+    """The predictions with the structure of the task's labels."""
     from ecomfs.evaluation.harness import structure_of
 
     made = structure_of(card, p.labels, classes)
@@ -199,8 +199,8 @@ def _structured(p: Predictions, card: TaskCard, classes: Sequence[str]) -> Predi
 def _cells(
     files: Sequence[str], frames: Sequence[pd.DataFrame], columns: ColumnNames, card: TaskCard
 ) -> tuple[list[pd.DataFrame], ColumnNames, list[str]]:
-    """The tables with the labels of each cell in one order and spelling; their columns; and every
-    label. The prediction of a row without an answer is empty; none of the labels is ``[]``."""
+    """The tables, with the labels of each cell in one order and spelling; their columns; and all
+    labels. A row without a prediction has an empty cell; ``[]`` is a prediction of no label."""
     from ecomfs.task import CellSpace, Label, LabelSpace, find_column
 
     known = LabelSpace([Label(spec.name, spec) for spec in card.labels])
@@ -242,12 +242,12 @@ def _cells(
 
 
 def _frame(file: str, encoding: str | None) -> pd.DataFrame:
-    """A table as every other verb reads it; a row that cannot be read is an error."""
+    """Read a table like other commands do, but a row that cannot be read is an error."""
     from ecomfs.io import plain_cell, read_frame, text_encoding
 
     frame = read_frame(file, encoding=text_encoding(file, encoding))
     for error in frame.errors.values():
-        raise InputError(f"{file}: {error}", hint="correct that line, and score again")
+        raise InputError(f"{file}: {error}", hint="correct that line, and run the command again")
     if "predicted" in frame.data.columns:  # ecomfs score marks what a spreadsheet would run
         frame.data["predicted"] = [plain_cell(str(v)) for v in frame.data["predicted"]]
     return frame.data
@@ -256,12 +256,12 @@ def _frame(file: str, encoding: str | None) -> pd.DataFrame:
 def _language(language: str) -> Language:
     if language in get_args(Language):
         return cast("Language", language)
-    raise ConfigError(f"--report-language {language!r}", hint="en or zh")
+    raise ConfigError(f"--report-language {language!r}", hint="use en or zh")
 
 
 @app.command("list")
 def list_suites() -> None:
-    """The suites that ship."""
+    """List the included suites."""
     from ecomfs.cli.present import show_table
     from ecomfs.suites import available_suites, load_suite
 
@@ -278,7 +278,7 @@ def list_suites() -> None:
     ]
     set_result({"suites": found})
     show_table(
-        ("suite", "data sets", "shots", "seeds", "what"),
+        ("suite", "data sets", "shots", "seeds", "description"),
         (
             (
                 name,
@@ -293,7 +293,7 @@ def list_suites() -> None:
 
 @app.command("run")
 def run(
-    suite: Annotated[str, typer.Argument(help="a YAML file, or the name of a suite that ships")],
+    suite: Annotated[str, typer.Argument(help="a YAML file, or the name of an included suite")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="folder of results [results/SUITE]")
     ] = None,
@@ -323,7 +323,7 @@ def run(
         bool, typer.Option("--redo", help="run cells again whose inputs or options changed")
     ] = False,
 ) -> None:
-    """Run every cell of a suite that is not done yet; the same command resumes it."""
+    """Run the cells of a suite that are not done yet; the same command resumes a run."""
     phases = show_phases(CHECKING)
     from ecomfs.cli.present import note
     from ecomfs.suites import load_suite, run_suite
@@ -415,7 +415,7 @@ def report(
     note(f"wrote {written[0]}")
     if details:
         pages = write_details(results, written[0].parent, only=only or (), main=main, how=how)
-        note(f"wrote {len(pages)} full reports beside it")
+        note(f"wrote {len(pages)} full reports in the same folder")
 
 
 def _print(board: Board) -> None:
@@ -459,7 +459,7 @@ def compare(
     metric: Metrics = None,
     resamples: Resamples = RESAMPLES,
 ) -> None:
-    """Compare two results of a suite: what they were made from, and new − old, paired."""
+    """Compare two results of a suite: changed inputs, and the paired differences new − old."""
     from ecomfs.cli.present import plain
     from ecomfs.suites import compare_results
     from ecomfs_eval import Bootstrap

@@ -37,7 +37,7 @@ Where = Annotated[
 Note = Annotated[str, typer.Option("--note", help="reason, kept in the history")]
 NewLabel = Annotated[
     bool,
-    typer.Option("--new-label", help="allow a label that the pool (and an open task) lacks so far"),
+    typer.Option("--new-label", help="allow a label that the pool (or an open task) does not have"),
 ]
 
 
@@ -50,7 +50,7 @@ def add(
         str | None, typer.Argument(help="its text, for tasks that need one field")
     ] = None,
     values: Annotated[
-        list[str] | None, typer.Option("--set", help="FIELD=VALUE, for the others (repeatable)")
+        list[str] | None, typer.Option("--set", help="FIELD=VALUE, for other tasks (repeatable)")
     ] = None,
     id_: Annotated[str | None, typer.Option("--id", help="its id [made from its fields]")] = None,
     new_label: NewLabel = False,
@@ -89,8 +89,8 @@ def import_(
         str | None, typer.Option("--note", help="reason, kept in the history [the file's name]")
     ] = None,
 ) -> None:
-    """Add the examples of a table; those the pool holds already are left alone, and rows without
-    a label, as ecomfs suggest writes them, are left out and counted."""
+    """Add the examples of a table. Examples that the pool already has are unchanged; rows without a
+    label, as in the output of ecomfs suggest, are skipped and counted."""
     from ecomfs.batch import check_cells, import_examples, read_partly_labelled, refuse_new_labels
     from ecomfs.task import load_task
 
@@ -134,13 +134,13 @@ def relabel(
     pool: Where,
     task: Annotated[
         str | None,
-        typer.Option("--task", "-t", help="whose labels count [those that the pool has]"),
+        typer.Option("--task", "-t", help="task that defines the labels [the labels of the pool]"),
     ] = None,
     new_label: NewLabel = False,
     pool_name: o.PoolName = o.POOL_NAME,
     note: Note = "",
 ) -> None:
-    """Give an example another label, of those that its pool or task has."""
+    """Change the label of an example to another label of the pool or the task."""
     from ecomfs.batch import refuse_new_labels
     from ecomfs.pool import few
     from ecomfs.task import label_text, load_task
@@ -165,7 +165,7 @@ def retire(
     pool_name: o.PoolName = o.POOL_NAME,
     note: Note = "",
 ) -> None:
-    """Retire examples; older versions keep them."""
+    """Remove examples from the current version of a pool; older versions keep them."""
     with _open(pool, pool_name) as opened:
         version = opened.retire(ids, note)
     set_result({"retired": [*dict.fromkeys(ids)], "version": version})
@@ -178,7 +178,7 @@ def history(
     pool: Where,
     pool_name: o.PoolName = o.POOL_NAME,
 ) -> None:
-    """Every version of an example, oldest first."""
+    """Show every version of an example, oldest first."""
     from ecomfs.errors import PoolError
 
     with _open(pool, pool_name) as opened:
@@ -216,7 +216,7 @@ def stats(
     pool_name: o.PoolName = o.POOL_NAME,
     last: Annotated[int, typer.Option(min=0, help="how many of the latest versions to show")] = 10,
 ) -> None:
-    """Labels, counts and versions."""
+    """Show labels, counts and versions of a pool."""
     from rich.markup import escape
     from rich.table import Column
 
@@ -263,8 +263,8 @@ def audit(
     ] = 0.5,
     embedder: o.EmbedderOption = DEFAULTS["embedder"],
 ) -> None:
-    """Find examples that cannot be trusted: near copies with other labels, labels that all other
-    examples contradict, authors above a cap, and texts made for the model. Nothing is changed."""
+    """Find examples that may be wrong: near copies with different labels, labels that the other
+    examples contradict, authors above a cap, and attacks on the model. Nothing is changed."""
     from ecomfs.embed import open_embedder
     from ecomfs.prepare.audit import KINDS
     from ecomfs.prepare.audit import audit as look
@@ -295,7 +295,7 @@ def audit(
 
 
 def _authors(opened: Pool, examples: Sequence[Example], field: str | None) -> dict[str, str]:
-    """Id → who wrote the example, where that is known."""
+    """Example id → author, if known."""
     from ecomfs.errors import PoolError
 
     name = field or "author"

@@ -39,7 +39,7 @@ def explain(
         bool,
         typer.Option(
             "--influence",
-            help="also read it without each demonstration, to see which ones changed the answer",
+            help="also read the row without each demonstration, to see which change the result",
         ),
     ] = False,
 ) -> None:
@@ -58,7 +58,7 @@ def explain(
         raise ConfigError("--id-column without --row", hint="say which row: --row ID")
     check_guarantees(settings, labelled)
     card, pool = labelled.load()
-    # A wrong row is found before the model is loaded.
+    # Check the row before the model is loaded.
     if given is None:
         given = _row_of_table(row, str(at), card, labelled, id_column)
     elif isinstance(given, str):
@@ -97,14 +97,14 @@ def as_row(text: str) -> str | Row:
         fields: Row = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"the row is no JSON object: {error}",
-            hint='write {"field": "value", …}; a text that begins with { goes in "text"',
+            f"the row is not a JSON object: {error}",
+            hint='write {"field": "value", …}; put a text that begins with { into "text"',
         ) from error
     return fields
 
 
 def _check_text(text: str, card: TaskCard) -> None:
-    """Refuse a text that is a table, or that no field of the task takes."""
+    """Refuse a text that names a file, or a plain text for a task of several fields."""
     from ecomfs.errors import InputError
 
     try:
@@ -120,7 +120,7 @@ def _check_text(text: str, card: TaskCard) -> None:
     more = ", …" if len(names) > 3 else ""
     values = ", ".join(f'"{name}": "…"' for name in names[:3])
     raise InputError(
-        f"a row of task {card.name!r} is no plain text: it has {', '.join(names[:3])}{more}",
+        f"a row of task {card.name!r} is not a plain text: it has {', '.join(names[:3])}{more}",
         hint=f"write a JSON object: '{{{values}{more}}}', or name a table and its row: "
         "TABLE --row ID",
     )

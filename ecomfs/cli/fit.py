@@ -1,4 +1,4 @@
-"""``ecomfs fit``: choose and calibrate on the pool, and save the result as a profile."""
+"""``ecomfs fit``: tune and calibrate on the pool, and save the result as a profile."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def fit(
         "profile.json"
     ),
 ) -> None:
-    """Choose k and the read-out, calibrate, weigh the model against the experts, and fit the
-    thresholds of the guarantees: leave-one-out on the pool, without gradients.
+    """Choose k and the read-out, calibrate, weigh model and experts, and fit the thresholds of the
+    guarantees, all leave-one-out on the pool, without gradients.
 
     It takes at most --tune + --calibration-size readings; cached readings are free."""
     phases = show_phases(CHECKING)
@@ -47,7 +47,7 @@ def fit(
     profile = clf.profile_
     if profile is None:
         raise ConfigError(
-            f"{', '.join(labelled.sources)}: no example to read", hint="add labelled examples"
+            f"{', '.join(labelled.sources)}: no example to fit on", hint="add labelled examples"
         )
     profile.save(output)
     if isinstance(profile, Profile):
@@ -62,7 +62,7 @@ def fit(
 
 
 def print_profile(profile: Profile) -> None:
-    """A profile in a few lines, on standard output."""
+    """Print a summary of a profile on standard output."""
     from ecomfs.cli.present import guarantee_lines, plain, show_table
 
     found = profile.found

@@ -1,7 +1,7 @@
-"""Two commands for the help of every verb.
+"""Two examples for the help of every command.
 
-They run in a checkout, in the order of this table: a file that one of them reads is among the
-samples, or another one writes it. A test checks that.
+They run in a checkout, in the order of this table: each input file is among the samples, or an
+earlier example writes it. A test checks this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``ecomfs init``: from a table with labels to first results, in one command."""
+"""``ecomfs init``: first results from a labelled table, in one command."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 
 LABELLED, PER_LABEL, TESTED = 128, 5, 100
-"""Labelled examples without ``--shots``, or as many of each label if these are more; most test rows
-without ``--test-rows``."""
+"""Defaults: number of labelled examples (or this many per label, if that is more), and most test
+rows."""
 _FILES = ("pool.csv", "test.csv", "commands.sh", "task")
 
 
@@ -53,13 +53,13 @@ def init(
     label_column: o.LabelColumn = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="with a new task: column to classify by (repeatable) [those of texts]"),
+        typer.Option(help="with a new task: column to classify by (repeatable) [text columns]"),
     ] = None,
     field: o.Fields = None,
     id_column: o.IdColumn = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="folder for what is made [FILE without its ending]"),
+        typer.Option("--output", "-o", help="folder for the results [FILE without its suffix]"),
     ] = None,
     shots: Annotated[
         int | None,
@@ -79,11 +79,11 @@ def init(
     input_encoding: o.InputEncoding = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing")] = False,
 ) -> None:
-    """Begin with a table of labelled rows: find its columns and task, and score some of its rows.
+    """Start from a table of labelled rows: find its columns and task, and score some of its rows.
 
-    Proposes a task (one that ships, or a new one), draws a labelled pool and a test part, scores
-    the test part without a model and then with one, and writes down the commands. What the table
-    leaves open is asked; without a terminal, or with --yes, it is an error that names the option.
+    Proposes a task (an included one, or a new one), draws labelled examples and test rows, scores
+    the test rows without a model and then with one, and saves the commands. If something is
+    unclear, it asks; without a terminal, or with --yes, this is an error that names the option.
     """
     phases = show_phases(CHECKING)
     import yaml
@@ -190,7 +190,7 @@ _NEW = "new"
 
 
 def _task(table: LabelledTable, label: str, ask: Questions) -> tuple[str | None, str]:
-    """The name of a task and the evidence for it; ``None`` for a new one."""
+    """The name of a task, and why it was chosen; ``None`` for a new task."""
     from ecomfs.task import load_task, only_texts, propose_tasks
 
     found = propose_tasks(table.reader.header, label, [*table.kinds(label)])
@@ -199,7 +199,7 @@ def _task(table: LabelledTable, label: str, ask: Questions) -> tuple[str | None,
     if len(found) == 1 and not only_texts(found):
         return found[0].task, found[0].why
     choices = {p.task: load_task(p.task).description.en for p in found}
-    choices[_NEW] = "a task of its own, with the labels of the table"
+    choices[_NEW] = "a new task with the labels of the table"
     options = [*(f"--task {p.task}" for p in found), f"--new-task {_task_name(table.name)}"]
     chosen = ask.choose(f"{table.name}: which task is it?", choices, options)
     why = next((p.why for p in found if p.task == chosen), "")
@@ -207,7 +207,7 @@ def _task(table: LabelledTable, label: str, ask: Questions) -> tuple[str | None,
 
 
 def _refuse_several(table: LabelledTable, card: TaskCard, label: str) -> None:
-    """Refuse cells of several labels: this command is for one label per row."""
+    """Refuse cells with several labels: this command is for one label per row."""
     from ecomfs.task import composite_separator
 
     kinds = table.kinds(label)
@@ -239,7 +239,7 @@ def _draft(table: LabelledTable, label: str, name: str, given: Sequence[str] | N
     from ecomfs.task import answered_card, available_tasks, draft_task, text_columns
 
     if name in available_tasks():
-        raise ConfigError(f"task {name!r} is there already", hint=f"use it: --task {name}")
+        raise ConfigError(f"task {name!r} exists already", hint=f"use it: --task {name}")
     if given:
         table.reader.require(*given)
     columns = [*given] if given else text_columns(table.cells, label)
@@ -266,7 +266,7 @@ def _refuse_files(folder: Path) -> None:
     """Nothing is overwritten."""
     there = next((folder / name for name in _FILES if (folder / name).exists()), None)
     if folder.is_file() or there is not None:
-        raise OutputError(f"{there or folder} is there already", hint="name another folder: -o")
+        raise OutputError(f"{there or folder} exists already", hint="name another folder: -o")
 
 
 def _write(folder: Path, card: str | None, pool: list[Example], test: list[Example]) -> None:
@@ -284,7 +284,7 @@ def _write(folder: Path, card: str | None, pool: list[Example], test: list[Examp
 
 
 def _model() -> str:
-    """A model that is ready on this machine, the demo model first; else none."""
+    """A model that is available on this machine, preferably the demo model; else ``none``."""
     from ecomfs.engine import available_models
 
     ready = [m.spec for m in available_models() if m.ready and m.spec.startswith("gguf:")]
@@ -297,12 +297,12 @@ FEWEST = 6
 
 @dataclass(frozen=True, slots=True)
 class LabelledTable:
-    """The table.
+    """The table with labelled rows.
 
     Attributes:
-        reader: to read it again.
-        rows: those that can be read.
-        bad: why the others cannot.
+        reader: reader of the table.
+        rows: the rows that can be read.
+        bad: the errors of the other rows.
     """
 
     reader: TableReader
@@ -311,7 +311,7 @@ class LabelledTable:
 
     @classmethod
     def read(cls, source: Path, encoding: str | None) -> LabelledTable:
-        """All rows of it."""
+        """Read all rows."""
         from ecomfs.io import TableReader
 
         reader = TableReader(source, encoding=encoding)
@@ -332,12 +332,12 @@ class LabelledTable:
         return {name: [row.cells[name] for row in self.rows] for name in self.reader.header}
 
     def kinds(self, column: str) -> Counter[str]:
-        """The different values of a column, the most frequent first."""
+        """The distinct values of a column with counts, the most frequent first."""
         values = (row.cells[column].strip() for row in self.rows)
         return Counter(value for value in values if value)
 
     def fields(self, card: TaskCard, label: str, given: Mapping[str, str]) -> FieldMap:
-        """Which column is which field of a card; the label is none."""
+        """Maps the columns to fields of a card; the label column is not a field."""
         from ecomfs.batch import read_marks
         from ecomfs.task import FieldMap
 
@@ -348,14 +348,14 @@ class LabelledTable:
 
 @dataclass(frozen=True, slots=True)
 class LabelledExamples:
-    """The labelled rows of a table, no two with the same fields.
+    """The labelled rows of a table, without duplicates.
 
     Attributes:
-        examples: these rows.
-        labels: label → how many of them.
-        unlabelled, copies: rows without a label; rows like an earlier one.
-        contradicting: copies with another label than the first.
-        unusable: why rows cannot be examples.
+        examples: the examples.
+        labels: label → number of examples.
+        unlabelled, copies: number of rows without a label, and of duplicates.
+        contradicting: number of duplicates with another label than the first.
+        unusable: the errors of rows that cannot be examples.
     """
 
     examples: list[Example]
@@ -366,7 +366,7 @@ class LabelledExamples:
     unusable: list[str]
 
     def left_out(self, unread: Sequence[str]) -> str:
-        """What is not among the examples, in words."""
+        """A text on the rows that are not among the examples."""
         bad = [*unread, *self.unusable]
         copies = f"{self.copies} copies of another row"
         if self.contradicting:
@@ -417,7 +417,7 @@ def read_examples(
         why = f": {bad[0]}" if bad else ""
         raise InputError(
             f"{table.name}: {len(examples)} different rows with a label{why}",
-            hint=f"label some more, {FEWEST} at least",
+            hint=f"label more rows; at least {FEWEST} are needed",
         )
     LabelSpace.resolve(card, (e.label for e in examples), table.name)
     counts = Counter(e.label for e in examples)
@@ -425,7 +425,7 @@ def read_examples(
 
 
 def _ids(table: LabelledTable, given: str | None) -> list[str]:
-    """The ids of the rows; lines, where the table has no column of them, or it repeats some."""
+    """The ids of the rows; line numbers if there is no id column, or if ids repeat."""
     if given is not None:
         table.reader.require(given)
     own = given or next((c for c in table.reader.header if c.strip().casefold() == "id"), None)
@@ -445,30 +445,30 @@ def _ids(table: LabelledTable, given: str | None) -> list[str]:
 
 
 def on_terminal() -> bool:
-    """Whether a person can answer."""
+    """Whether questions can be asked on a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What a table leaves open, asked on a terminal, and elsewhere an error.
+    """Questions about a table: asked on a terminal, otherwise an error.
 
     Attributes:
-        asking: whether a person answers.
+        asking: whether to ask on the terminal.
     """
 
     asking: bool
 
     def choose(self, question: str, choices: Mapping[str, str], options: Sequence[str]) -> str:
-        """One of several choices.
+        """Ask for one of several choices.
 
         Args:
-            choices: value → evidence for it.
-            options: of the command line, that would have answered.
+            choices: value → why it is a candidate.
+            options: command-line options that answer the question.
         """
         if not self.asking:
             shown = "; ".join(f"{value} ({text})" for value, text in choices.items())
-            raise ConfigError(f"{question} {shown}", hint=f"say it: {', '.join(options)}")
+            raise ConfigError(f"{question} {shown}", hint=f"give the option: {', '.join(options)}")
         values = [*choices]
         width = max(map(len, values))
         typer.echo(question, err=True)
@@ -478,24 +478,24 @@ class Questions:
             given: int = typer.prompt("number", default=1, type=int, err=True)
             if 1 <= given <= len(values):
                 return values[given - 1]
-            typer.echo(f"a number from 1 to {len(values)}", err=True)
+            typer.echo(f"enter a number from 1 to {len(values)}", err=True)
 
     def agree(self, question: str) -> bool:
-        """Whether to go on; yes where nobody is asked."""
+        """Whether to go on; ``True`` if no question is asked."""
         return not self.asking or typer.confirm(question, default=True, err=True)
 
     def confirm(self, question: str) -> None:
-        """End the command where a person says no."""
+        """End the command if the answer is no."""
         if not self.agree(question):
             raise typer.Exit(0)
 
 
 class Commands:
-    """Commands that are run in this process, with its ``--quiet`` and ``--json``, and written down.
+    """Runs commands in this process, with its ``--quiet`` and ``--json``, and records them.
 
     Attributes:
-        done: the words of each.
-        results: with ``--json``, what each gave.
+        done: the arguments of each command.
+        results: the result of each command, with ``--json``.
     """
 
     def __init__(self) -> None:
@@ -520,7 +520,7 @@ class Commands:
         self.done.append(words)
 
     def write(self, path: Path, own: list[str]) -> None:
-        """Write them as a shell script, below the command that made the tables."""
+        """Write the commands as a shell script, after the command that made the tables."""
         from ecomfs.io import write_text
 
         head = [

@@ -1,11 +1,11 @@
-"""``--json``: the result of a verb as one JSON document on standard output.
+"""``--json``: the result of a command as one JSON document on standard output.
 
-Every verb has one shape of it (docs/cli.md)::
+The document has the same keys for every command (docs/cli.md)::
 
     {"ecomfs": version, "command": "score", "exit_code": 0, "result": {…}, "error": null}
 
-A verb hands its result over with :func:`set_result`; what it prints for people on standard output
-is left out, and what goes to standard error stays.
+A command sets its result with :func:`set_result`. Its other text on standard output is suppressed;
+text on standard error is not.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Result = Mapping[str, Any]
 
 @dataclass(slots=True)
 class JsonRun:
-    """One command line: what it gave, and whether it is to be printed as JSON.
+    """One run of the command line, and its JSON document.
 
     Attributes:
-        wanted: ``--json`` is among its words.
-        command: the words of the verb; empty until it has begun.
-        result: what the verb gave.
-        error: why it ended.
-        printed: the document is out.
-        stdout: where it goes.
-        arguments: the words of the command line.
+        wanted: whether ``--json`` was given.
+        command: name of the command; empty until it starts.
+        result: the result of the command.
+        error: the error that ended it.
+        printed: whether the document was printed.
+        stdout: the stream for the document.
+        arguments: the arguments of the command line.
     """
 
     wanted: bool
@@ -47,9 +47,9 @@ class JsonRun:
     arguments: tuple[str, ...] = ()
 
     def fail(self, error: BaseException) -> None:
-        """Keep the error that the verb ended with."""
+        """Record the error that ended the command."""
         own = error if isinstance(error, EcomfsError) else None
-        said = getattr(error, "format_message", None)  # of an error of the command line's parser
+        said = getattr(error, "format_message", None)  # errors of the argument parser
         self.error = {
             "kind": type(error).__name__,
             "message": own.message if own else said() if said else str(error),
@@ -58,8 +58,8 @@ class JsonRun:
         }
 
     def print(self, exit_code: int) -> None:
-        """Print the document, once, where it is wanted and there is anything to say: a help page
-        or a version is no result."""
+        """Print the document once, if ``--json`` was given and there is a result or an error (a
+        help page and a version are no results)."""
         if not self.wanted or self.printed or (not self.command and self.error is None):
             return
         from ecomfs import __version__
@@ -74,7 +74,7 @@ class JsonRun:
             "error": self.error,
         }
         text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
-        # JSON has its own escapes for what a terminal would run.
+        # JSON escapes control characters itself.
         safe = _CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
         print(safe, file=self.stdout, flush=True)
 
@@ -95,7 +95,7 @@ _now = JsonRun(wanted=False)
 
 @contextlib.contextmanager
 def json_run(arguments: Sequence[str]) -> Iterator[JsonRun]:
-    """The run of one command line; one inside another has its own."""
+    """A context with the run of one command line; a nested run has its own."""
     global _now
     outer = _now
     words = list(arguments)
@@ -109,7 +109,7 @@ def json_run(arguments: Sequence[str]) -> Iterator[JsonRun]:
 
 @contextlib.contextmanager
 def beginning(command: str) -> Iterator[None]:
-    """Around a verb: with ``--json`` its words for people stay away from standard output."""
+    """Context of a command: with ``--json``, its text output does not go to standard output."""
     _now.command = command
     if not _now.wanted:
         yield
@@ -119,10 +119,10 @@ def beginning(command: str) -> Iterator[None]:
 
 
 def set_result(result: Result | Callable[[], Result]) -> None:
-    """The result of the verb, which ``--json`` prints when it ends.
+    """Set the result of the command; ``--json`` prints it at the end.
 
     Args:
-        result: its keys are those of docs/cli.md; a function, where making it is work.
+        result: a mapping with the keys of docs/cli.md, or a function that makes it.
 
     >>> with json_run(["tasks", "--json"]) as run, beginning("tasks"):
     ...     print("a table")
@@ -143,15 +143,15 @@ def set_result(result: Result | Callable[[], Result]) -> None:
 
 
 def wants_json() -> bool:
-    """Whether the command line that runs has ``--json``."""
+    """Whether the current command line has ``--json``."""
     return _now.wanted
 
 
 def arguments() -> tuple[str, ...]:
-    """The words of the command line that runs; none where a verb is called from Python."""
+    """The arguments of the current command line; empty if a command is called from Python."""
     return _now.arguments
 
 
 def print_result() -> None:
-    """Print the document now: a service has its result while it runs."""
+    """Print the document now; for services, whose result exists while they run."""
     _now.print(0)

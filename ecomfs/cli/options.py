@@ -1,4 +1,5 @@
-"""The command line's options: the classifiers' from their table, and others that verbs share."""
+"""Options of the command line: classifier options from :mod:`ecomfs.core.options`, and others that
+several commands share."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ POOL_NAME = "default"
 
 
 class Settings(dict[str, Any]):
-    """Options of the classifier by name; those that are not in it have their defaults.
+    """Options of the classifier by name; missing ones have their defaults.
 
     >>> Settings(k=4)["k"], Settings(k=4)["passes"]
     (4, 1)
@@ -33,13 +34,13 @@ class Settings(dict[str, Any]):
 
     @property
     def guarantees(self) -> list[str]:
-        """The guarantees that are asked for, as the command line writes them."""
+        """The guarantees that are set, as command-line options."""
         named = options_of(groups=[GUARANTEES])
         return [option.cli for option in named if self[option.name] is not None]
 
 
 def from_table(name: str, **more: Any) -> Any:
-    """The option of the command line for an option of the table."""
+    """The command-line option for an option of the table."""
     option = OPTIONS[name]
     return typer.Option(
         f"{option.cli}/--no-{name}" if option.kind is bool else option.cli,
@@ -53,8 +54,8 @@ def from_table(name: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class Group:
-    """The options of the table that a verb has: those of some groups, but for some, and with the
-    verb's own defaults for others."""
+    """The options of the table that a command has: some groups of it, with exceptions, and with
+    defaults of the command."""
 
     groups: tuple[str, ...]
     without: tuple[str, ...] = ()
@@ -69,7 +70,7 @@ class Group:
                 yield _keyword(o.name, dict(self.defaults).get(o.name, o.default), hint)
 
     def __call__(self, **values: Any) -> Settings:
-        """The values of the options; one that does not fit is a ConfigError."""
+        """The values of the options; an invalid value is a ConfigError."""
         for name, value in values.items():
             OPTIONS[name].check(value, OPTIONS[name].cli)
         return Settings(values)
@@ -111,8 +112,8 @@ _EXAMPLES = typer.Option(
     "--examples",
     "-e",
     rich_help_panel=FIRST,
-    help="labelled examples: a table (repeatable: several are put together), or a pool: FILE.db, "
-    "sqlite:///FILE, postgresql://… [zero-shot, where examples are not needed]",
+    help="labelled examples: a table (repeatable: several are joined), or a pool: FILE.db, "
+    "sqlite:///FILE, postgresql://… [zero-shot, if the command allows it]",
 )
 ExamplesOption = Annotated[list[str], _EXAMPLES]
 MaybeExamplesOption = Annotated[list[str] | None, _EXAMPLES]
@@ -145,7 +146,7 @@ Synthetic = Annotated[
 
 
 def known_encoding(name: str | None) -> str | None:
-    """The name of an encoding that there is."""
+    """Check that an encoding exists, and return its name."""
     if name is not None:
         from ecomfs.io import encoding_named
 
@@ -175,7 +176,7 @@ InputSafeCsv = Annotated[
     typer.Option(
         "--input-safe-csv",
         hidden=True,
-        help="the tables were written with --safe-csv: take its apostrophes away",
+        help="the tables were written with --safe-csv: remove its apostrophes",
     ),
 ]
 Limit = Annotated[int | None, typer.Option(help="only the first rows")]
@@ -197,7 +198,7 @@ HelpAll = Annotated[
     bool,
     typer.Option(
         "--help-all",
-        help="this message with every option, and exit",
+        help="show this message with all options, and exit",
         is_eager=True,
         callback=_show_all,
         rich_help_panel=FIRST,
@@ -216,11 +217,10 @@ ReportLanguage = Annotated[str, typer.Option(help="language of the report: en or
 
 
 def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of each group in the place of the group: one parameter in the
-    code of a verb, many on its command line.
+    """Replace each group parameter of a command by the options of the group.
 
-    A group is a frozen dataclass whose fields are annotated as Typer's parameters are; its
-    ``PANEL`` is their heading in ``--help``. Or it is :class:`Settings` with a :class:`Group`.
+    A group is a frozen dataclass whose fields are annotated like Typer parameters; its ``PANEL`` is
+    their heading in ``--help``. Or it is :class:`Settings` with a :class:`Group`.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -263,15 +263,15 @@ def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_parameters(command: Callable[..., Any], parameters: list[Parameter]) -> Callable[..., Any]:
-    """The command with the parameters that Typer is to see."""
+    """The command with the signature that Typer reads."""
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
 
 
-@functools.cache  # many verbs have the same groups, and every start of the command pays for it
+@functools.cache  # many commands have the same groups; this makes each start faster
 def _parameters(group: Any) -> list[Parameter]:
-    """Those of the fields of a class; an option that names no heading has the group's."""
+    """The parameters of a group class; options without a heading get the group's."""
     hints = get_type_hints(group, include_extras=True)
     out = []
     for field in fields(group):

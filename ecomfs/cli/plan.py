@@ -1,4 +1,4 @@
-"""``ecomfs plan``: what a run would do and cost."""
+"""``ecomfs plan``: estimate what a run would do and cost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plan(
     probe: Annotated[
         int,
         typer.Option(
-            help="rows that the model reads now, to measure its speed; 0: the speed of its last run"
+            help="rows to read now to measure the speed; 0: use the speed of the last run"
         ),
     ] = 0,
     block_size: Annotated[
@@ -69,14 +69,14 @@ def plan(
     from ecomfs.pipeline import draws_alike
 
     if probe < 0 or block_size < 1 or prompts < 1:
-        raise ConfigError("--probe is 0 or more, --block-size and --prompts are 1 or more")
+        raise ConfigError("--probe must be 0 or more, --block-size and --prompts 1 or more")
     prices = None if price is None else Prices(price, price_cached, price_answer)
     check_guarantees(settings, labelled)
     skips, readings, alike = "", 0, draws_alike(settings)
     jobs = jobs_of(sources, table)
     if not any(journal_path(job.base).exists() for job in jobs):
-        # A plan reads nothing leave-one-out. An interrupted run has read these examples already:
-        # they are in the reading cache, and its journal fits no other calibration.
+        # A plan makes no leave-one-out readings, but after an interrupted run they are in the
+        # reading cache, and its journal matches only a pipeline with that calibration.
         skips = _unread(settings, labelled)
         readings = 0 if settings["profile"] else settings["calibration_size"]
         settings = without_fit(settings)
@@ -133,7 +133,7 @@ def plan(
 
 
 def _unread(settings: o.Settings, labelled: MaybeLabelled) -> str:
-    """What leaves rows unread that only the fit of the run will name; empty: nothing."""
+    """Why the number of unread rows is known only after the fit; empty if it is known now."""
     if settings["max_loss"] is not None:
         return " (--max-loss)"
     fits = labelled.sources and settings["calibration_size"] and settings["profile"] is None
@@ -143,7 +143,7 @@ def _unread(settings: o.Settings, labelled: MaybeLabelled) -> str:
 
 
 def plan_lines(plan: RunPlan) -> list[tuple[str, str]]:
-    """A plan as names and values."""
+    """A plan as lines of name and value."""
     from ecomfs.cli.present import duration
 
     lines = [("rows", f"{plan.rows:,}")]
@@ -170,14 +170,14 @@ def plan_lines(plan: RunPlan) -> list[tuple[str, str]]:
         lines.append(("examples the fit reads leave-one-out", f"{plan.fit.examples:,}{known}"))
         if plan.fit.tokens is not None:
             lines.append(("prompt tokens of the fit", f"{plan.fit.tokens:,}"))
-    tokens = "unknown: the model shows no tokenizer"
+    tokens = "unknown: the engine gives no tokenizer"
     lines.append(
         ("prompt tokens", tokens if plan.prompt_tokens is None else _number(plan.prompt_tokens))
     )
     if plan.shared is not None:
-        lines.append(("of these shared with prompts before", f"{plan.shared:.0%} (simulated)"))
+        lines.append(("of these shared with earlier prompts", f"{plan.shared:.0%} (simulated)"))
     if plan.sampled and not plan.asked.exact:
-        lines.append(("rendered for this", f"{plan.sampled:,} prompts; intervals are 95 %"))
+        lines.append(("sample", f"{plan.sampled:,} rendered prompts; 95 % intervals"))
     if plan.seconds is not None and plan.rate is not None:
         unit = "rows" if plan.prompt_tokens is None else "tokens"
         fit = ", the fit with it" if plan.fit.asked else ""

@@ -1,4 +1,4 @@
-"""``ecomfs prepare``: the data work before a task."""
+"""``ecomfs prepare``: clean and augment tables of examples."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def prepare() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Cleaning:
-    """What is corrected and removed; the same as :class:`ecomfs.prepare.clean.CleanPolicy`."""
+    """The options of :class:`ecomfs.prepare.clean.CleanPolicy`."""
 
     unicode: Annotated[str, typer.Option(hidden=True, help="normal form: NFC, NFKC, keep")] = "NFC"
     html: Annotated[str, typer.Option(hidden=True, help="strip, unescape, keep")] = "strip"
@@ -42,12 +42,11 @@ class Cleaning:
     mojibake: Annotated[
         bool, typer.Option(hidden=True, help="correct text that was decoded in a wrong encoding")
     ] = True
-    labels: Annotated[bool, typer.Option(hidden=True, help="make spellings of one label equal")] = (
-        True
-    )
+    labels: Annotated[bool, typer.Option(hidden=True, help="unify spellings of a label")] = True
     max_chars: Annotated[int, typer.Option(hidden=True, help="longer texts are over-long")] = 4000
     near_threshold: Annotated[
-        float, typer.Option(hidden=True, help="shingle similarity of near duplicates, 0.5 to 1")
+        float,
+        typer.Option(hidden=True, help="least shingle similarity of near duplicates, 0.5 to 1"),
     ] = 0.8
     empty: Annotated[
         str, typer.Option(hidden=True, help="rows without text: remove, report, ignore")
@@ -67,7 +66,7 @@ class Cleaning:
 
     @property
     def policy(self) -> CleanPolicy:
-        """As the cleaning takes it."""
+        """The policy with these options."""
         from pydantic import ValidationError
 
         from ecomfs.prepare.clean import CleanPolicy
@@ -96,11 +95,11 @@ def clean(
     id_column: o.IdColumn = None,
     input_encoding: o.InputEncoding = None,
     test: Annotated[
-        Path | None, typer.Option(help="table whose texts IN must not share (leakage)")
+        Path | None, typer.Option(help="test table: remove rows of IN with the same text (leakage)")
     ] = None,
     report: JsonReport = None,
 ) -> None:
-    """Correct the texts of a table and remove unusable rows, each with its reason.
+    """Repair the texts of a table and remove unusable rows, each with its reason.
 
     Removed rows are written to OUT.removed.csv; changed cells keep their originals.
     """
@@ -125,7 +124,7 @@ def clean(
         errors=dict[Hashable, str](frame.errors.items()),
         notes=dict[Hashable, str](frame.notes.items()),
     )
-    # The removed rows first: if writing fails between the two, no row is lost.
+    # Write the removed rows first: if the second file fails, no row is lost.
     _write(removed, result.removed, line=True)
     _write(output, result.frame)
     if report is not None:
@@ -134,14 +133,14 @@ def clean(
     say(result.report)
     for detail, rows in Counter(f.detail for f in result.report if f.kind == "label").items():
         say(
-            f"note: label {detail} now, in {rows} row{'s' if rows > 1 else ''} "
-            "(--no-labels keeps both)"
+            f"note: label {detail}, in {rows} row{'s' if rows > 1 else ''} "
+            "(--no-labels keeps both spellings)"
         )
     say(f"wrote {output} and {removed}")
 
 
 def _how(path: Path, encoding: str | None) -> dict[str, Any]:
-    """How a table is read whose cells are to be cleaned."""
+    """Reader options for a table whose cells will be cleaned."""
     from ecomfs.io import text_encoding
 
     return {
@@ -179,7 +178,7 @@ def check_targets(sources: list[Path], targets: list[Path | None]) -> None:
         if not target.parent.is_dir():
             raise OutputError(
                 f"{target}: its folder does not exist",
-                hint=f"make it first: mkdir -p {target.parent}",
+                hint=f"create it first: mkdir -p {target.parent}",
             )
 
 

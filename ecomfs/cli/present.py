@@ -1,4 +1,4 @@
-"""Results on the terminal."""
+"""Prints results on the terminal."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class Console(console.Console):
-    """Control characters in a text, a cell, a title or a heading become visible escapes."""
+    """A Rich console that escapes control characters in all texts."""
 
     def render_str(self, text: str, *args: Any, **options: Any) -> Text:
-        """Rich calls it for every text that it shows."""
+        """Called by Rich for every text."""
         return super().render_str(printable(text), *args, **options)
 
 
 def plain(text: str, *, stderr: bool = False) -> None:
-    """Print text as it is: without markup, colours and added line breaks."""
+    """Print text without markup, colours and added line breaks."""
     Console(stderr=stderr).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -43,12 +43,12 @@ def show_table(columns: Iterable[str | Column], rows: Iterable[Sequence[str]], *
 
 
 def note(text: str) -> None:
-    """Print text on standard error (standard output stays free for pipes)."""
+    """Print text on standard error, so that standard output can be piped."""
     plain(text, stderr=True)
 
 
 def guarantee_lines(found: Mapping[str, Any]) -> list[str]:
-    """The thresholds of the guarantees among what a profile has found, one line each."""
+    """The thresholds of the guarantees in a profile, one line each."""
     lines = []
     for name, what in (("skip", "answered without the model"), ("accept", "accepted")):
         seen = found.get(name)
@@ -61,7 +61,7 @@ def guarantee_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def notes_of(fitted: Classifier) -> list[str]:
-    """The notes of a fit, and labels that the examples make unlikely, one line each."""
+    """The notes of a fit, and a note on labels with few examples, one line each."""
     from ecomfs.estimators import FewShotClassifier
     from ecomfs.fit import rare_labels
 
@@ -80,17 +80,17 @@ def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
     lines += filter(None, [result.answers.unread(tally.rows), _answers(result.answers)])
     how = f"{_shots(n_examples, k)} · {spec}"
     if spec == NO_MODEL:
-        how = f"{labelled(n_examples)} · no model, the experts alone"
+        how = f"{labelled(n_examples)} · no model, experts alone"
     lines += [f"{how} · wrote {result.output}"]
     lines += marks(result.numbers)
     if result.failed is not None:
-        lines += [f"failed rows, with the reason: {result.failed} (ecomfs score takes that table)"]
+        lines += [f"failed rows, with reasons: {result.failed} (can be scored again)"]
     note("\n".join(lines))
 
 
 def profile_of(fitted: Classifier) -> Profile | None:
-    """The profile that says what model and experts were worth; of a hierarchy that of its
-    parents, and none of several labels a row."""
+    """The profile with the accuracy of model and experts; for a hierarchy, that of level one;
+    ``None`` for several labels per row."""
     from ecomfs.estimators.taxonomy import TaxonomyProfile
     from ecomfs.fit import Profile
 
@@ -101,12 +101,12 @@ def profile_of(fitted: Classifier) -> Profile | None:
 
 
 def without_model(fitted: Profile | None, rows: int) -> str:
-    """One line on what the model would cost for some rows and was worth, as far as a profile knows
-    it."""
+    """One line on the accuracy and the cost of the model for some rows, as far as the profile has
+    them."""
     from ecomfs.batch.runlog import last_rate
 
     if fitted is None or "fused" not in fitted.found["loss"]:
-        return "what a model would add and cost: ecomfs fit, and then --profile with its result"
+        return "to see what a model would add and cost: run ecomfs fit, then use its --profile"
     found = fitted.found
     with_it, alone = (
         f"accuracy {found['accuracy'][step]:.1%} and log loss {found['loss'][step]:.3f}"
@@ -162,8 +162,7 @@ def marks(numbers: Mapping[str, str]) -> list[str]:
 
 
 def _sources(tally: Tally) -> list[str]:
-    """Where the answers came from. The speed counts only what the engine read; cached readings
-    are not tokens that the engine reused."""
+    """The sources of the predictions. The speed counts only rows that the engine read."""
     parts = []
     if tally.read:
         parts.append(f"{tally.read} read by the model")
@@ -183,15 +182,15 @@ def _sources(tally: Tally) -> list[str]:
 
 
 def stopping(number: int | None, error: StoppedError | None = None) -> None:
-    """Print that a run is stopping, or, with its error, that it has stopped."""
+    """Print that a run is stopping or, given the error, that it has stopped."""
     if error is None:
-        note("stopping after the prompts in flight (Ctrl-C again: at once)")
+        note("stopping after the prompts in flight (Ctrl-C again stops at once)")
     else:
         note("\n".join(["stopped", *getattr(error, "__notes__", ())]))
 
 
 def labelled(n_examples: int) -> str:
-    """How many examples a result had, or that it is zero-shot.
+    """The number of labelled examples, in words.
 
     >>> labelled(0), labelled(16)
     ('zero-shot: no labelled examples', '16 labelled examples')
@@ -220,11 +219,11 @@ TITLES = {
     "jaccard": "Jaccard",
     "hamming_loss": "Hamming loss",
 }
-"""Metric of the harness → what the terminal calls it."""
+"""Metric of the harness → its title on the terminal."""
 
 
 def usual(kind: LabelKind) -> dict[str, str]:
-    """What tables of the terminal show for labels of a kind: metric → title.
+    """The metrics shown for labels of a kind: metric → title.
 
     >>> usual("flat")
     {'accuracy': 'accuracy', 'f1_macro': 'macro-F1', 'roc_auc': 'AUC', 'log_loss': 'log loss'}
@@ -245,13 +244,13 @@ def metrics_table(
     """Print the main metrics with 95 % intervals, one line per system.
 
     Args:
-        n_examples: how many labelled examples they had; ``None``: unknown.
-        shown: metric of the harness → its title; by default what is usual for the labels.
+        n_examples: number of labelled examples; ``None``: unknown.
+        shown: metric of the harness → title; by default :func:`usual`.
         notes: also print the notes of the metrics: rows left out, units resampled, why a value
             is undefined.
 
     Returns:
-        System → metric → value, interval and the like, for ``--json``.
+        System → metric → value, interval and notes, for ``--json``.
     """
     from ecomfs.evaluation.evaluate import ANSWERED
     from ecomfs_eval import Bootstrap, get_metric, scores
@@ -294,7 +293,7 @@ def metrics_table(
 
 
 def counts(result: ScoreResult) -> dict[str, Any]:
-    """What one table came to, for ``--json``."""
+    """The counts of one table, for ``--json``."""
     tally, answers = result.tally, result.answers
     return {
         "output": result.output,
@@ -317,7 +316,7 @@ def counts(result: ScoreResult) -> dict[str, Any]:
 def structured_table(
     systems: Mapping[str, Predictions], n_examples: int, seed: int
 ) -> dict[str, Any]:
-    """As :func:`metrics_table`, for several labels a row and for hierarchies; also the paired
+    """:func:`metrics_table` for several labels per row and for hierarchies, with the paired
     differences of the first system from the others."""
     from ecomfs_eval import Bootstrap, get_metric
     from ecomfs_eval.compare import differences
@@ -334,5 +333,5 @@ def structured_table(
         )
     silent = sum(~first.answered)
     if silent and first.kind == "sets":
-        plain(f"{silent} rows of {first.name} have no answer: they have none of the labels")
+        plain(f"{silent} rows of {first.name} have no prediction; they count as having no label")
     return out

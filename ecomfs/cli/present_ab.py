@@ -1,4 +1,4 @@
-"""An A/B comparison on the terminal."""
+"""Prints an A/B comparison on the terminal."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _cell(score: Score) -> str:
 
 
 def _print_differences(result: Comparisons) -> None:
-    """In lines: a narrow terminal would cut the intervals of a table."""
+    """Print the differences as lines: a narrow terminal would truncate a table."""
     many = len(result.comparisons)
     paired = result.comparisons[0].mcnemar is not None
     plain(
@@ -94,7 +94,7 @@ def _test(c: PairwiseComparison, many: int) -> str:
 
 
 def _print_slices(result: Comparisons) -> None:
-    """Differences by slice; long slicings are in the report only."""
+    """Print the differences by slice; slicings with many values are only in the report."""
     for c in result.comparisons:
         for slicing, rows in c.slices.items():
             if len(rows) > 8:
@@ -110,7 +110,7 @@ def _print_slices(result: Comparisons) -> None:
 
 
 def _print_flips(systems: Sequence[Predictions], result: Comparisons, show: int) -> None:
-    """One line per row whose prediction differs; rows that became wrong first."""
+    """Print one line per row whose prediction differs; rows that became wrong first."""
     rank = {"broken": 0, "fixed": 1, "changed": 2}
     flipped: dict[str, Flip] = {}
     for c in result.comparisons:
@@ -119,7 +119,7 @@ def _print_flips(systems: Sequence[Predictions], result: Comparisons, show: int)
             if kept is None or rank[flip.kind] < rank[kept.kind]:
                 flipped[flip.id] = flip
     if not flipped:
-        plain("no row changed its answer")
+        plain("no prediction changed")
         return
     answers: dict[str, list[str]] = {id_: [f.a] for id_, f in flipped.items()}
     for c in result.comparisons:
@@ -137,11 +137,11 @@ def _print_flips(systems: Sequence[Predictions], result: Comparisons, show: int)
         show_table(
             ("id", "text", "gold", *(escape(s.name) for s in systems), ""),
             rows,
-            title=f"{len(flipped)} rows changed their answer",
+            title=f"the predictions of {len(flipped)} rows changed",
             title_justify="left",
         )
     if len(ordered) > show:
         plain(
-            f"{len(ordered)} rows changed their answer; see all with --show, with both prompts in "
-            "-o report.html"
+            f"the predictions of {len(ordered)} rows changed; --show lists more, -o report.html "
+            "has both prompts"
         )

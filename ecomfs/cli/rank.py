@@ -1,4 +1,4 @@
-"""``ecomfs rank``: recommendation as ranking by P(like)."""
+"""``ecomfs rank``: rank items for users by the probability of the positive label."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rank(
     settings: o.Fitting,
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="[PAIRS.csv]", help="rows that are user and item already"),
+        typer.Argument(metavar="[PAIRS.csv]", help="table whose rows are pairs of user and item"),
     ] = None,
     user: Annotated[
         Path | None,
@@ -57,13 +57,13 @@ def rank(
         Path | None, typer.Option("--output", "-o", help="result table [ITEMS.ranked.csv]")
     ] = None,
     top: Annotated[
-        int | None, typer.Option(help="longest list [10; every row of PAIRS.csv]")
+        int | None, typer.Option(help="length of the lists [10; all rows for PAIRS.csv]")
     ] = None,
     positive: Annotated[
         str | None, typer.Option(help="label whose probability is the score (the card's positive)")
     ] = None,
     keep_seen: Annotated[
-        bool, typer.Option("--keep-seen", help="rank items of the user's own history too")
+        bool, typer.Option("--keep-seen", help="also rank items in the user's history")
     ] = False,
     user_column: Annotated[
         str | None, typer.Option(help="column of --user with the user's id")
@@ -72,30 +72,30 @@ def rank(
         str | None, typer.Option(help="column of --items with unique ids")
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="column of PAIRS that names the list of a row (the user)")
+        str | None, typer.Option(help="column of PAIRS with the list of a row, such as the user")
     ] = None,
     gold_column: o.GoldColumn = None,
     resample: Annotated[
         str | None,
         typer.Option(
             hidden=True,
-            help="column of PAIRS whose values are drawn for the intervals, where a user has "
-            "several lists [--group]",
+            help="column of PAIRS with the unit that intervals resample, if a user has several "
+            "lists [--group]",
         ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="only the first rows of PAIRS, or the first items")
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="print the number of readings and the time; rank nothing")
+        bool, typer.Option("--plan", help="only print the number of readings and the time")
     ] = False,
     probe: Annotated[
-        int, typer.Option(help="with --plan: pairs that the model reads now, to measure its speed")
+        int, typer.Option(help="with --plan: pairs to read now to measure the speed")
     ] = 0,
 ) -> None:
-    """Rank the items of a catalogue for each user, or rows that are pairs already.
+    """Rank the items of a catalogue for each user, or the rows of a table of pairs.
 
-    --field names a column of whichever table has it; the others keep the task's names.
+    --field maps a field to a column of any of the tables; other columns have the field's name.
     """
     phases = show_phases(CHECKING)
     from ecomfs.cli.present import note
@@ -104,13 +104,13 @@ def rank(
     from ecomfs.task import LabelSpace
 
     if probe < 0 or (probe and not plan):
-        raise ConfigError(f"--probe {probe}", hint="0 or more pairs, with --plan")
+        raise ConfigError(f"--probe {probe}", hint="use 0 or more, together with --plan")
     target = _target(source, user, items, group, output)
     check_top(top)
     fields = labelled.fields
     card, pool = labelled.load(_of_pool(labelled, fields))
     one_label_only(card)
-    # A wrong column is found before the model is loaded.
+    # Check the columns before the model is loaded.
     label = positive_label(LabelSpace.resolve(card, (e.label for e in pool)), card, positive)
     tables = pairs = None
     if source is not None and group is not None:
@@ -143,7 +143,7 @@ def rank(
     phases.clear()
     pipeline = clf.pipeline_
     if plan:
-        # A plan counts the leave-one-out readings, and makes none.
+        # A plan counts the leave-one-out readings but does not make them.
         readings = 0 if settings["profile"] else settings["calibration_size"]
         how = {"readings": readings, "alike": draws_alike(settings)}
         how |= {"probe": probe, "seed": labelled.seed}
@@ -176,15 +176,17 @@ def rank(
 def _target(
     source: Path | None, user: Path | None, items: Path | None, group: str | None, out: Path | None
 ) -> Path:
-    """Where the result goes, once the options make one of the two forms."""
+    """The output path, after a check that the options fit one of the two forms."""
     if source is not None:
         if user is not None or items is not None:
             raise ConfigError(
-                "PAIRS.csv and --user or --items", hint="give pairs, or users and items"
+                "PAIRS.csv together with --user or --items",
+                hint="give either PAIRS.csv, or --user and --items",
             )
         if group is None:
             raise ConfigError(
-                f"{source.name}: which rows are one list?", hint="name a column with --group"
+                f"{source.name}: the column that defines the lists is not known",
+                hint="name it with --group",
             )
     elif user is None or items is None:
         raise ConfigError(
@@ -200,7 +202,7 @@ def _target(
 
 
 def _of_pool(labelled: MaybeLabelled, fields: dict[str, str]) -> dict[str, str]:
-    """The entries of --field whose column the pool has."""
+    """The entries of --field whose column is in the pool."""
     from ecomfs.io import TableReader, text_encoding
 
     header: set[str] = set()

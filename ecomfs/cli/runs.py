@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, inspect, compare and resume scoring runs.")
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="its id, the beginning of it, or last")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="id of the run, a prefix of it, or last")]
 
 
 @app.command("list")
 def list_(
     most: Annotated[int, typer.Option("--last", min=1, help="most runs to list, newest last")] = 20,
 ) -> None:
-    """Runs of this user, oldest first."""
+    """List the runs of this user, oldest first."""
     from rich.table import Column
 
     from ecomfs.batch import list_runs
@@ -75,14 +75,14 @@ def resume(
         str,
         typer.Argument(
             metavar="ID",
-            help="its id, the beginning of it, or last: the newest that can be resumed",
+            help="id of the run, a prefix of it, or last: the newest that can be resumed",
         ),
     ] = "last",
     show_only: Annotated[
         bool, typer.Option("--print", help="print the command, do not run it")
     ] = False,
 ) -> None:
-    """Resume an interrupted run: its command runs again in its folder, from its journal."""
+    """Resume an interrupted run: run its command again in its folder, with its journal."""
     from ecomfs.batch import find_run, last_resumable
     from ecomfs.errors import ConfigError
 
@@ -96,8 +96,8 @@ def resume(
         raise ConfigError(f"run {run.id} is {run.state}", hint="see the command with --print")
     if any("***@" in word for word in run.command):
         raise ConfigError(
-            f"run {run.id} had a password in its command, which is not in its log",
-            hint=f"give the command again: {line}",
+            f"run {run.id} had a password in its command, and the log does not keep passwords",
+            hint=f"enter the command again: {line}",
         )
     from ecomfs.cli import run as run_command
 

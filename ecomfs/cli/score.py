@@ -1,4 +1,4 @@
-"""``ecomfs score``: classify every row of a table; with the inputs and outputs of ``plan`` too."""
+"""``ecomfs score``: classify every row of a table. Its options are shared with ``plan``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Sources = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class RowOptions:
-    """Which rows are classified, and what the result looks like."""
+    """Options of the rows to classify and of the result."""
 
     PANEL: ClassVar[str] = "Rows and results"
 
@@ -63,15 +63,15 @@ class RowOptions:
         str | None,
         typer.Option(
             "--output-format",
-            help="of the result, where its name does not say it: " + ", ".join(FORMATS),
+            help="format of the result, if its name does not show it: " + ", ".join(FORMATS),
         ),
     ] = None
     replace_table: Annotated[
-        bool, typer.Option("--replace-table", help="with -o sql:…: a table that is there may go")
+        bool, typer.Option("--replace-table", help="with -o sql:…: replace an existing table")
     ] = False
     sheet: Annotated[
         list[str] | None,
-        typer.Option(help="sheet of the workbooks [the first], * for all (repeatable)"),
+        typer.Option(help="sheet of the workbooks [the first]; * for all (repeatable)"),
     ] = None
     gold_column: o.GoldColumn = None
     id_column: o.IdColumn = None
@@ -79,7 +79,10 @@ class RowOptions:
         bool, typer.Option("--probabilities", help="add a column p_LABEL for every label")
     ] = False
     encoding: Annotated[
-        str, typer.Option(hidden=True, help="of the result: utf-8, or utf-8-sig for spreadsheets")
+        str,
+        typer.Option(
+            hidden=True, help="encoding of the result: utf-8, or utf-8-sig for spreadsheets"
+        ),
     ] = "utf-8"
     limit: o.Limit = None
     sample: Annotated[
@@ -88,7 +91,7 @@ class RowOptions:
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="only rows that fit: 'COLUMN OP VALUE', OP one of = != < <= > >= ~ (repeatable)"
+            help="only rows that match: 'COLUMN OP VALUE', OP one of = != < <= > >= ~ (repeatable)"
         ),
     ] = None
 
@@ -123,7 +126,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What is known before a model is loaded.
+    """The inputs and outputs of a run, checked before a model is loaded.
 
     Attributes:
         pool: the labelled examples.
@@ -137,7 +140,7 @@ class Checked:
 
 
 def output_format(table: RowOptions) -> OutputFormat | None:
-    """The format that ``--output-format`` names."""
+    """The format given by ``--output-format``."""
     from ecomfs.errors import ConfigError
 
     if table.form is not None and table.form not in FORMATS:
@@ -148,11 +151,11 @@ def output_format(table: RowOptions) -> OutputFormat | None:
 
 
 def jobs_of(sources: list[str], table: RowOptions) -> list[Job]:
-    """Inputs, with the sheets of workbooks, and where their results go.
+    """The inputs, with the sheets of workbooks, and their outputs.
 
     Raises:
-        EcomfsError: a pattern without files, ``--sheet`` without a workbook, an output that cannot
-            be one.
+        EcomfsError: a pattern that matches no file, ``--sheet`` without a workbook, or an invalid
+            output.
     """
     from ecomfs.batch import find_inputs, name_outputs
     from ecomfs.errors import ConfigError
@@ -163,8 +166,8 @@ def jobs_of(sources: list[str], table: RowOptions) -> list[Job]:
         for source in inputs:
             if not is_workbook(source):
                 raise ConfigError(
-                    f"--sheet, and {source} is no workbook, or names its sheets itself",
-                    hint="leave --sheet out, or score the workbooks by themselves",
+                    f"--sheet with {source}, which is not a workbook or already names a sheet",
+                    hint="leave --sheet out, or score the workbooks separately",
                 )
         inputs = [f"{source}#{'/'.join(table.sheet)}" for source in inputs]
     return name_outputs(inputs, table.output, output_format(table))
@@ -214,15 +217,15 @@ RUNNERS = ("plain", "ray")
 
 @dataclass(frozen=True, slots=True)
 class RowClassifier:
-    """What classifies the rows: a pipeline in this process, or actors on a Ray cluster.
+    """Classifies the rows in this process, or in actors on a Ray cluster.
 
     Attributes:
-        by: goes to :func:`ecomfs.batch.score_table`.
+        by: the scorer for :func:`ecomfs.batch.score_table`.
         k: demonstrations per prompt.
-        spec: of the engine.
-        systems: the predictions and the baselines beside them, for true labels and a seed.
-        fitted: what says what the model was worth.
-        several: what answers a task with several labels a row, or a hierarchy.
+        spec: spec of the engine.
+        systems: function of true labels and a seed to predictions and baselines.
+        fitted: the profile with the accuracy of model and experts.
+        several: the pipeline of a task with several labels per row, or a hierarchy.
     """
 
     by: Pipeline | RowScorer
@@ -233,7 +236,7 @@ class RowClassifier:
     several: MultiLabelPipeline | TaxonomyPipeline | None = None
 
     def measure(self, gold: Gold, n_examples: int, seed: int, phases: Phases) -> dict[str, Any]:
-        """Print metrics on the rows that have true labels, and give them for ``--json``."""
+        """Print metrics on the rows that have true labels, and return them for ``--json``."""
         from ecomfs.cli.present import metrics_table, note, plain, structured_table
         from ecomfs.evaluation.evaluate import model_adds, unknown_labels
 
@@ -274,7 +277,7 @@ def row_classifier(
         raise ConfigError(f"--runner {cluster.runner!r}", hint="use plain or ray")
     check_guarantees(settings, labelled)
     if cluster.runner == "plain":
-        # The address may come from the environment of a cluster's machines.
+        # The address may come from the environment of the cluster's machines.
         for name, given in (
             ("--actors", cluster.actors),
             ("--partition-rows", cluster.partition_rows),
@@ -300,7 +303,7 @@ def row_classifier(
     from ecomfs.batch.ray.runner import PARTITION_ROWS, RayScorer
     from ecomfs.engine.factory import is_elsewhere
 
-    # Every actor reads the labelled examples itself: a pool in a database has its version.
+    # Every actor reads the labelled examples itself, so the version of a pool is known there.
     build = partial(_fitted, labelled, settings)
     phases(f"{LOADING} and {FITTING} in the actors")
     scorer = RayScorer(
@@ -352,16 +355,16 @@ def score(
     budget_seconds: Annotated[
         float | None,
         typer.Option(
-            help="most seconds that are spent on reading a table, doubtful rows first; the experts "
-            "answer the rest"
+            help="time limit in seconds for the model; it reads uncertain rows first, and the "
+            "experts classify the rest"
         ),
     ] = None,
     budget_tokens: Annotated[
-        int | None, typer.Option(help="the same for prompt tokens that the model reads")
+        int | None, typer.Option(help="the same limit in prompt tokens")
     ] = None,
     restart: Annotated[
         bool,
-        typer.Option("--restart", help="drop the journal of an interrupted run and start again"),
+        typer.Option("--restart", help="delete the journal of an interrupted run and start again"),
     ] = False,
     keep_journal: Annotated[
         bool, typer.Option("--keep-journal", hidden=True, help="keep OUT.journal after the run")
@@ -369,8 +372,8 @@ def score(
 ) -> None:
     """Classify every row of a table; the result keeps all its columns and its order.
 
-    Guarantees (--precision, …) are fitted in the same run, on examples that are read
-    leave-one-out. ecomfs fit saves them with everything else that it finds, for --profile.
+    Guarantees (--precision, …) are fitted in the same run, on leave-one-out readings. ecomfs fit
+    saves the whole fit for --profile.
 
     The same command resumes a run that was killed or stopped (Ctrl-C). Exit codes: 0 done
     (failed rows are in OUT.failed.csv), 2 an error, 130 stopped by Ctrl-C, 143 by SIGTERM.

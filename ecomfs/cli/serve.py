@@ -1,5 +1,5 @@
-"""``ecomfs serve``: the classifier over HTTP; ``ecomfs key`` for its callers, ``ecomfs backup`` and
-``ecomfs restore`` of its database."""
+"""``ecomfs serve``: the classifier over HTTP; ``ecomfs key``: keys for its callers;
+``ecomfs backup`` and ``ecomfs restore``: its database."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ HOST, PORT, DEADLINE = "127.0.0.1", 8080, 60.0
 class _Labelled(MaybeLabelled):
     """The task and its labelled examples, unless a configuration names them."""
 
-    # A configuration names the task of each classifier; without one the verb asks for --task.
+    # A configuration file names the tasks; without one, --task is required.
     task: Annotated[
         str,
         typer.Option(
@@ -63,24 +63,22 @@ class _Labelled(MaybeLabelled):
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where and how to serve; a configuration may say the same."""
+    """Options of the server; a configuration file may set them too."""
 
     host: Annotated[
-        str | None, typer.Option(help="address; beyond this machine a key is needed [127.0.0.1]")
+        str | None, typer.Option(help="address; other than loopback needs a key [127.0.0.1]")
     ] = None
-    port: Annotated[int | None, typer.Option(help="port; 0 takes a free one [8080]")] = None
+    port: Annotated[int | None, typer.Option(help="port; 0: any free one [8080]")] = None
     api_key: Annotated[
         str | None,
-        typer.Option(help="key callers must send", envvar="ECOMFS_API_KEY", show_default=False),
+        typer.Option(help="API key of callers", envvar="ECOMFS_API_KEY", show_default=False),
     ] = None
     review_below: Annotated[
         float | None,
-        typer.Option(
-            min=0, max=1, help="queue predictions with less confidence for review [none are]"
-        ),
+        typer.Option(min=0, max=1, help="queue predictions with less confidence for review [none]"),
     ] = None
     deadline: Annotated[
-        float | None, typer.Option(min=0.1, help="seconds that predictions may take [60]")
+        float | None, typer.Option(min=0.1, help="time limit of a request in seconds [60]")
     ] = None
     tls_certificate: Annotated[
         Path | None,
@@ -97,7 +95,7 @@ class Listening:
 
 
 def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
-    """The certificate of a service that speaks https itself."""
+    """The certificate, if the service itself uses HTTPS."""
     from ecomfs.errors import ConfigError
     from ecomfs.serve.server import Tls
 
@@ -144,7 +142,7 @@ def serve(
         ),
     ] = 0,
 ) -> None:
-    """Serve classifiers over HTTP, and the pages where people correct them, until Ctrl-C."""
+    """Serve classifiers over HTTP, with web pages for reviews, until Ctrl-C."""
     phases = show_phases(CHECKING)
     from ecomfs.errors import ConfigError
     from ecomfs.traffic import TrafficLog
@@ -173,7 +171,7 @@ def serve(
         raise ConfigError(
             f"{flag} is missing", hint="ecomfs serve --task TASK --examples POOL, or ECOMFS.yaml"
         )
-    # An address or a certificate that is refused is found before the model is loaded.
+    # Check the address and the certificate before the model is loaded.
     tls = _tls(service.tls_certificate, service.tls_key)
     port = PORT if service.port is None else service.port
     sock = server.bind(service.host or HOST, port, api_key=service.api_key)
@@ -193,7 +191,7 @@ def serve(
         served: Any
         split: list[str] = []
         if traffic is None:
-            # --field is of the table: a request has the task's names.
+            # --field is for the table only: requests use the task's field names.
             phases(LOADING)
             served = classifier_of_task(replace(labelled, field=None), settings)
             served.fit(examples, progress=phases)
@@ -262,8 +260,8 @@ def _run(
 
 
 def _serve_config(path: Path, settings: o.Settings, service: Listening, phases: Phases) -> None:
-    """Serve what a file describes. Options of the command line count for tasks that do not name
-    them."""
+    """Serve the tasks of a configuration file. Options of the command line are defaults for its
+    tasks."""
     from ecomfs.serve import create_app, server
     from ecomfs.serve.config import read_config
     from ecomfs.serve.keys import key_of
@@ -318,7 +316,7 @@ def _serve_config(path: Path, settings: o.Settings, service: Listening, phases: 
 
 
 def _log_requests(path: Path | None, stack: ExitStack) -> None:
-    """One line of JSON per request until the stack is left."""
+    """Log one line of JSON per request until the stack is closed."""
     import logging
     from logging.handlers import WatchedFileHandler
 
@@ -330,7 +328,7 @@ def _log_requests(path: Path | None, stack: ExitStack) -> None:
     handler: logging.Handler = logging.StreamHandler()
     if str(path) != "-":
         try:
-            handler = WatchedFileHandler(path, encoding="utf-8")  # a file that is rotated is left
+            handler = WatchedFileHandler(path, encoding="utf-8")  # works with log rotation
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror}", hint="--request-log FILE") from error
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -342,7 +340,7 @@ def _log_requests(path: Path | None, stack: ExitStack) -> None:
 
 
 def compared(log: TrafficRecord, labels: Mapping[str, str], card: TaskCard) -> ComparisonSummary:
-    """The variants of a log, compared on the rows that people labelled."""
+    """Compare the variants of a log on the rows that people labelled."""
     from ecomfs.ab import METRICS, Design
     from ecomfs.ab.from_log import compare_log
     from ecomfs.ab.rows import GoldLabels
@@ -357,8 +355,7 @@ def compared(log: TrafficRecord, labels: Mapping[str, str], card: TaskCard) -> C
 
 
 def _runs_folder(database: str) -> Path:
-    """Where uploaded tables are kept: beside a database that is a file, else where the log of runs
-    is."""
+    """The folder of uploaded tables: beside a database that is a file, else beside the run logs."""
     from ecomfs.batch.runlog import state_folder
 
     if "://" not in database:
@@ -374,7 +371,7 @@ def _fitted(
     phases: Phases,
     tenant: str,
 ) -> FewShotClassifier:
-    """The classifier of one task of a configuration, on its tenant's pool."""
+    """The fitted classifier of one task of a configuration, on its tenant's pool."""
     from ecomfs.batch import import_examples, read_several
     from ecomfs.engine.factory import salted
     from ecomfs.estimators import classifier_of
@@ -410,7 +407,7 @@ def _split(
     seed: int,
     phases: Phases,
 ) -> tuple[SplitService, list[Engine], str]:
-    """The variants behind one service, their engines, and a line about the split."""
+    """The split service, the engines of its variants, and a line about the split."""
     from ecomfs.ab import fit_variants
     from ecomfs.serve import SplitService
     from ecomfs.traffic import TrafficSplit
@@ -441,13 +438,13 @@ def key(
     tenant: Annotated[
         str | None,
         typer.Option(
-            help="whose tasks it sees: each tenant has its own pools, reviews and runs",
+            help="tenant whose tasks the key can use; each has its own pools, reviews and runs",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Make a key for callers of ecomfs serve, and print the lines for ecomfs.yaml: only the hash of
-    the key stands there."""
+    """Make a key for callers of ecomfs serve, and print the lines for ecomfs.yaml, which contain
+    only a hash of the key."""
     from ecomfs.cli.json_result import set_result
     from ecomfs.errors import ConfigError
 
@@ -470,14 +467,16 @@ def key(
         say(f"    tenant: {tenant}")
 
 
-DatabaseFile = Annotated[Path, typer.Argument(metavar="FILE.db", help="of pools and reviews")]
+DatabaseFile = Annotated[
+    Path, typer.Argument(metavar="FILE.db", help="database of pools and reviews")
+]
 
 
 def backup(
     database: DatabaseFile,
     output: Annotated[Path, typer.Argument(metavar="BACKUP.db", help="file to write")],
 ) -> None:
-    """Copy a database while it is in use: the copy is of one moment, whole, and checked."""
+    """Copy a database while it is in use. The copy is a consistent, checked snapshot."""
     from ecomfs.cli.json_result import set_result
 
     _copy(database, output, replace=False)
@@ -490,11 +489,10 @@ def restore(
     database: DatabaseFile,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="replace a database that is there (it is kept beside it)"),
+        typer.Option("--replace", help="replace an existing database (a copy of it is kept)"),
     ] = False,
 ) -> None:
-    """Put a backup in the place of a database. A running service reads it from its next request
-    on."""
+    """Restore a database from a backup. A running service uses it from the next request on."""
     from ecomfs.cli.json_result import set_result
 
     _copy(backup_file, database, replace=replace)
@@ -509,12 +507,16 @@ def _copy(source: Path, target: Path, *, replace: bool) -> None:
         raise MissingFileError(f"{source}: no such file", hint="name an SQLite database")
     if target.exists() and (not replace or not target.is_file()):
         hint = "name another file, or give --replace" if target.is_file() else "name a file in it"
-        raise ConfigError(f"{target}: is there already", hint=hint)
+        raise ConfigError(f"{target} exists already", hint=hint)
     if target.exists():
         if target.samefile(source):
-            raise ConfigError(f"{target} and the backup are the same file", hint="name another")
+            raise ConfigError(
+                f"{target} and the backup are the same file", hint="name another file"
+            )
         if not _is_sqlite(target):
-            raise ConfigError(f"{target}: is no SQLite database", hint="name the one to replace")
+            raise ConfigError(
+                f"{target} is not an SQLite database", hint="name the database to replace"
+            )
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.absolute().parent)
     except OSError as error:
@@ -522,7 +524,7 @@ def _copy(source: Path, target: Path, *, replace: bool) -> None:
     os.close(handle)
     part = Path(name)
     try:
-        # SQLite's own online copy: it waits for writers, and sees none of them half.
+        # SQLite's online backup: it waits for writers and never copies half a transaction.
         with (
             closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as old,
             closing(sqlite3.connect(part)) as new,
@@ -553,7 +555,7 @@ def _is_sqlite(path: Path) -> bool:
 
 
 def _free(target: Path) -> Path:
-    """Where a replaced database is kept: what was kept before stays."""
+    """A free path for the replaced database."""
     kept, number = target.with_name(f"{target.name}.old"), 2
     while kept.exists():
         kept, number = target.with_name(f"{target.name}.old{number}"), number + 1

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ecomfs.task import TaskCard
     from ecomfs.types import Example, Row
 
-_READ_FOR_EACH = 8  # rows the model reads for each that is suggested
+_READ_FOR_EACH = 8  # rows the model reads per suggested row
 
 
 @o.flatten_options
@@ -34,18 +34,18 @@ def suggest(
     n: Annotated[int, typer.Option("--rows", "-n", help="how many rows to label")] = 50,
     engine: Annotated[
         str | None,
-        typer.Option(help="take the uncertainty from this model, not from the neighbours' vote"),
+        typer.Option(help="model for the uncertainty [the neighbours' vote]"),
     ] = None,
     embedder: o.EmbedderOption = DEFAULTS["embedder"],
     id_column: o.IdColumn = None,
     candidates: Annotated[
         int,
         typer.Option(
-            hidden=True, help="of a larger table, look at a seeded sample of so many rows"
+            hidden=True, help="consider a seeded sample of this many rows of a larger table"
         ),
     ] = 20_000,
 ) -> None:
-    """Choose rows that represent many others and that the pool cannot classify yet.
+    """Choose rows to label: rows that represent many others and whose label is uncertain.
 
     Fill in the label column of the result; it can then be given to --examples.
     """
@@ -57,7 +57,7 @@ def suggest(
     from ecomfs.task import load_task
 
     if n < 1 or candidates < n:
-        raise ConfigError(f"-n {n} of --candidates {candidates}", hint="use 1 ≤ n ≤ candidates")
+        raise ConfigError(f"-n {n} with --candidates {candidates}", hint="use 1 ≤ n ≤ candidates")
     check_targets([source, *(Path(path) for path in labelled.sources)], [output])
     seed = labelled.seed
     card = load_task(labelled.task)
@@ -87,14 +87,16 @@ def suggest(
         by = "the experts, who answered" if engine == NO_MODEL else f"{engine}, which read"
         how = f"{how}, {by} {len(rows)} rows"
     if not chosen:
-        raise EmptyInputError(f"{source}: every row is in the pool already")
+        raise EmptyInputError(
+            f"{source}: every row is in the pool already", hint="give a table with other rows"
+        )
     _write(output, card, rows, chosen)
     set_result({"output": output, "rows": len(chosen), "of": len(rows), "chosen_by": how})
     say(f"{len(chosen)} of {len(rows)} rows to label, chosen by {how}: {output}")
     if len(chosen) < n:
-        say(f"note: only {len(chosen)} rows are different and not in the pool")
+        say(f"note: only {len(chosen)} different rows are not in the pool yet")
     if not pool:
-        say("note: no labelled examples yet, so no row is more uncertain than another")
+        say("note: without labelled examples, rows are chosen by coverage only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class _Unlabelled:
 
 @dataclass(frozen=True, slots=True)
 class _Vote:
-    """What is predicted so far: label and uncertainty of each row."""
+    """The predicted label and the uncertainty of each row."""
 
     labels: list[str]
     uncertainty: list[float]
@@ -115,7 +117,7 @@ class _Vote:
 def _read(
     source: Path, card: TaskCard, labelled: MaybeLabelled, id_column: str | None, words: RowText
 ) -> list[_Unlabelled]:
-    """The rows that can be labelled; the number of the others is printed."""
+    """The rows that can be labelled; prints the number of the others."""
     from ecomfs.batch import read_marks
     from ecomfs.io import TableReader
     from ecomfs.task import FieldMap, first_empty
@@ -138,7 +140,7 @@ def _read(
             continue
         if id_ in seen:
             raise DuplicateIdError(
-                f"{source.name}, line {row.line}: id {id_!r} comes twice",
+                f"{source.name}, line {row.line}: id {id_!r} occurs twice",
                 hint="make the ids unique, or name another column with --id-column",
             )
         seen.add(id_)
@@ -147,7 +149,7 @@ def _read(
         except RowError as error:
             bad.append(f"line {row.line}: {error.message}")
     if bad:
-        say(f"{source.name}: {len(bad)} left out, as they cannot be labelled; {bad[0]}")
+        say(f"{source.name}: {len(bad)} rows cannot be labelled and are left out; {bad[0]}")
     if not rows:
         raise EmptyInputError(f"{source}: no row can be labelled")
     return rows
@@ -182,7 +184,7 @@ def _read_by_model(
     unread = [p for p in found if not p.probabilities]
     if unread:
         why = unread[0].error or unread[0].status
-        say(f"{len(unread)} rows got no answer and count as uncertain; {unread[0].id}: {why}")
+        say(f"{len(unread)} rows have no prediction and count as uncertain; {unread[0].id}: {why}")
     from ecomfs.prepare.suggest import normalised_entropy
 
     shares = [[*p.probabilities.values()] for p in found]

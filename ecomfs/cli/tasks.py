@@ -1,4 +1,4 @@
-"""``ecomfs tasks``, ``new-task`` and ``lint-task``: tasks listed, drafted and checked."""
+"""``ecomfs tasks``, ``new-task`` and ``lint-task``: list, draft and check tasks."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 MOST_FIELDS = 6
-"""Fields of a task that the list names; the task's own page has them all."""
+"""Most fields of a task shown in the list; ``ecomfs tasks NAME`` shows all."""
 
 
 def tasks(name: Annotated[str | None, typer.Argument(help="explain this task")] = None) -> None:
-    """List the tasks, or explain one: its fields, labels and templates."""
+    """List the tasks, or show the fields, labels and templates of one."""
     from ecomfs.cli.present import Console, show_table
     from ecomfs.task import available_tasks, load_task
 
@@ -89,7 +89,7 @@ _CALLED = {"en": "English", "zh": "Chinese"}
 
 
 def new_task(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="of the new task")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="name of the new task")],
     source: Annotated[Path, typer.Option("--from", help="table of labelled rows")],
     label_column: Annotated[str, typer.Option(help="column of --from that holds the label")],
     column: Annotated[
@@ -100,28 +100,28 @@ def new_task(
     language: Annotated[
         str | None,
         typer.Option(
-            help="prompt language; auto is each row's own: auto, en, zh [that of the rows, or auto "
-            "where they have both]",
+            help="prompt language: en, zh, or auto (that of each row) [that of the rows; auto if "
+            "they have both]",
             autocompletion=lambda: list(OPTIONS["language"].choices),
         ),
     ] = None,
     label_separator: Annotated[
         str | None,
         typer.Option(
-            help="what stands between the labels of a cell, such as '|': a row may have several; "
-            "'': a row has one [asked where cells look so]"
+            help="separator of several labels in a cell, such as '|'; '': one label per row "
+            "[asked if cells look like several labels]"
         ),
     ] = None,
     hierarchy: Annotated[
         str | None,
         typer.Option(
-            help="what stands between parent and child in a label, such as ' > '; '': nothing "
-            "[asked where labels look so]"
+            help="separator of parent and child in a label, such as ' > '; '': no hierarchy "
+            "[asked if labels look like a hierarchy]"
         ),
     ] = None,
     folder: Annotated[Path, typer.Option("--prompts", help="folder of tasks")] = Path("prompts"),
 ) -> None:
-    """Write the draft of a task card and its templates, to be edited; nothing is overwritten."""
+    """Write a draft of a task card to edit. Existing files are not overwritten."""
     from ecomfs.io import TableReader, write_text
     from ecomfs.task import available_tasks, column_labels, draft_task
 
@@ -130,14 +130,16 @@ def new_task(
     target = folder / name
     if target.exists() or name in available_tasks():
         where = target if target.exists() else f"task {name!r}"
-        raise TaskError(f"{where} is there already", hint="choose another name, or edit that task")
+        raise TaskError(f"{where} exists already", hint="choose another name, or edit that task")
     reader = TableReader(source, encoding=input_encoding)
     reader.require(label_column, *(column or ()))
     columns = column or [
         each for each in reader.header if each != label_column and each.casefold() != "id"
     ]
     if label_column in columns:
-        raise ColumnError(f"column {label_column!r} is the label", hint="do not classify by it")
+        raise ColumnError(
+            f"column {label_column!r} is the label column", hint="leave it out of --column"
+        )
     cells: list[str] = []
     texts: list[str] = []
     places: list[str] = []
@@ -200,8 +202,8 @@ def new_task(
 def _declared(
     labels: Sequence[str], separator: str | None, hierarchy: str | None, where: str
 ) -> tuple[str | None, str | None]:
-    """What the card says of its labels: the separator of several, or the mark of a hierarchy;
-    asked where the labels look so and the command does not say it."""
+    """The separator of several labels, or of a hierarchy, for the card; asked if the labels look
+    like it and no option is given."""
     from ecomfs.task import composite_separator, tree_separator
 
     if separator or hierarchy:
@@ -233,7 +235,7 @@ def _yes(question: str, flags: str) -> bool:
 
 
 def _language(texts: Sequence[str]) -> str:
-    """The language of all texts that have one; ``auto`` where they have both, or none has."""
+    """The language of all texts; ``auto`` if both languages occur, or none."""
     from ecomfs.io import detect_language
 
     found = {detect_language(text) for text in texts if any(c.isalpha() for c in text)}
@@ -258,7 +260,7 @@ def lint_task(
         str | None, typer.Option(help="count tokens as this model does, within its context")
     ] = None,
 ) -> None:
-    """Check a card, its templates and its examples; exit code 1 where there are errors."""
+    """Check a card, its templates and its examples. Exit code 1 if there are errors."""
     from rich.markup import escape
 
     from ecomfs.cli.present import plain, show_table
@@ -266,11 +268,11 @@ def lint_task(
     findings = _lint(name, examples, label_column, input_encoding, engine, budget)
     set_result({"task": name, "findings": findings})
     if not findings:
-        plain(f"{name}: nothing wrong")
+        plain(f"{name}: no problems found")
         return
     colours = {"error": "[red]error[/]", "warning": "[yellow]warning[/]"}
     show_table(
-        ("", "where", "what", "how to fix it"),
+        ("", "where", "problem", "how to fix it"),
         ((colours[f.level], *map(escape, (f.where, f.what, f.hint))) for f in findings),
     )
     errors = sum(f.level == "error" for f in findings)
@@ -332,7 +334,7 @@ def _lint(
 def _builder(
     card: TaskCard, task: str, language: Language, pool: Sequence[Example]
 ) -> PromptBuilder:
-    """The template over the labels it will meet; loading it compiles it and tries it."""
+    """A prompt builder with the labels of a run; loading the template compiles and tests it."""
     from ecomfs.features import RowText
     from ecomfs.pipeline import load_template
     from ecomfs.prompt import PromptBuilder
@@ -351,7 +353,7 @@ def _builder(
 
 
 def _asking(card: TaskCard, language: Language, pool: Sequence[Example]) -> PromptBuilder:
-    """The prompt that asks about the first label of a row that may have several."""
+    """The prompt builder that asks about the first label, for tasks with several labels per row."""
     from ecomfs.estimators.multilabel.prompts import label_prompts
     from ecomfs.features import RowText
     from ecomfs.readout import words
@@ -368,16 +370,16 @@ def _asking(card: TaskCard, language: Language, pool: Sequence[Example]) -> Prom
 
 
 def _shows_everything(builder: PromptBuilder) -> list[LintFinding]:
-    """With a row, a demonstration and all labels in it: is each of them in the prompt?"""
+    """Check that a prompt contains the row, the demonstration and all labels."""
     from ecomfs.task import LintFinding
     from ecomfs.types import Demonstration, Example
 
-    # Answers no template can hold by itself.
+    # Answers that no template contains by chance.
     builder = replace(builder, answers=tuple(f"qa{i}aq" for i in range(len(builder.answers))))
     card, where = builder.card, builder.template.ref.name
     findings: list[LintFinding] = []
     builder.separator()
-    if card.tabular:  # cells are put into words there: no text to look for
+    if card.tabular:  # cells are rendered as words, so their text cannot be searched for
         return [
             LintFinding("warning", where, f"field {name!r} does not stand in the prompt")
             for name in builder.hidden_fields()
@@ -414,7 +416,7 @@ def _shows_everything(builder: PromptBuilder) -> list[LintFinding]:
 def _fits(
     builder: PromptBuilder, pool: Sequence[Example], count: Callable[[str], int], limit: int
 ) -> list[LintFinding]:
-    """A prompt of typical examples must fit; of the longest ones, a warning says what is lost."""
+    """An error if a prompt of typical examples does not fit; a warning for the longest ones."""
     from ecomfs.task import LintFinding
     from ecomfs.types import Demonstration
 
@@ -443,7 +445,7 @@ def _fits(
 
 
 def _counter(engine: str | None, budget: int) -> tuple[Callable[[str], int], int]:
-    """How tokens are counted, and how many fit."""
+    """A function that counts tokens, and the number of tokens that fit."""
     if engine is None:
         return _approximate, budget
     from ecomfs.engine.shared import shared_engine
@@ -458,7 +460,7 @@ def _counter(engine: str | None, budget: int) -> tuple[Callable[[str], int], int
 
 
 def _approximate(text: str) -> int:
-    """Tokens by characters, on the high side: one for each that is not ASCII, one for three that
-    are."""
+    """A high estimate of the number of tokens: one per non-ASCII character, one per three ASCII
+    characters."""
     ascii_ = sum(char.isascii() for char in text)
     return len(text) - ascii_ + -(-ascii_ // 3)

@@ -1,5 +1,5 @@
-"""What reaches a terminal: text of rows, labels and file names is printed with its control
-characters visible, so that it moves no cursor, hides no line and sets no title; and progress."""
+"""Safe output and progress on a terminal. Control characters in rows, labels and file names are
+escaped, so that they cannot move the cursor, hide lines or set the title."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ecomfs.errors import printable
 
 
 def say(*words: object, file: TextIO | None = None, end: str = "\n", flush: bool = False) -> None:
-    """As ``print``, with control characters visible.
+    """``print`` with control characters escaped.
 
     >>> say("label", "\x1b[2J")
     label \\x1b[2J
@@ -23,7 +23,7 @@ def say(*words: object, file: TextIO | None = None, end: str = "\n", flush: bool
 
 
 class PrintableFormatter(logging.Formatter):
-    """Lines of a log with control characters visible."""
+    """A log formatter that escapes control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -37,30 +37,31 @@ _quiet = False
 
 
 def begin(at: float | None = None) -> None:
-    """Note when the command began, by :data:`clock`: now, or earlier."""
+    """Set the start time of the command, by :data:`clock`; default: now."""
     global _began, _quiet
     _began = clock() if at is None else at
     _quiet = False
 
 
 def be_quiet(*, quiet: bool) -> None:
-    """Whether the command shows its progress (``--quiet``)."""
+    """Switch the progress display off or on (``--quiet``)."""
     global _quiet
     _quiet = quiet
 
 
 def is_quiet() -> bool:
-    """Whether the command shows no progress."""
+    """Whether the progress display is off."""
     return _quiet
 
 
 def show_phases(phase: str) -> Phases:
-    """Show the phases of a command on standard error (nothing with ``--quiet``), and time them from
-    the beginning of the command. A verb calls this before any slow import;
-    the display is cleared when the verb returns or fails.
+    """Show the phases of a command on standard error (not with ``--quiet``), and measure their time
+    from the start of the command.
+
+    A command calls this before any slow import. The display is cleared when the command ends.
 
     Args:
-        phase: the first one.
+        phase: name of the first phase.
     """
     global _shown
     _shown = Phases(Display() if _quiet else display(), started=_began, clock=clock)

@@ -115,7 +115,7 @@ def test_flipped_rows_are_shown_with_both_answers(
     assert all(f["extra_a"]["text"] == f"thing number {f['id'][1:]}" for f in flips)
     assert {f["gold"] for f in flips} <= {"0", "1"}  # the pool's spelling
     assert [f["id"] for f in flips[:3]] == re.findall(r"│ (t\d+)", shown)
-    assert f"{len(flips)} rows changed their answer" in shown
+    assert f"the predictions of {len(flips)} rows changed" in shown
     assert "--show" in shown
 
 

@@ -69,7 +69,7 @@ def test_only_a_database_is_replaced_and_what_was_kept_stays(
     assert run(["backup", str(file), str(kept)]) == 0
     (tmp_path / "rows.csv").write_text("text\nfine\n")
     assert run(["restore", str(kept), str(tmp_path / "rows.csv"), "--replace"]) == 2
-    assert "is no SQLite database" in capsys.readouterr().err
+    assert "is not an SQLite database" in capsys.readouterr().err
     assert (tmp_path / "rows.csv").read_text() == "text\nfine\n"
     (tmp_path / "link.db").symlink_to(kept)
     assert run(["restore", str(kept), str(tmp_path / "link.db"), "--replace"]) == 2

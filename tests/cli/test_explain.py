@@ -53,9 +53,9 @@ def test_json_of_the_same_row_as_fields(folder: Path, capsys: pytest.CaptureFixt
         ("hello", "purchase_intent", """write a JSON object: '{"pages_viewed": "…", """),
         ("hello", "ad_response", "or name a table and its row: TABLE --row ID"),
         ("pool.csv", "review_sentiment", "pool.csv is a file, not a text (say which row of it:"),
-        ("x" * 5000, "same_product", "is no plain text: it has left, right ("),
-        ("a\0b", "same_product", "is no plain text"),
-        ('{"text":' * 5000, "review_sentiment", "the row is no JSON object"),
+        ("x" * 5000, "same_product", "is not a plain text: it has left, right ("),
+        ("a\0b", "same_product", "is not a plain text"),
+        ('{"text":' * 5000, "review_sentiment", "the row is not a JSON object"),
     ],
 )
 def test_a_row_that_does_not_fit_the_task_does_not_wait_for_the_model(
@@ -108,4 +108,4 @@ def test_a_row_that_is_not_in_the_table_is_one_line(
 
 def test_a_broken_object_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain('{"text": ') == 2
-    assert "the row is no JSON object" in capsys.readouterr().err
+    assert "the row is not a JSON object" in capsys.readouterr().err

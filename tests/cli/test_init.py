@@ -81,7 +81,7 @@ def test_nothing_is_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
     write("shop.csv", "id,text,label", REVIEWS)
     assert run(["init", "shop.csv"]) == 0
     assert run(["init", "shop.csv"]) == 2
-    assert "shop/pool.csv is there already (name another folder: -o)" in capsys.readouterr().err
+    assert "shop/pool.csv exists already (name another folder: -o)" in capsys.readouterr().err
 
 
 def test_rows_that_are_no_examples_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,7 +173,7 @@ def test_labels_of_its_own_beside_a_text_are_asked_about(
         ("text,label", REVIEWS[:0], [], "and no rows"),
         ("id,text,label", REVIEWS, ["--label-column", "mood"], "mood"),
         ("id,text,label", REVIEWS, ["--task", "no_such"], "no_such"),
-        ("id,text,label", REVIEWS, ["--new-task", "review_sentiment"], "is there already"),
+        ("id,text,label", REVIEWS, ["--new-task", "review_sentiment"], "exists already"),
         ("id,text,label", REVIEWS, ["--task", "same_product"], "--field left="),
         ("id,text,label", REVIEWS, ["--task", "x", "--new-task", "y"], "leave one of them out"),
         ("id,text,label", REVIEWS, ["--task", "x", "--column", "text"], "--field F=COLUMN"),

@@ -16,7 +16,7 @@ def test_a_pool_of_several_labels_is_checked_label_by_label(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     assert run(["lint-task", "review_aspects", "-e", str(POOL)]) == 0
-    assert "nothing wrong" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
     wrong = tmp_path / "pool.csv"
     wrong.write_text(POOL.read_text("utf-8").replace("price_good", "price_godo"), "utf-8")
     assert run(["lint-task", "review_aspects", "-e", str(wrong)]) == 1

@@ -274,4 +274,4 @@ def test_sheets_are_named_for_every_workbook(capsys: pytest.CaptureFixture[str])
     assert run([*command, "--sheet", "*"]) == 0
     assert len(list(TableReader("book.scored.csv").rows())) == 2
     assert run([*SCORE, "-e", "pool.csv", "--sheet", "May"]) == 2
-    assert "in.csv is no workbook" in capsys.readouterr().err
+    assert "in.csv, which is not a workbook" in capsys.readouterr().err

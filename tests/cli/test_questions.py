@@ -16,7 +16,7 @@ def test_without_a_terminal_the_error_names_the_options() -> None:
     ask = Questions(asking=False)
     with pytest.raises(ConfigError, match=r"which column\? label \(3 values\); stars") as caught:
         ask.choose("which column?", CHOICES, OPTIONS)
-    assert caught.value.hint == "say it: --label-column label, --label-column stars"
+    assert caught.value.hint == "give the option: --label-column label, --label-column stars"
     assert ask.agree("go on?")
     ask.confirm("write?")
 

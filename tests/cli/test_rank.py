@@ -134,8 +134,14 @@ def test_the_similarity_of_pairs_can_be_chosen(folder: Path) -> None:
     [
         ([], "give --user and --items, or a table of pairs with --group"),
         (["--user", "history.csv"], "nothing to rank"),
-        (["pairs.csv"], "pairs.csv: which rows are one list? (name a column with --group)"),
-        (["pairs.csv", "--group", "user", "--items", "catalogue.csv"], "give pairs, or users and"),
+        (
+            ["pairs.csv"],
+            "pairs.csv: the column that defines the lists is not known (name it with --group)",
+        ),
+        (
+            ["pairs.csv", "--group", "user", "--items", "catalogue.csv"],
+            "give either PAIRS.csv, or --user",
+        ),
         (["pairs.csv", "--group", "usr"], "no column 'usr'"),
         (["pairs.csv", "--group", "user", "-o", "pairs.csv"], "are the same file"),
         (["pairs.csv", "--group", "user", "-o", "no/out.csv"], "no/out.csv: its folder does not"),

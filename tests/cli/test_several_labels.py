@@ -317,7 +317,7 @@ def test_variants_are_compared(place: Path, capsys: pytest.CaptureFixture[str], 
 def test_ranks_are_of_one_label_a_row(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["rank", "complaints.csv", *of("complaints"), "--group", "id", "-o", "x.csv"]) == 2
-    assert "has several labels a row, and this command takes one" in capsys.readouterr().err
+    assert "has several labels per row; this command takes one" in capsys.readouterr().err
 
 
 def test_one_label_a_row_is_another_classifier(place: Path) -> None:

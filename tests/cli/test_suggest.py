@@ -64,7 +64,7 @@ def test_filled_in_it_is_a_pool(folder: Path, capsys: pytest.CaptureFixture[str]
 
 def test_without_a_pool_by_coverage_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert suggest("-n", "3") == 0
-    assert "no labelled examples yet" in capsys.readouterr().out
+    assert "without labelled examples, rows are chosen by coverage only" in capsys.readouterr().out
     table = read_frame("todo.csv").data
     assert len(table) == 3
     assert table["uncertainty"].to_list() == [""] * 3

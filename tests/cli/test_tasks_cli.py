@@ -98,7 +98,7 @@ def test_answered_it_is_clean_and_loads(folder: Path, capsys: pytest.CaptureFixt
     answer_all()
     capsys.readouterr()
     assert lint() == 0, capsys.readouterr().out
-    assert "nothing wrong" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
     assert run(["lint-task", "prompts/gift"]) == 0
     Path("pool.csv").write_text(DATA.replace("4,,own", "4,mine,own"), encoding="utf-8")
     assert lint("-e", "pool.csv") == 0
@@ -114,14 +114,14 @@ def test_a_task_in_one_language_is_asked_in_one_and_needs_no_template(
     answer_all()
     capsys.readouterr()
     assert lint() == 0
-    assert "nothing wrong" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
 
 
 def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert new() == 0
     before = Path("prompts/gift/task.yaml").read_bytes()
     assert new() == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert Path("prompts/gift/task.yaml").read_bytes() == before
     shipped = ["new-task", "review_sentiment", "--from", "data.csv", "--label-column", "mood"]
     assert run(shipped) == 2
@@ -229,7 +229,7 @@ def test_examples_must_fit(
     long = "very " * 100
     Path("pool.csv").write_text(f"note,mood\nshort,gift\nbrief,gift\n{long},own use\n")
     for budget, code, message in (
-        ("2000", 0, "nothing wrong"),
+        ("2000", 0, "no problems found"),
         ("300", 0, "would be left out"),
         ("100", 1, "alone makes a prompt"),
     ):

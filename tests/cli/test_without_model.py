@@ -48,7 +48,7 @@ def test_score_reports_cost_and_benefit_of_the_model_in_the_fit(
     assert run(score) == 0
     shown = capsys.readouterr()
     assert "40 labelled examples · no model, the experts alone" in shown.err
-    assert "what a model would add and cost: ecomfs fit, and then --profile" in shown.err
+    assert "to see what a model would add and cost: run ecomfs fit" in shown.err
     assert "without LLM" in shown.out
     assert "LLM alone" not in shown.out
     with Path("out.csv").open(newline="", encoding="utf-8") as file:
@@ -96,7 +96,7 @@ def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["score", "test.csv", *COMMON, "--max-loss", "0.1"]) == 2
     assert "--max-loss without a model" in capsys.readouterr().err
     assert run(["check"]) == 2
-    assert "no model: nothing to check" in capsys.readouterr().err
+    assert "none has no model to check" in capsys.readouterr().err
 
 
 def test_suggest_takes_the_uncertainty_from_the_experts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ecomfs.fit.remarks import model_adds, rare
+
+from ecomfs.fit.notes import model_adds, rare
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_stands_for_counts_texts_nothing_is_nearer_to() -> None:
         (1, {"groups": ["a"]}, "3 texts but 1 groups"),
         (1, {"uncertainty": [0.5, 2, 0]}, "between 0 and 1"),
         (1, {"uncertainty": [0.5, float("nan"), 0]}, "between 0 and 1"),
-        (1, {"pool_vectors": np.ones((2, 5))}, "pool vectors of shape"),
+        (1, {"pool_vectors": np.ones((2, 5))}, "pool vectors have shape"),
     ],
 )
 def test_bad_arguments(n: int, changed: dict[str, Any], message: str) -> None:
