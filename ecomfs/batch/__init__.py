@@ -1,4 +1,4 @@
-"""A table to the same table with predictions: planned, journalled, resumable."""
+"""A table to the same table with predictions. Runs can be planned, limited and resumed."""
 
 from ecomfs.batch.budget import Budget
 from ecomfs.batch.example_tables import (

@@ -1,10 +1,9 @@
-"""Runs that may spend only so much on reading: the rows that the model could change most first.
+"""Runs with a budget of time or tokens: the model reads the most uncertain rows first.
 
-The experts look at every row, which costs no model call. The less sure they are, the earlier a row
-is read: rows are put into steps by the experts' confidence, and the table is gone through once a
-step. When the budget is spent, what is at the engine is finished, and the experts answer the rows
-that are left, each with a note. Answers are journalled as in every run, with what was spent, so
-that the same command resumes a run that was killed.
+The experts classify every row, which needs no model call. Rows are grouped into steps by the
+experts' confidence, the least confident first, and the table is read once per step. When the budget
+is spent, calls in flight are finished, and the experts classify the remaining rows, each with a
+note. The journal also stores what was spent, so the same command resumes a run that was killed.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ from ecomfs.pipeline.pipeline import RowReading
 from ecomfs.types import Prediction
 
 STEPS = 16
-"""Parts of the rows that are read one after another. Within a part rows stay in their order, so
-more parts keep the order of doubt more closely, and go through the table more often."""
+"""Number of steps. Rows keep their order within a step, so more steps follow the order of
+uncertainty more closely, but read the table more often."""
 NOT_READ = "not read: the budget was spent"
 _SPENT = "spent"
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that a run may spend on reading.
+    """The limits of a run for reading by the model.
 
     Attributes
     ----------
     seconds : float, optional
-        Of wall time while rows are read.
+        Wall time while rows are read.
     tokens : int, optional
-        Of prompts that the engine reads; readings from the cache cost nothing.
+        Prompt tokens that the engine reads; cached readings are free.
 
     Raises
     ------
@@ -69,46 +68,46 @@ class Budget:
         return self.seconds is not None or self.tokens is not None
 
     def spent(self, seconds: float, tokens: int) -> bool:
-        """Whether nothing is left."""
+        """Whether a limit is reached."""
         return (self.seconds is not None and seconds >= self.seconds) or (
             self.tokens is not None and tokens >= self.tokens
         )
 
 
 class BudgetScorer(LocalScorer):
-    """A pipeline with a budget, as :class:`ecomfs.batch.runner.RowScorer`.
+    """A :class:`ecomfs.batch.runner.RowScorer` with a budget.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Fitted, with experts and without guarantees.
+        A fitted pipeline with experts and without guarantees.
     budget : Budget
-        Of one table.
+        The budget for one table.
 
     Raises
     ------
     ConfigError
-        The task has several labels a row or a hierarchy, there is no model or there are no
-        experts, or a guarantee was fitted on answers of the model.
+        The task has several labels per row or a hierarchy, there is no model, there are no
+        experts, or a guarantee was fitted on predictions of the model.
     """
 
     def __init__(self, pipeline: object, budget: Budget) -> None:
         what = "--budget-seconds" if budget.seconds is not None else "--budget-tokens"
         if not isinstance(pipeline, Pipeline):
             raise ConfigError(
-                f"{what} is for one label per row, in this process", hint="leave it out"
+                f"{what} needs a task with one label per row, without Ray", hint="leave it out"
             )
         if not pipeline.has_model:
-            raise ConfigError(f"{what} without a model: nothing is read", hint="leave it out")
+            raise ConfigError(f"{what} has no effect without a model", hint="leave it out")
         policy = pipeline.policy
         if pipeline.experts is None or policy.cheap is None:
             raise ConfigError(
-                f"{what} without the experts, who answer what is not read",
+                f"{what} needs the experts, which classify the rows that are not read",
                 hint="give labelled examples, and leave fusion and calibration on",
             )
         if (policy.accept_from, policy.set_from, policy.novel_below) != (None, None, None):
             raise ConfigError(
-                f"{what} beside a guarantee, which was fitted on rows that the model read",
+                f"{what} together with a guarantee, which was fitted on rows that the model read",
                 hint="leave out --precision, --coverage and --novel-below, or the budget",
             )
         super().__init__(pipeline)
@@ -144,7 +143,7 @@ class BudgetScorer(LocalScorer):
                         _StepJournal(journal, spending),
                         tally,
                         spending,
-                        # What is at the engine when the budget ends is finished.
+                        # Calls in flight when the budget ends are finished.
                         block_rows=max(1, min(block_rows, self._reads.engine.capabilities.batch)),
                         stages=stages,
                         on_progress=on_progress,
@@ -154,7 +153,7 @@ class BudgetScorer(LocalScorer):
             spending.keep()
         if stop.requested:
             return
-        # The last time through the table counts the rows that were read as copies.
+        # The last pass over the table counts the rows read before as copies.
         read = tally.rows - before
         tally.rows, copied = before, tally.copied
         event_loop.run(
@@ -174,7 +173,8 @@ class BudgetScorer(LocalScorer):
 
 @dataclass(frozen=True, slots=True)
 class _Unread(Pipeline):
-    """A pipeline whose experts answer every row; rows that the model would have read say so."""
+    """A pipeline whose experts classify every row; rows that the model would have read get a
+    note."""
 
     skips: Callable[[RowState], bool] = field(default=lambda state: False)
 
@@ -184,7 +184,7 @@ class _Unread(Pipeline):
         return await Pipeline.answer(self, [self._explained(state) for state in states])
 
     def _explained(self, state: RowState) -> RowState:
-        """The state with the budget as the reason why it is not read, if there is no other."""
+        """The state with the budget as the reason why it was not read, unless it has another."""
         if not state.skipped or state.unread not in ("", SURE) or self.skips(state):
             return state
         return replace(state, unread=NOT_READ)
@@ -199,7 +199,7 @@ def _unread(pipeline: Pipeline) -> _Unread:
 
 
 def _steps(alone: Pipeline, feed: Feed, stop: Stop, block_rows: int) -> NDArray[np.uint8]:
-    """The step of each row by its position; rows that are answered already have none."""
+    """The step of each row, by position; rows with an answer have no step."""
     places: list[int] = []
     sure: list[float] = []
     cheap = alone.policy.cheap
@@ -219,7 +219,7 @@ def _steps(alone: Pipeline, feed: Feed, stop: Stop, block_rows: int) -> NDArray[
 
 
 class _Spending:
-    """What a run has spent, earlier processes included; ends the reading when nothing is left."""
+    """Counts what a run has spent, earlier processes included, and stops reading at the limit."""
 
     def __init__(self, budget: Budget, journal: Journal, tally: Tally, stop: Stop) -> None:
         self._budget = budget
@@ -231,22 +231,22 @@ class _Spending:
         self._started: float | None = None
 
     def begin(self) -> None:
-        """Count time from now on."""
+        """Start to count time."""
         self._started = time.monotonic()
 
     def keep(self) -> None:
-        """Store what was spent, for a process that resumes the run."""
+        """Store the amount spent, for a process that resumes the run."""
         self._journal.commit([], self._journal.through, **{_SPENT: list(self.now)})
 
     @property
     def now(self) -> tuple[float, int]:
-        """Seconds and tokens."""
+        """Seconds and tokens spent so far."""
         seconds = 0.0 if self._started is None else time.monotonic() - self._started
         return self._seconds + seconds, self._tokens + self._tally.prompt_tokens
 
     @property
     def requested(self) -> bool:
-        """Whether no further row is read."""
+        """Whether reading must stop."""
         return self._stop.requested or self._budget.spent(*self.now)
 
 
@@ -258,7 +258,7 @@ class _StepFeed:
         self._chosen = chosen
 
     def next(self, size: int) -> RowBlock | None:
-        """The next block that has such rows."""
+        """The next block with rows of this step."""
         block = self._feed.next(size)
         if block is None:
             return None
@@ -271,12 +271,13 @@ class _StepFeed:
         )
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """As of the feed."""
+        """See :meth:`Feed.forget`."""
         self._feed.forget(keys)
 
 
 class _StepJournal:
-    """Stores answers, and what was spent; how far the table is done stays as it was."""
+    """Stores answers and the amount spent, without changing the position up to which rows are
+    done."""
 
     def __init__(self, journal: Journal, spending: _Spending) -> None:
         self._journal = journal
@@ -284,7 +285,7 @@ class _StepJournal:
         self.through = journal.through
 
     def commit(self, entries: Iterable[Entry], through: int, **values: Any) -> None:
-        """As of the journal."""
+        """See :meth:`Journal.commit`."""
         self._journal.commit(entries, self._journal.through, **{_SPENT: list(self._spending.now)})
 
 

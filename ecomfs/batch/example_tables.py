@@ -1,4 +1,4 @@
-"""Tables of labelled examples: reading and writing them."""
+"""Reads and writes tables of labelled examples."""
 
 from __future__ import annotations
 
@@ -36,33 +36,33 @@ def read_examples(
     id_column: str | None = None,
     encoding: str | None = None,
 ) -> list[Example]:
-    """The labelled examples of a file.
+    """Read the labelled examples of a file.
 
-    A pool is small and every row of it counts, so any bad row is an error, also one without a
-    label. Rows with yes in a column ``synthetic`` are synthetic; the columns ``source_id`` and
-    ``method`` then say where they came from.
+    A pool is small and every example matters, so any unusable row is an error, also one without a
+    label. Rows with ``yes`` in column ``synthetic`` are synthetic; the columns ``source_id`` and
+    ``method`` give their origin.
 
     Parameters
     ----------
     path : str or Path
-        Anything that :class:`ecomfs.io.TableReader` reads.
+        Any input of :class:`ecomfs.io.TableReader`.
     card : TaskCard
         The task.
     fields : mapping, optional
         Card field → column, where names differ.
     label_column : str, optional
-        The column of labels; found by the card's names by default.
+        The column of labels; found by the names in the card by default.
     id_column : str, optional
-        Unique ids; the column ``id`` by default, else the line number.
+        Column of unique ids; ``id`` by default, else line numbers are used.
     encoding : str, optional
-        Of a text table that is not UTF-8; detected by default.
+        Encoding of a text table that is not UTF-8; detected by default.
 
     Raises
     ------
     InputError
-        Naming the file, the line and the column.
+        A row cannot be used; the message has the file, the line and the column.
     UnknownLabelError
-        A closed card does not know a label.
+        A label that a closed card does not have.
 
     Examples
     --------
@@ -80,19 +80,19 @@ def read_examples(
 def read_partly_labelled(
     path: str | Path, card: TaskCard, **columns: Any
 ) -> tuple[list[Example], int]:
-    """The labelled examples of a table in which some rows have no label yet.
+    """Read the labelled examples of a table in which some rows have no label yet.
 
     Parameters
     ----------
     path, card
-        As for :func:`read_examples`; such a table is written by ``ecomfs suggest``.
+        As in :func:`read_examples`; ``ecomfs suggest`` writes such tables.
     **columns
         ``fields``, ``label_column``, ``id_column`` and ``encoding`` of :func:`read_examples`.
 
     Returns
     -------
     list of Example, int
-        The examples, and how many rows have no label.
+        The examples, and the number of rows without a label.
 
     Raises
     ------
@@ -116,13 +116,13 @@ def read_partly_labelled(
 
 
 def read_several(paths: Sequence[str | Path], card: TaskCard, **columns: Any) -> list[Example]:
-    """The labelled examples of several files, one after the other.
+    """Read the labelled examples of several files and concatenate them.
 
     Parameters
     ----------
     paths : sequence of str or Path
-        Rows of a file without ids are named by the file and the line; those of a single file by
-        the line.
+        The files. Rows without ids get ids from the file name and the line; for a single file, from
+        the line only.
     card : TaskCard
         The task.
     **columns
@@ -131,11 +131,11 @@ def read_several(paths: Sequence[str | Path], card: TaskCard, **columns: Any) ->
     Raises
     ------
     ConfigError
-        A file that is named twice.
+        A file is given twice.
     DuplicateIdError
-        An id that two files have.
+        Two files have the same id.
     InputError, UnknownLabelError
-        As for :func:`read_examples`.
+        As in :func:`read_examples`.
 
     Examples
     --------
@@ -148,14 +148,14 @@ def read_several(paths: Sequence[str | Path], card: TaskCard, **columns: Any) ->
     ['one.csv:line2', 'two.csv:line2']
     """
     if len({Path(path).resolve() for path in paths}) < len(paths):
-        raise ConfigError("one file of examples is named twice", hint="name each file once")
+        raise ConfigError("a file of examples is given twice", hint="give each file once")
     names = {Path(path).name for path in paths}
     found: list[Example] = []
     places: dict[str, str] = {}
     for path in paths:
         table = _Labelled(path, card, **columns)
         if len(paths) > 1 and table.id_name is None:
-            # Folders may hold files of one name.
+            # Files in different folders may have the same name.
             table.prefix = f"{table.name if len(names) == len(paths) else path}:"
         for example in table.examples(blank="error"):
             place = f"{table.name}, line {table.lines[example.id]}"
@@ -170,13 +170,13 @@ def read_several(paths: Sequence[str | Path], card: TaskCard, **columns: Any) ->
 
 
 class _Labelled:
-    """A table of labelled examples, its columns found.
+    """A table of labelled examples and its columns.
 
     Attributes:
-        name: of the file, for messages.
-        id_name: its column of ids.
-        prefix: of ids that are line numbers.
-        blank: rows without a label that were skipped.
+        name: name of the file, for messages.
+        id_name: column of ids.
+        prefix: prefix of ids made from line numbers.
+        blank: number of skipped rows without a label.
         lines: id → line.
     """
 
@@ -211,7 +211,7 @@ class _Labelled:
         labels = column_labels([row.cells[self._label] for row in rows], places, self._label)
         if blank == "skip" and not any(labels):
             raise EmptyInputError(
-                f"{self.name}: column {self._label!r} holds no label",
+                f"{self.name}: column {self._label!r} has no labels",
                 hint="label some rows, or name another column with --label-column",
             )
         known = allowed_labels(self._card)
@@ -225,7 +225,7 @@ class _Labelled:
                 if blank == "error":
                     raise InputError(
                         f"{where}: column {self._label!r} is empty",
-                        hint="every example is labelled",
+                        hint="give every example a label",
                     )
                 self.blank += 1
                 continue
@@ -251,14 +251,14 @@ class _Labelled:
             if row.error:
                 raise InputError(
                     f"{self.name}, {row.error}",
-                    hint="correct that line: cells with a comma, a quote or a line break stand in "
-                    "quotes, and the whole file has one encoding (--input-encoding)",
+                    hint="correct that line: quote cells with a comma, quote or line break, and "
+                    "use one encoding for the whole file (--input-encoding)",
                 )
             yield row
 
 
 def allowed_labels(card: TaskCard) -> LabelSpace | None:
-    """The labels a closed card allows; ``None`` when the pool's own are the labels."""
+    """The labels of a closed card; ``None`` for an open card, which uses the labels of the pool."""
     if card.label_space != "closed":
         return None
     return LabelSpace([Label(spec.name, spec) for spec in card.labels])
@@ -273,7 +273,7 @@ def write_examples(path: str | Path, examples: Sequence[Example]) -> None:
         A CSV file with ``id``, the fields and ``label``; ``synthetic``, ``source_id`` and
         ``method`` where an example has them.
     examples : sequence of Example
-        Values that are no text are written as JSON.
+        The examples; values that are not text are written as JSON.
 
     Raises
     ------
@@ -306,7 +306,7 @@ def _cells(example: Example, fields: Sequence[str], ends: Sequence[str]) -> list
 
 
 def table_cell(value: Any) -> str:
-    """A value as a cell of a table; one that is no text as JSON."""
+    """A value as a cell of a table; JSON if it is not text."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Labelled examples of a pool: made, imported, exported."""
+"""Make, import and export the labelled examples of a pool."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_example(
     label: str,
     id: str | None = None,
 ) -> Example:
-    """One labelled example, checked as those of a file are.
+    """Make one labelled example, with the same checks as for a file.
 
     Parameters
     ----------
@@ -47,19 +47,19 @@ def make_example(
     text : str, optional
         The value of the only required field.
     values : mapping
-        Field → value, for the others.
+        Field → value, for other tasks.
     label : str
         The label.
     id : str, optional
-        By default a digest of the fields, so that the same row twice is noticed.
+        By default a hash of the fields, so that the same row gets the same id.
 
     Raises
     ------
     InputError
-        A field that is not the card's, a required one that is empty, or a cell that is not of its
-        field's kind.
+        A field that the card lacks, a required field that is empty, or a cell that does not fit the
+        kind of its field.
     UnknownLabelError
-        A closed card does not know the label.
+        A label that a closed card does not have.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def make_example(
         if len(needed) != 1:
             raise ConfigError(
                 f"task {card.name!r} has fields {', '.join(names)}",
-                hint="give each as --set FIELD=VALUE",
+                hint="give each field as --set FIELD=VALUE",
             )
         given.setdefault(needed[0], text)
     for name in given:
@@ -86,11 +86,11 @@ def make_example(
     fields = {name: given.get(name, "") for name in names}
     empty = first_empty(fields, card)
     if empty is not None:
-        raise InputError(f"field {empty!r} is empty", hint="every example has a value there")
+        raise InputError(f"field {empty!r} is empty", hint="give it a value: it is required")
     check_cells(card, fields, "the example")
     named = label_text(label)
     if named is None:
-        raise InputError("the label is empty", hint="every example is labelled")
+        raise InputError("the label is empty", hint="give the example a label")
     known = allowed_labels(card)
     if known is not None:
         for each in card.labels_of(named, "the example"):
@@ -100,8 +100,8 @@ def make_example(
 
 
 def check_cells(card: TaskCard, fields: Mapping[str, Any], where: str) -> None:
-    """Refuse cells that are not of their field's kind: in a pool, one such example would stop
-    every classifier that uses it.
+    """Refuse cells that do not fit the kind of their field: one such example would stop every
+    classifier that uses the pool.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def check_cells(card: TaskCard, fields: Mapping[str, Any], where: str) -> None:
     fields : mapping
         Field → cell.
     where : str
-        What to call the row in errors.
+        Name of the row in error messages.
 
     Raises
     ------
@@ -132,13 +132,13 @@ def check_cells(card: TaskCard, fields: Mapping[str, Any], where: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did, as counts of examples.
+    """Counts of an import.
 
     Attributes:
-        added: ids that were not alive in the pool.
-        unchanged: ids that the pool holds with the same fields and label.
-        changed: ids whose label was replaced.
-        version: the pool's version afterwards.
+        added: examples that were not in the pool.
+        unchanged: examples that the pool already has with the same fields and label.
+        changed: examples whose label was replaced.
+        version: version of the pool after the import.
     """
 
     added: int
@@ -150,26 +150,25 @@ class ImportReport:
 def import_examples(
     pool: Pool, examples: Iterable[Example], *, replace: bool = False, note: str = ""
 ) -> ImportReport:
-    """Add examples to a pool, keeping their ids; one that it holds already is left alone.
-
-    An import that was broken off is finished by doing it again.
+    """Add examples to a pool, with their ids; examples that it already has are unchanged. An
+    interrupted import can be repeated.
 
     Parameters
     ----------
     pool : Pool
-        Gets the examples.
+        The pool.
     examples : iterable of Example
-        With unique ids.
+        Examples with unique ids.
     replace : bool
-        Give examples that the pool holds under another label the new one, all in one version.
-        Without it such an example is an error.
+        Relabel examples that the pool has with another label, all in one version. Otherwise such
+        an example is an error.
     note : str
-        Kept with the version.
+        Note of the new version.
 
     Raises
     ------
     DuplicateIdError
-        An id of the pool with other fields or another origin, or (without ``replace``) with
+        The pool has the id with other fields or another origin, or (without ``replace``) with
         another label; nothing is stored.
 
     Examples
@@ -197,13 +196,13 @@ def import_examples(
             unchanged += 1
     if differing:
         raise DuplicateIdError(
-            f"pool {pool.name!r} holds {few(differing)} with other fields or another origin",
-            hint="give the new rows ids of their own (--id-column), or retire the old ones first",
+            f"pool {pool.name!r} has {few(differing)} with other fields or another origin",
+            hint="give the new rows other ids (--id-column), or retire the old examples first",
         )
     if relabelled and not replace:
         raise DuplicateIdError(
-            f"pool {pool.name!r} holds {few(e.id for e in relabelled)} with another label",
-            hint="--replace gives them the new one",
+            f"pool {pool.name!r} has {few(e.id for e in relabelled)} with another label",
+            hint="relabel them with --replace",
         )
     version = pool.add(new, note)
     if relabelled:
@@ -212,22 +211,22 @@ def import_examples(
 
 
 def refuse_new_labels(pool: Pool, labels: Mapping[str, str], card: TaskCard | None = None) -> None:
-    """Refuse labels that neither the pool nor the task has: a misspelt one would become a class
-    of its own, or stop every classifier that uses the pool.
+    """Refuse labels that neither the pool nor the task has: a misspelt label would become a new
+    class, or stop every classifier that uses the pool.
 
     Parameters
     ----------
     pool : Pool
-        The examples so far; an empty pool of an open task takes any label.
+        The pool; an empty pool of an open task accepts any label.
     labels : mapping
-        What a message calls the example → its label.
+        Name of the example in messages → its label.
     card : TaskCard, optional
-        Of the task; without one, the labels of the pool are all there are.
+        The task; without it only the labels of the pool are accepted.
 
     Raises
     ------
     UnknownLabelError
-        Naming the example, and the nearest label.
+        A new label; the message names the example and the most similar label.
 
     Examples
     --------
@@ -272,7 +271,7 @@ def export_examples(pool: Pool, path: str | Path, version: int | None = None) ->
     path : str or Path
         A CSV file.
     version : int, optional
-        Of the pool; the newest by default.
+        Version of the pool; the newest by default.
 
     Returns
     -------
@@ -282,7 +281,7 @@ def export_examples(pool: Pool, path: str | Path, version: int | None = None) ->
     Raises
     ------
     PoolError
-        A version that does not exist.
+        The version does not exist.
     OutputError
         The file cannot be written.
 
@@ -303,6 +302,6 @@ def _origin(example: Example) -> tuple[bool, str, str]:
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Fields as a table shows them: an absent field is an empty one."""
+    """Fields as text; a missing field equals an empty one."""
     cells = {name: table_cell(value) for name, value in fields.items()}
     return {name: cell for name, cell in cells.items() if cell}

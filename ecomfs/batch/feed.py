@@ -1,5 +1,5 @@
-"""The rows of a table that are scored: its columns, the rows that are selected (``--where``,
-``--sample``, ``--limit``), and those without an answer yet, in blocks.
+"""Reads the rows to score: finds the columns, selects rows (``--where``, ``--sample``,
+``--limit``), and yields the rows without an answer in blocks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ecomfs.types import Prediction, Row
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a table hold the card's fields, the ids and the true labels."""
+    """The columns of a table with the card's fields, the ids and the true labels."""
 
     fields: FieldMap
     id: str | None
@@ -50,27 +50,27 @@ def find_columns(
     encoding: str | None = None,
     reader: TableReader | None = None,
 ) -> Columns:
-    """Open a table and find its columns: a quick check before a model is loaded.
+    """Open a table and find its columns; a quick check before a model is loaded.
 
     Parameters
     ----------
     source : str or Path
-        Anything that :class:`ecomfs.io.TableReader` reads.
+        Any input of :class:`ecomfs.io.TableReader`.
     card : TaskCard
         The task.
     fields : mapping, optional
         Card field → column, where names differ.
     id_column, gold_column : str, optional
-        Columns of ids and of true labels. Ids come from the column ``id`` by default.
+        Columns of ids and of true labels; ids are in column ``id`` by default.
     encoding : str, optional
-        Of a table that is not UTF-8; detected by default.
+        Encoding of a table that is not UTF-8; detected by default.
     reader : TableReader, optional
-        Of the table, when it is open already.
+        The reader of the table, if it is open already.
 
     Raises
     ------
     InputError
-        The file or its columns, or true labels of synthetic rows.
+        The file cannot be read, a column is missing, or rows with true labels are synthetic.
 
     Examples
     --------
@@ -94,16 +94,16 @@ def find_columns(
 
 
 def read_marks(mapping: FieldMap, card: TaskCard, reader: TableReader) -> FieldMap:
-    """The fields of a table with the decimal marks of its number columns.
+    """Detect the decimal marks of the number columns of a table.
 
     Parameters
     ----------
     mapping : FieldMap
         The fields of the table.
     card : TaskCard
-        The task. The table is read once where it has number fields.
+        The task; if it has number fields, the table is read once.
     reader : TableReader
-        Of the table.
+        The reader of the table.
 
     Raises
     ------
@@ -135,7 +135,7 @@ _NO = frozenset({"", "no", "false", "0", "n"})
 
 
 def origin_column(header: Sequence[str], taken: Collection[str]) -> str | None:
-    """The column ``synthetic``, unless the task or the user gave it another meaning (``taken``).
+    """The column ``synthetic``, unless the task or the user uses it for something else (``taken``).
 
     >>> origin_column(["text", "Synthetic"], ["text"]), origin_column(["text"], ["text"])
     ('Synthetic', None)
@@ -149,7 +149,7 @@ def origin_of(cells: Mapping[str, Any], column: str | None, where: str) -> tuple
     Raises
     ------
     InputError
-        The mark is neither a yes nor a no.
+        The cell is neither yes nor no.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def origin_of(cells: Mapping[str, Any], column: str | None, where: str) -> tuple
 
 
 def _refuse_synthetic(reader: TableReader, taken: Collection[str]) -> None:
-    """Refuse a table of true labels that has synthetic rows."""
+    """Refuse a table with true labels if rows are synthetic."""
     column = origin_column(reader.header, taken)
     if column is None:
         return
@@ -178,8 +178,8 @@ def _refuse_synthetic(reader: TableReader, taken: Collection[str]) -> None:
         where = f"{reader.name}, line {row.line}"
         if not row.error and origin_of(row.cells, column, where)[0]:
             raise InputError(
-                f"{where}: a synthetic example cannot be tested on",
-                hint=f"score a table without the rows with {column} = {row.cells[column]}",
+                f"{where}: a synthetic example must not be used as a test row",
+                hint=f"remove the rows with {column} = {row.cells[column]}",
             )
 
 
@@ -199,10 +199,10 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
 class Condition:
     """A condition on one column.
 
-    ``=`` and ``!=`` compare text, outer space aside; ``<``, ``<=``, ``>``, ``>=`` compare
-    numbers, and a cell that is no number does not match; ``~`` is a regular expression found
-    anywhere in the cell. Numbers have the decimal mark of their column, which
-    :meth:`Selection.checked` detects, or that ``COLUMN:comma`` or ``COLUMN:point`` names.
+    ``=`` and ``!=`` compare texts without outer spaces; ``<``, ``<=``, ``>``, ``>=`` compare
+    numbers, and a cell that is not a number does not match; ``~`` searches a regular expression in
+    the cell. :meth:`Selection.checked` detects the decimal mark of the column, unless
+    ``COLUMN:comma`` or ``COLUMN:point`` sets it.
 
     >>> condition = Condition.parse("price >= 9.5")
     >>> [condition.holds({"price": cell}) for cell in ("10", "9", "free")]
@@ -220,12 +220,12 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read ``column op value``.
+        """Parse ``COLUMN OP VALUE``.
 
         Raises
         ------
         ConfigError
-            It is no such condition, a number or a regular expression is not one.
+            The text is not a condition, or its number or regular expression is invalid.
         """
         match = _CONDITION.match(text)
         if match is None or not match["column"]:
@@ -238,10 +238,12 @@ class Condition:
             try:
                 number = _number(value)
             except NumberError:
-                pass  # the column of a table decides which of two numbers it is
+                pass  # ambiguous: the decimal mark of the column decides
             else:
                 if math.isnan(number):
-                    raise ConfigError(f"--where {text!r}: {op} compares numbers, {value!r} is none")
+                    raise ConfigError(
+                        f"--where {text!r}: {op} compares numbers; {value!r} is not a number"
+                    )
         elif op == "~":
             try:
                 pattern = re.compile(value)
@@ -273,16 +275,16 @@ class Condition:
             try:
                 mark = numbers.decided()
             except RowError as error:
-                hint = f"say it: --where '{column}:comma {self.op} {self.value}'"
+                hint = f"name it: --where '{column}:comma {self.op} {self.value}'"
                 hint = error.hint if numbers.mixed else hint
                 raise InputError(f"{reader.name}: {error.message}", hint=hint) from error
         number = self.number
-        if math.isnan(number):  # 1,234 is what it would be in the column
+        if math.isnan(number):  # ambiguous, such as 1,234: read it like the column
             number = _number(self.value, mark or "point")
         return replace(self, column=column, mark=mark, number=number)
 
     def holds(self, cells: Mapping[str, str]) -> bool:
-        """Whether a row matches."""
+        """Whether a row meets the condition."""
         cell = cells[self.column]
         if self.pattern is not None:
             return self.pattern.search(cell) is not None
@@ -292,19 +294,19 @@ class Condition:
 
 
 def _number(text: str, mark: DecimalMark = "") -> float:
-    """A number, whatever currency or percent sign stands beside it; NaN for anything else, which
-    compares false with everything.
+    """A number, ignoring a currency or percent sign; NaN for other texts, so that every comparison
+    is false.
 
     Raises
     ------
     NumberError
-        It has two readings, and ``mark`` does not say which.
+        The number is ambiguous, and ``mark`` is not given.
     """
     try:
         try:
             found = read_number(text, mark)
         except NumberError:
-            found = read_number(text)  # a mark that was named decides where a cell does not
+            found = read_number(text)  # a given mark is used only for ambiguous cells
     except NumberError as error:
         if error.unclear:
             raise
@@ -315,18 +317,18 @@ def _number(text: str, mark: DecimalMark = "") -> float:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows are scored.
+    """The selection of rows to score.
 
     Attributes
     ----------
     where : tuple of Condition
-        All of these conditions hold.
+        Conditions that a row must meet.
     sample : int, optional
-        This many of the rows left, drawn without replacement.
+        Size of a sample of the remaining rows, drawn without replacement.
     limit : int, optional
-        The first so many of the rows left.
+        Most rows; the first ones are taken.
     seed : int
-        Of the sample.
+        Seed of the sample.
 
     Raises
     ------
@@ -356,11 +358,11 @@ class Selection:
 
     @property
     def numbers(self) -> dict[str, str]:
-        """Column → decimal mark in words, of conditions that compare numbers of a table."""
+        """Column → decimal mark in words, for conditions that compare numbers."""
         return {w.column: mark_in_words(w.mark) for w in self.where if w.mark}
 
     def identity(self) -> dict[str, object] | None:
-        """As plain values; ``None`` when every row is selected."""
+        """The selection as plain values; ``None`` if every row is selected."""
         if not (self.where or self.sample or self.limit):
             return None
         return {
@@ -380,8 +382,8 @@ class Selection:
         return replace(self, where=tuple(w.checked(reader) for w in self.where))
 
     def over(self, reader: TableReader) -> SelectedRows:
-        """The selection on one table; a comparison of numbers reads the table once, a sample
-        once more. Errors are those of :meth:`checked`."""
+        """Apply the selection to a table. A comparison of numbers reads the table once, a sample
+        once more. Raises the errors of :meth:`checked`."""
         known = self.checked(reader)
         drawn: frozenset[int] | None = None
         if self.sample is not None:
@@ -393,12 +395,13 @@ class Selection:
 
 @dataclass(slots=True)
 class SelectedRows:
-    """Goes over a table's rows in order and picks those that are scored.
+    """Picks the selected rows of a table, in order.
 
     Attributes:
-        selection: with the decimal marks of the table.
-        drawn: of the rows that meet the conditions, which are in the sample; ``None``: all.
-        met, kept, left_out: rows so far that meet the conditions, were picked, were passed over.
+        selection: the selection with the decimal marks of the table.
+        drawn: which of the rows that meet the conditions are in the sample; ``None``: all.
+        met, kept, left_out: number of rows so far that meet the conditions, were picked, and were
+            left out.
     """
 
     selection: Selection
@@ -409,11 +412,12 @@ class SelectedRows:
 
     @property
     def full(self) -> bool:
-        """No later row can be picked."""
+        """Whether no further row can be picked."""
         return self.selection.limit is not None and self.kept >= self.selection.limit
 
     def pick(self, rows: Iterable[TableRow], first: int) -> Iterator[tuple[int, TableRow]]:
-        """The selected ones of the table's next rows, with their positions from ``first`` on."""
+        """The selected rows among the next ones, with their positions; ``first`` is the first
+        position."""
         for position, row in enumerate(rows, first):
             if self.full:
                 return
@@ -428,11 +432,11 @@ class SelectedRows:
 
 CHUNK_ROWS = 8
 _SCANNED = 4096
-"""Most rows that one block reads, so that a long stretch of known rows shows as progress."""
+"""Most rows read for one block, so that many rows with known answers still show progress."""
 
 
 class PendingRow(NamedTuple):
-    """One row that is put to the model; equal rows have one key."""
+    """One row that needs an answer; equal rows have the same key."""
 
     position: int
     key: bytes
@@ -441,18 +445,18 @@ class PendingRow(NamedTuple):
 
 @dataclass(slots=True)
 class RowBlock:
-    """Consecutive rows; a run handles them together, from reading to the journal.
+    """Consecutive rows that pass through a run together.
 
     Attributes:
-        number: of the block, counted from 0.
-        stop: position of the first row after it.
-        asked: those of its rows that have no answer and no earlier copy.
-        rows: how many of its rows are scored, with or without the model.
-        copied: how many of them are identical to an earlier one.
-        progress: share of the input read with it; ``None`` when unknown.
-        state: counts of :class:`SelectedRows` after it: met, kept, left out.
-        place: where the first row after it begins in the file, if known.
-        predictions: one per row of ``asked``, once the model has answered.
+        number: number of the block, from 0.
+        stop: position of the first row after the block.
+        asked: its rows without an answer and without an earlier copy.
+        rows: number of rows to score in the block.
+        copied: number of rows identical to an earlier one.
+        progress: share of the input read after this block; ``None`` if unknown.
+        state: counts of :class:`SelectedRows` after the block: met, kept, left out.
+        place: offset in the file of the first row after the block, if known.
+        predictions: one per row of ``asked``, when available.
     """
 
     number: int
@@ -467,9 +471,9 @@ class RowBlock:
 
 
 class Feed:
-    """Goes over a table once, from the first row that the journal does not have.
+    """Reads a table once, from the first row that is not in the journal.
 
-    Only one thread may call :meth:`next` at a time; :meth:`forget` may come from any.
+    Only one thread may call :meth:`next` at a time; :meth:`forget` is thread-safe.
     """
 
     def __init__(
@@ -487,18 +491,18 @@ class Feed:
         self._mapping = mapping
         self._card = card
         self._journal = journal
-        self._pending: set[bytes] = set()  # given out, and not yet in the journal
+        self._pending: set[bytes] = set()  # returned by next(), not yet in the journal
         self._number = 0
         self._stop = journal.through
 
     def again(self) -> Feed:
-        """The same rows from where this one began, less those that the journal has by now."""
+        """A new feed from the same start, without the rows that are in the journal by now."""
         reader, selected, mapping, card, journal = self._begun
         return Feed(reader, replace(selected), mapping, card, journal)
 
     def next(self, size: int) -> RowBlock | None:
-        """A block of at least ``size`` rows without an answer, up to a chunk more, where the
-        input has them; ``None`` at its end."""
+        """A block of at least ``size`` rows without an answer, if the input has them, and up to a
+        chunk more; ``None`` at the end."""
         block = RowBlock(self._number, self._stop)
         scanned = 0
         while len(block.asked) < size and scanned < _SCANNED and not self._selected.full:
@@ -527,12 +531,12 @@ class Feed:
         return block
 
     def close(self) -> None:
-        """Close the input: a query would keep its database locked."""
-        with suppress(ValueError):  # a second Ctrl-C does not wait for a thread that is reading
+        """Close the input; an open query would keep its database locked."""
+        with suppress(ValueError):  # after a second Ctrl-C another thread may still be reading
             self._chunks.close()
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """The journal has the answers of these keys now."""
+        """Note that the journal has the answers of these keys."""
         self._pending.difference_update(keys)
 
     def _new(self, rows: list[tuple[int, TableRow]]) -> list[PendingRow]:
@@ -543,7 +547,7 @@ class Feed:
                 key = row_key(values)
                 if key not in self._pending and key not in first:
                     first[key] = PendingRow(position, key, values)
-        # After the check of what is pending: a key leaves that set only once it is stored.
+        # After the check of pending keys: a key leaves that set only when its answer is stored.
         known = self._journal.known(list(first)) if first else set()
         new = [pending for key, pending in first.items() if key not in known]
         self._pending.update(pending.key for pending in new)
@@ -552,7 +556,7 @@ class Feed:
 
 @dataclass(slots=True)
 class Watermark:
-    """Up to which row everything is done, when blocks finish in any order.
+    """The position up to which all rows are done, while blocks finish in any order.
 
     >>> mark = Watermark(0)
     >>> for number in (1, 0):
@@ -564,7 +568,7 @@ class Watermark:
 
     through: int
     known: dict[str, Any] = field(default_factory=dict)
-    """What a journal keeps, to resume from there; nothing before the first block is done."""
+    """The values stored in the journal to resume; empty before the first block is done."""
     _next: int = 0
     _waiting: dict[int, RowBlock] = field(default_factory=dict)
 

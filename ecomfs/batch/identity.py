@@ -1,4 +1,5 @@
-"""What a run is: everything that decides its answers, so that two runs are never mixed."""
+"""The identity of a run: everything that determines its predictions. A journal of another identity
+is refused."""
 
 from __future__ import annotations
 
@@ -29,10 +30,10 @@ _IN_SETUP = {"builder", "readout"}
 
 
 def input_identity(source: str) -> Identity:
-    """The content of an input: the SHA-256 of a file's bytes, or of the rows of a query or a
-    data set, which is read once for it.
+    """The identity of an input: the SHA-256 of a file, or of the rows of a query or a data set,
+    which are read once for it.
 
-    The time of the last change is kept for information only, since copying a file changes it.
+    The modification time is kept for information only, because copying a file changes it.
 
     Examples
     --------
@@ -49,7 +50,9 @@ def input_identity(source: str) -> Identity:
                 digest = hashlib.file_digest(file, "sha256")
             stat = path.stat()
         except OSError as error:
-            raise MissingFileError(f"{path}: it may not be read") from error
+            raise MissingFileError(
+                f"{path}: no permission to read it", hint="check the permissions of the file"
+            ) from error
         return {"bytes": stat.st_size, "sha256": digest.hexdigest(), "changed": stat.st_mtime_ns}
     digest = hashlib.sha256()
     rows = 0
@@ -60,18 +63,17 @@ def input_identity(source: str) -> Identity:
 
 
 def pipeline_identity(pipeline: Pipeline) -> Identity:
-    """What decides a pipeline's answers.
+    """Everything that determines a pipeline's predictions.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Fitted or not.
+        The pipeline, fitted or not.
 
     Returns
     -------
     dict
-        Part (model, task, templates, examples, …) → plain values or a digest; equal in every
-        process.
+        Part (model, task, templates, examples, …) → plain values or a hash; equal in every process.
 
     Examples
     --------
@@ -119,14 +121,14 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
         "calibration": {
             language: _rest(setup, _IN_SETUP) for language, setup in sorted(pipeline.setups.items())
         },
-        # The experts are fitted on the examples, the same way every time.
+        # The experts are determined by the examples.
         "options": {"experts": pipeline.experts is not None, **_rest(pipeline, _NAMED)},
     }
 
 
 class PipelineLike(Protocol):
-    """What answers rows where the task is not one label of a flat list: a taxonomy, or several
-    labels a row. A pipeline has the same methods."""
+    """The pipeline of a taxonomy, or of a task with several labels per row. It has the methods of
+    :class:`ecomfs.pipeline.Pipeline` that a run needs."""
 
     @property
     def card(self) -> TaskCard:
@@ -138,29 +140,29 @@ class PipelineLike(Protocol):
 
     @property
     def engine(self) -> Engine:
-        """What reads the prompts."""
+        """The engine."""
 
     @property
     def has_model(self) -> bool:
-        """Whether a model is asked."""
+        """Whether a model reads prompts."""
         ...
 
     @property
     def levels(self) -> Mapping[str, Pipeline]:
-        """The pipelines that it is made of."""
+        """The nested pipelines, by name."""
         ...
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What else decides the answers."""
+        """What determines the predictions besides the nested pipelines."""
         ...
 
     def prepare(self, rows: Sequence[Row], ids: Sequence[str]) -> Sequence[Any]:
-        """The first half, without asking the engine."""
+        """Prepare rows without calling the engine."""
         ...
 
     async def answer(self, states: Sequence[Any]) -> Sequence[tuple[Any, object, Prediction]]:
-        """The second half: each state with the error of its reading, and its prediction."""
+        """Read prepared rows: for each row its state, its reading or error, and its prediction."""
         ...
 
     async def asks(self, rows: Sequence[Row], ids: Sequence[str]) -> list[RowAsk]:
@@ -173,17 +175,17 @@ class PipelineLike(Protocol):
 
 
 def identity_of(answers: Pipeline | PipelineLike) -> Identity:
-    """What decides the answer of a row, of any task.
+    """Everything that determines the prediction of a row, for any kind of task.
 
     Parameters
     ----------
     answers : Pipeline or PipelineLike
-        Of one label a row, of a hierarchy, or of several labels a row.
+        The pipeline of a task.
 
     Returns
     -------
     dict
-        Part of the run → plain values; goes to :func:`run_identity`.
+        Part of the run → plain values, for :func:`run_identity`.
 
     Examples
     --------
@@ -199,7 +201,7 @@ def identity_of(answers: Pipeline | PipelineLike) -> Identity:
 
 
 def answers_identity(answers: PipelineLike) -> Identity:
-    """What decides the answers of a taxonomy, or of several labels a row."""
+    """:func:`pipeline_identity` for a taxonomy, or for several labels per row."""
     levels = {name: pipeline_identity(level) for name, level in answers.levels.items()}
     return {
         "model": answers.engine.fingerprint,
@@ -216,20 +218,20 @@ def run_identity(
     selection: Selection,
     encoding: str | None = None,
 ) -> Identity:
-    """What decides the answers of a run, and which rows have one.
+    """Everything that determines the predictions of a run, and which rows are scored.
 
     Parameters
     ----------
     source : str
-        The input; the SHA-256 of its content is taken.
+        The input; the SHA-256 of its content is used.
     answers : dict
-        What decides the answer of a row: :func:`pipeline_identity`.
+        The identity of the pipeline: :func:`identity_of`.
     columns : Columns
-        Of the input.
+        Columns of the input.
     selection : Selection
-        Which rows are scored.
+        The selection of rows.
     encoding : str, optional
-        That was named for the input.
+        The encoding given for the input.
 
     Returns
     -------
@@ -260,7 +262,7 @@ def run_identity(
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Which parts of a run changed, in words.
+    """The parts of a run that changed, in words.
 
     >>> differences({"model": "a", "input": {"sha256": "1"}, "retrieval": {"k": 4, "seed": 0}},
     ...             {"model": "b", "input": {"sha256": "2"}, "retrieval": {"k": 8, "seed": 0}})
@@ -275,7 +277,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             continue
         detail = ""
         if isinstance(before, dict) or isinstance(after, dict):
-            # A digest tells the reader nothing.
+            # Hashes are not shown.
             parts = (part if isinstance(part, dict) else {} for part in (before, after))
             detail = "" if name == "input" else _parts(*parts)
         elif _short(before) and _short(after):
@@ -285,12 +287,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _same(before: Any, after: Any) -> bool:
-    """Whether both may name one model: readings of a server differ a little."""
+    """Whether both fingerprints may be the same model: readings of a server vary slightly."""
     return isinstance(before, str) and isinstance(after, str) and same_model(before, after)
 
 
 def _parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Which entries of a part differ, with both values where these are short."""
+    """The entries of a part that differ, with both values if these are short."""
     changes = []
     for key in dict.fromkeys((*before, *after)):
         old, new = before.get(key), after.get(key)
@@ -302,7 +304,7 @@ def _parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> bool:
-    """Whether a value can be shown: no digest, and nothing that is made of parts."""
+    """Whether a value can be shown: not a hash, and not a container."""
     if isinstance(value, str):
         return len(value) < 40
     return value is None or isinstance(value, bool | int | float)
@@ -317,18 +319,18 @@ def _without_time(part: Any) -> Any:
 
 
 def _rest(value: Pipeline | LanguageSetup, named: set[str]) -> dict[str, Any]:
-    """All other fields, also those that come later: a forgotten one would mix two runs. What is
-    off (``None``) is left out, so that a new feature that is not used changes no run."""
+    """All other fields, so that fields added later are not forgotten. Fields that are ``None`` are
+    left out, so that an unused new feature does not change the identity."""
     found = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in named}
     return {name: _plain(part) for name, part in found.items() if part is not None}
 
 
 def _plain(value: Any, depth: int = 8) -> Any:
-    """A value as JSON; what has no plain form is named by its type and attributes."""
+    """A value as JSON; other objects are described by their type and attributes."""
     if value is None or isinstance(value, (str, int, bool)) or not depth:
         return value if depth else type(value).__qualname__
     if isinstance(value, float):
-        return float(f"{value:.6g}")  # the last bits differ between machines
+        return float(f"{value:.6g}")  # the last digits differ between machines
     if isinstance(value, Mapping):
         return {str(k): _plain(v, depth - 1) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

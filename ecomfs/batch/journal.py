@@ -1,9 +1,9 @@
-"""The journal of a run: which rows are answered, kept on the disk beside the output.
+"""The journal of a run: its finished predictions, in a file beside the output.
 
-Answers arrive in any order and are stored with the position of their row, many in one
-transaction. A run that was killed finds every committed answer again. A row has one answer
-however often it was asked, because positions are unique and identical rows share a key.
-Predictions are stored as JSON and numbers, never as pickle: a file must not run code.
+Predictions arrive in any order and are stored with the position of their row, many per transaction.
+A run that was killed resumes with all committed predictions. Positions are unique and identical
+rows share a key, so a row has one prediction. Predictions are stored as JSON and numbers, never as
+pickle, because loading a file must not run code.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ KEY_BYTES = 16
 _IN_USE_SECONDS = 2.0
 _LOOKUP = 400  # keys in one SELECT
 _CACHE_KIB = 16_384
-_WAL_PAGES = 4_000  # pages between checkpoints: fewer, and the index is written again and again
+_WAL_PAGES = 4_000  # pages between checkpoints; with fewer, index pages are rewritten often
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -50,12 +50,12 @@ CREATE UNIQUE INDEX IF NOT EXISTS answer_key ON answer (key);
 """
 
 
-# json.dumps makes a new encoder with every call that has options.
+# json.dumps creates a new encoder for every call with options.
 _as_compact_text = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 _MEASURED = ("prompt_tokens", "cached_tokens", "label_mass", "novelty")
-"""Numbers that each row has its own of. They stand apart from the text of an answer, so that most
-rows of a run have one of a few texts, which are made and read once."""
+"""Numbers per prediction besides the probabilities. They are stored apart from the text, so that
+most rows of a run share one of a few texts, which are encoded and decoded once."""
 _APART = frozenset({"id", "probabilities", "template", "status", "stages", *_MEASURED})
 _PLAIN = tuple(
     (f.name, f.default if f.default is not MISSING else None)
@@ -65,13 +65,13 @@ _PLAIN = tuple(
 _plain_values = attrgetter(*(name for name, _ in _PLAIN))
 _measured_values = attrgetter(*_MEASURED)
 _TEXTS = 1024
-"""Texts of answers that are kept in memory, where they are no longer than this:"""
+"""Number of decoded texts kept in memory, if they are no longer than:"""
 _LONGEST = 4096
 _STATUS = {str(status): status for status in Status}
 
 
 def row_key(values: Row) -> bytes:
-    """What identical rows share: a hash of the fields, which alone decide the answer.
+    """The key of a row: a hash of its fields. Identical rows have the same key.
 
     >>> row_key({"text": "fits"}) == row_key({"text": "fits"}) != row_key({"text": "fits "})
     True
@@ -86,12 +86,11 @@ def row_key(values: Row) -> bytes:
 def pack(
     prediction: Prediction, names: Sequence[str], *, stages: bool = False
 ) -> tuple[str, bytes]:
-    """A prediction without its row's id, as JSON and float64 numbers: how many tokens were read
-    and came from a cache, the label mass, the novelty (NaN for what is not known), and the
-    probabilities in the order of ``names``.
+    """Encode a prediction, without its id, as JSON text and float64 numbers: prompt tokens, cached
+    tokens, label mass, novelty (NaN if unknown), and the probabilities in the order of ``names``.
 
     Args:
-        stages: keep the distributions after each step too; they are many numbers.
+        stages: also keep the distribution after each step; these are many numbers.
 
     >>> p = Prediction("r1", "yes", {"no": 0.25, "yes": 0.75}, prompt_tokens=9)
     >>> text, numbers = pack(p, ["no", "yes"])
@@ -113,7 +112,7 @@ def pack(
     short = len(prediction.note) + len(prediction.error) <= _LONGEST
     try:
         text = _text(*values) if short else _text.__wrapped__(*values)
-    except TypeError:  # a caller's list where a tuple should be
+    except TypeError:  # a list instead of a tuple
         text = _text.__wrapped__(*values)
     return text, numbers.tobytes()
 
@@ -132,10 +131,10 @@ def _text(
 
 
 def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Prediction:
-    """The prediction for a row of this id.
+    """Decode a prediction, for a row with this id.
 
     Raises:
-        JournalError: these are not the bytes of a prediction over these labels.
+        JournalError: the data are not a prediction over these labels.
     """
     try:
         read = _read_text if len(text) <= _LONGEST else _read_text.__wrapped__
@@ -164,8 +163,8 @@ def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Predict
         )
     except (ValueError, TypeError, KeyError) as error:
         raise JournalError(
-            f"the journal holds an answer that cannot be read: {error}",
-            hint="--restart starts over",
+            f"the journal has a prediction that cannot be decoded: {error}",
+            hint="start again with --restart",
         ) from error
 
 
@@ -180,10 +179,10 @@ def _read_text(text: str) -> tuple[Status, TemplateRef | None, list[str], Mappin
 
 
 class Entry(NamedTuple):
-    """One answer.
+    """One prediction in the journal.
 
     Attributes:
-        position: of the row, counted from 0 over the whole input.
+        position: position of the row in the input, from 0.
         key: see :func:`row_key`.
         text, numbers: see :func:`pack`.
     """
@@ -194,7 +193,7 @@ class Entry(NamedTuple):
     numbers: bytes
 
     def checksum(self) -> int:
-        """CRC-32 of the answer and its place: SQLite does not notice a flipped bit in a value."""
+        """CRC-32 of the entry: SQLite does not detect a flipped bit in a value."""
         return zlib.crc32(b"%d" % self.position + self.key + self.text.encode() + self.numbers)
 
 
@@ -202,10 +201,10 @@ class Journal(AbstractContextManager["Journal"]):
     """A SQLite file (WAL, ``synchronous=FULL``), locked for this process while it is open.
 
     Args:
-        path: the file; made if it is not there.
+        path: the file; created if it does not exist.
 
     Raises:
-        JournalError: it is damaged, no journal, or another process has it open.
+        JournalError: it is damaged, not a journal, or open in another process.
         OutputError: it cannot be written.
 
     >>> import tempfile
@@ -224,14 +223,14 @@ class Journal(AbstractContextManager["Journal"]):
         found = path.exists() and path.stat().st_size > 0
         wal = path.with_name(f"{path.name}-wal")
         if not found and wal.exists() and wal.stat().st_size > 0:
-            raise self._damaged("it is empty, its write-ahead log is not")  # SQLite would drop it
+            raise self._damaged("it is empty, but its write-ahead log is not")  # SQLite drops it
         make_private(path)
         with self._opened():
             self._connection = sqlite3.connect(
                 path, timeout=_IN_USE_SECONDS, isolation_level=None, check_same_thread=False
             )
             try:
-                # No other process may write the same output; a killed one leaves no lock behind.
+                # Only one process may write an output; a killed process leaves no lock.
                 self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 write_ahead(self._connection, _IN_USE_SECONDS)
                 self._connection.execute("PRAGMA synchronous = FULL")
@@ -248,15 +247,15 @@ class Journal(AbstractContextManager["Journal"]):
         try:
             self.through = self.get("through") or 0
             self.identity = self.get("identity")
-            """What decides its answers; ``None`` of a new journal."""
+            """The identity of the run; ``None`` for a new journal."""
             if not isinstance(self.through, int):
-                raise self._damaged("it does not say how far it goes")
+                raise self._damaged("the position up to which rows are done is missing")
         except BaseException:
             self._connection.close()
             raise
 
     def get(self, name: str) -> Any:
-        """A value kept with :meth:`commit`; ``None`` when there is none."""
+        """A value stored by :meth:`commit`, or ``None``."""
         with self._opened():
             row = self._connection.execute(
                 "SELECT value FROM meta WHERE name = ?", (name,)
@@ -267,7 +266,7 @@ class Journal(AbstractContextManager["Journal"]):
             raise self._damaged(f"{name} is not readable") from error
 
     def known(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Which of these keys have an answer."""
+        """The keys among these that have a prediction."""
         found: set[bytes] = set()
         with self._opened():
             for start in range(0, len(keys), _LOOKUP):
@@ -280,8 +279,8 @@ class Journal(AbstractContextManager["Journal"]):
         return found
 
     def commit(self, entries: Iterable[Entry], through: int, **values: Any) -> None:
-        """Store answers, that every row before position ``through`` is done, and JSON values by
-        name, in one transaction that is on the disk when this returns."""
+        """Store predictions, the position before which all rows are done (``through``), and JSON
+        values by name, in one transaction that is on disk when this returns."""
         rows = [(*entry, entry.checksum()) for entry in entries]
         named = [
             (name, json.dumps(value)) for name, value in (values | {"through": through}).items()
@@ -292,11 +291,11 @@ class Journal(AbstractContextManager["Journal"]):
         self.through = through
 
     def between(self, start: int, stop: int) -> list[Entry]:
-        """Answers of the rows from ``start`` up to before ``stop``, in order."""
+        """Predictions of the rows from ``start`` up to, but not including, ``stop``, in order."""
         return self._select("position >= ? AND position < ? ORDER BY position", (start, stop))
 
     def by_key(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Answers by key; absent ones are left out."""
+        """Key → prediction; missing keys are left out."""
         found: dict[bytes, Entry] = {}
         for start in range(0, len(keys), _LOOKUP):
             part = keys[start : start + _LOOKUP]
@@ -309,7 +308,7 @@ class Journal(AbstractContextManager["Journal"]):
             return int(self._connection.execute("SELECT count(*) FROM answer").fetchone()[0])
 
     def close(self) -> None:
-        """Close the file; closing twice is fine."""
+        """Close the file; it may be closed more than once."""
         with self._lock:
             self._connection.close()
 
@@ -331,7 +330,7 @@ class Journal(AbstractContextManager["Journal"]):
             entry = Entry(*parts)
             try:
                 whole = crc == entry.checksum()
-            except (TypeError, AttributeError):  # the kind of a value was altered
+            except (TypeError, AttributeError):  # the type of a value was altered
                 whole = False
             if not whole:
                 raise self._damaged(f"the answer of row {entry.position + 1} was altered")
@@ -339,7 +338,7 @@ class Journal(AbstractContextManager["Journal"]):
         return entries
 
     def _check(self, found: bool) -> None:
-        """Refuse a file that is there and is not a whole journal of this format."""
+        """Refuse an existing file that is not an intact journal of this format."""
         tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
         if not found or (not tables and self._wal_started()):
             self._connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -347,22 +346,21 @@ class Journal(AbstractContextManager["Journal"]):
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if version != FORMAT or not {"meta", "answer", "answer_key"} <= tables:
             raise JournalError(
-                f"{self.path}: this is no journal of this version of ecomfs",
-                hint="move it away, or give --restart to replace it",
+                f"{self.path} is not a journal of this version of ecomfs",
+                hint="move it away, or replace it with --restart",
             )
-        # quick_check leaves the index out; an answer under a wrong key is found by its checksum.
+        # quick_check skips the index; the checksum finds a prediction under a wrong key.
         said = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if said != "ok":
             raise self._damaged(str(said).splitlines()[-1])
 
     def _wal_started(self) -> bool:
-        """Whether the file is no more than SQLite's first page: a run killed at its very start."""
+        """Whether the file has only SQLite's first page: the run was killed at its start."""
         return bool(self._connection.execute("PRAGMA page_count").fetchone()[0] <= 1)
 
     @contextmanager
     def _opened(self, *, write: bool = False) -> Iterator[None]:
-        """Hold the lock, inside a transaction where something is written; errors of SQLite become
-        ours."""
+        """Hold the lock, in a transaction if something is written; convert errors of SQLite."""
         with self._lock:
             try:
                 if write:
@@ -390,7 +388,7 @@ class Journal(AbstractContextManager["Journal"]):
         if code == sqlite3.SQLITE_FULL or _full(self.path.parent):
             return OutputError(
                 f"{self.path}: the disk is full",
-                hint="free some space; the same command then goes on",
+                hint="free some space, then run the same command again",
             )
         # Our statements are right: what SQLite cannot make sense of is the file.
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
@@ -403,21 +401,21 @@ class Journal(AbstractContextManager["Journal"]):
     def _damaged(self, how: str) -> JournalError:
         return JournalError(
             f"{self.path}: the journal is damaged ({how})",
-            hint="its answers cannot be trusted: --restart starts over",
+            hint="start again with --restart: its predictions cannot be trusted",
         )
 
 
 def drop_journal(path: Path) -> None:
-    """Delete a journal, whole or damaged, unless a living run has it open.
+    """Delete a journal, intact or damaged, unless another run has it open.
 
     Raises:
-        JournalError: another run has it open, or it is a database of another kind.
+        JournalError: another run has it open, or it is another kind of database.
         OutputError: it cannot be deleted.
     """
     if path.exists():
         if _is_other_database(path):
             raise JournalError(
-                f"{path}: a database, such as a pool, and no journal",
+                f"{path} is a database, such as a pool, and not a journal",
                 hint="move it away, or choose another -o",
             )
         try:
@@ -430,7 +428,7 @@ def drop_journal(path: Path) -> None:
 
 
 def _is_other_database(path: Path) -> bool:
-    """Whether a file is a whole database without the tables of any version of a journal."""
+    """Whether a file is an intact database without the tables of a journal."""
     try:
         with contextlib.closing(
             sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
@@ -451,7 +449,7 @@ def _code(error: BaseException | None) -> int:
 
 
 def _full(folder: Path) -> bool:
-    """Whether a disk error came from a full disk: SQLite calls some of them I/O errors."""
+    """Whether the disk is full: SQLite reports this as an I/O error in some cases."""
     try:
         stats = os.statvfs(folder)
     except (AttributeError, OSError):
@@ -460,7 +458,7 @@ def _full(folder: Path) -> bool:
 
 
 def remove_journal(path: Path) -> None:
-    """Delete a journal and what SQLite keeps beside it.
+    """Delete a journal and the auxiliary files of SQLite.
 
     Raises:
         OutputError: it cannot be deleted.

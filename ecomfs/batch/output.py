@@ -1,6 +1,4 @@
-"""The output of a run: what scoring adds to a table, the table written from input and journal, and
-what the run gives.
-"""
+"""The output of a run: the added columns, the merge of input and journal, and the result object."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ COLUMNS = (
 )
 """The columns that scoring adds to a table."""
 NUMBERS = ("confidence", "novelty")
-"""Those of :data:`COLUMNS` that hold numbers."""
+"""The numeric columns of :data:`COLUMNS`."""
 
 
 def detail_cells(prediction: Prediction) -> list[str]:
@@ -69,7 +67,7 @@ def detail_cells(prediction: Prediction) -> list[str]:
 
 
 def set_cell(prediction: Prediction) -> str:
-    """A prediction set as a JSON list; empty where none was made.
+    """A prediction set as a JSON list; empty if there is none.
 
     >>> set_cell(Prediction("r1", "yes", prediction_set=("yes",)))
     '["yes"]'
@@ -79,7 +77,7 @@ def set_cell(prediction: Prediction) -> str:
 
 
 def number_cell(value: float | None) -> str:
-    """A number of six decimals; empty where there is none.
+    """A number with six decimals; empty for ``None``.
 
     >>> number_cell(0.25), number_cell(None)
     ('0.250000', '')
@@ -90,7 +88,7 @@ def number_cell(value: float | None) -> str:
 def prediction_cells(
     row: TableRow, prediction: Prediction, names: Sequence[str], doubled: bool
 ) -> list[str]:
-    """The cells of :data:`COLUMNS`, and one per name in ``names`` for its probability."""
+    """The cells of :data:`COLUMNS`, then the probability of each label in ``names``."""
     notes = [row.note, prediction.note]
     if doubled:
         notes.append(f"id {prediction.id!r} occurs more than once")
@@ -111,15 +109,15 @@ def prediction_cells(
 
 
 def beyond_header(row: TableRow) -> str:
-    """The cells of a row that have no column."""
+    """A note on the cells of a row that have no column."""
     return f"cells beyond the header: {json.dumps(row.extra, ensure_ascii=False)}"
 
 
 def columns_beside(header: Sequence[str], shown: Sequence[str]) -> tuple[str, ...]:
-    """The columns that scoring adds, under free names.
+    """Names of the columns that scoring adds, different from those of the input.
 
     Args:
-        shown: labels whose probability has a column.
+        shown: labels whose probability gets a column.
 
     >>> columns_beside(["text", "status"], ["yes"])[:3], columns_beside([], ["yes"])[-1]
     (('predicted', 'confidence', 'status_2'), 'p_yes')
@@ -143,15 +141,15 @@ class Gold:
     predictions: list[Prediction] = field(default_factory=list)
 
     def add(self, prediction: Prediction, row: Row, label: str) -> None:
-        """Add a row; an empty label is kept and not scored."""
+        """Add a row; a row with an empty label is kept but not scored."""
         self.ids.append(prediction.id)
         self.rows.append(row)
         self.labels.append(label)
         self.predictions.append(prediction)
 
     def scored(self) -> Gold:
-        """The rows with a true label, with their predictions where there are any. Ids may repeat in
-        the input, so each has its place in it."""
+        """The rows with a true label. Ids may repeat in the input, so each id gets the position of
+        its row."""
         kept = [i for i, label in enumerate(self.labels) if label]
         return Gold(
             [f"{i}:{self.ids[i]}" for i in kept],
@@ -163,20 +161,20 @@ class Gold:
 
 @dataclass(slots=True)
 class AnswerCounts:
-    """Counts over the answers of a run.
+    """Counts over the predictions of a run.
 
     Attributes
     ----------
     labels : Counter
-        Label → rows that were given it.
+        Label → number of rows with it.
     confident : int
-        Rows that have a confidence; ``total_confidence`` is their sum.
+        Rows with a confidence; ``total_confidence`` is the sum.
     review : int
-        Rows without a label, which need review.
+        Rows without a label; they need review.
     suspicious : int
         Rows that look like an attack on the model.
     decided : int
-        Rows that were not read, because the model could not change their label.
+        Rows that were not read because the model could not change their label.
 
     Examples
     --------
@@ -212,11 +210,11 @@ class AnswerCounts:
 
     @property
     def confidence(self) -> float | None:
-        """Mean confidence of the rows that have one; ``None`` where none has."""
+        """Mean confidence of the rows that have one, or ``None``."""
         return self.total_confidence / self.confident if self.confident else None
 
     def unread(self, rows: int) -> str:
-        """How many of the rows of the run the model could not change, in words; empty: none.
+        """A sentence on the rows whose label the model could not change; empty if there are none.
 
         >>> AnswerCounts(decided=312).unread(1000)
         '312 of 1,000 rows were not read: the model could not change their label'
@@ -231,7 +229,7 @@ class AnswerCounts:
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
-    """Outcome of :func:`ecomfs.batch.score_table`.
+    """Result of :func:`ecomfs.batch.score_table`.
 
     Attributes
     ----------
@@ -240,13 +238,13 @@ class ScoreResult:
     tally : Tally
         Counts of the run.
     answers : AnswerCounts
-        Counts over the answers.
+        Counts over the predictions.
     gold : Gold, optional
-        True labels and predictions, when the input names its true labels.
+        True labels and predictions, if the input has a column of true labels.
     failed : Path, optional
-        Table of the rows that failed or whose answer is invalid; ``None`` without any.
+        Table of failed and invalid rows; ``None`` if there are none.
     numbers : mapping
-        Column → decimal mark of its numbers, in words, where it makes a difference.
+        Column → decimal mark of its numbers, in words, if it makes a difference.
 
     Examples
     --------
@@ -265,7 +263,7 @@ class ScoreResult:
     numbers: Mapping[str, str] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: counts of status and labels, and where the tables are."""
+        """HTML for notebooks: counts of status and labels, and the paths of the tables."""
         from ecomfs_eval.html_view import bars, paragraph, table, view
 
         tally, answers = self.tally, self.answers
@@ -280,7 +278,7 @@ class ScoreResult:
             paragraph("" if sure is None else f"mean confidence {sure:.3f}"),
             paragraph(f"{answers.review:,} need review" if answers.review else ""),
             paragraph(answers.unread(tally.rows), note=True),
-            paragraph(f"failed rows, with the reason: {self.failed}" if self.failed else ""),
+            paragraph(f"failed rows, with reasons: {self.failed}" if self.failed else ""),
             *(paragraph(f"{name}: {mark}", note=True) for name, mark in self.numbers.items()),
         )
 
@@ -302,19 +300,19 @@ def write_output(
     replace_table: bool = False,
     check: Callable[[], None] = lambda: None,
 ) -> ScoreResult:
-    """Write all selected rows with their answers, and the failed ones beside them, in one pass;
-    each file is whole or not there.
+    """Write all selected rows with their predictions, and the failed rows to a table of their own,
+    in one pass. Each file is complete or does not exist.
 
     Args:
-        selected: at the first row.
-        tally: gets the rows by status.
-        rows: how many rows were selected when the input was answered.
-        check: called between chunks of rows; raises to give up.
+        selected: the selection, at the first row.
+        tally: its rows by status are counted here.
+        rows: number of selected rows when the input was scored.
+        check: called between chunks; raises to abort.
 
     Raises:
-        JournalError: an answer is missing or damaged.
-        InputError: the input changed since it was answered.
-        OutputError: it cannot be written.
+        JournalError: a prediction is missing or damaged.
+        InputError: the input changed since it was scored.
+        OutputError: the output cannot be written.
     """
     header = reader.header
     shown = space.names if probabilities else ()
@@ -328,7 +326,7 @@ def write_output(
         if isinstance(path, Path):
             _remove_leftovers(path)
     with contextlib.ExitStack() as stack:
-        # What is not committed is discarded: the journal has everything.
+        # Uncommitted output is discarded; the journal has all predictions.
         writer = open_writer(
             job.output,
             [*header, *added],
@@ -361,8 +359,8 @@ def write_output(
             check()
         if selected.kept != rows:
             raise InputError(
-                f"{reader.name}: {selected.kept:,} rows, and {rows:,} when it was scored",
-                hint="--restart starts over",
+                f"{reader.name} has {selected.kept:,} rows now and had {rows:,} when it was scored",
+                hint="start again with --restart",
             )
         failed.commit()
         writer.commit()
@@ -395,9 +393,9 @@ def _answered(
         entry = own.get(position) or copies.get(key)
         if (position in own and own[position].key != key) or not (entry or row.error):
             raise InputError(
-                f"{reader.name}, line {row.line}: the journal has no answer for this row: the "
-                "input changed while it was scored",
-                hint="--restart starts over",
+                f"{reader.name}, line {row.line}: the journal has no prediction for this row, so "
+                "the input changed while it was scored",
+                hint="start again with --restart",
             )
         if row.error or entry is None:
             yield row, value, Prediction(id_, None, status=Status.FAILED, error=row.error)
@@ -407,7 +405,7 @@ def _answered(
 
 @dataclass(slots=True)
 class _FailedTable:
-    """The table of failed rows: made with the first of them."""
+    """The table of failed rows; created with the first one."""
 
     path: Path
     header: Sequence[str]
@@ -415,7 +413,7 @@ class _FailedTable:
     _writer: AtomicWriter | None = None
 
     def add(self, row: TableRow, cells: Sequence[str], prediction: Prediction) -> None:
-        """Write a row; one that failed before and was fed back in has its reason renewed."""
+        """Write a row; a row of an earlier table of failed rows gets its new reason."""
         if self._writer is None:
             names = [name for name in FAILED_COLUMNS if name not in self.header]
             self._writer = AtomicWriter(self.path, [*self.header, *names], marked=FAILED_COLUMNS)
@@ -428,7 +426,7 @@ class _FailedTable:
         self.rows += 1
 
     def commit(self) -> None:
-        """Make it appear; without failed rows, an old one disappears."""
+        """Put the file in place; without failed rows, delete an old one."""
         if self._writer is not None:
             self._writer.commit()
         elif is_failed_table(self.path):
@@ -438,7 +436,7 @@ class _FailedTable:
                 raise OutputError(f"{self.path}: cannot be removed: {error.strerror}") from error
 
     def discard(self) -> None:
-        """Give up; does nothing after :meth:`commit`."""
+        """Discard the file; no effect after :meth:`commit`."""
         if self._writer is not None:
             self._writer.discard()
 

@@ -1,4 +1,4 @@
-"""Where inputs are, and where the output, the journal and the failed rows of a run go."""
+"""Paths of a run: inputs, output, journal and failed rows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Output = Path | SqlTable
 """A file, standard output, or a table of a database."""
 _RESULTS = (".scored", ".failed")
 FAILED_COLUMNS = ("failed_status", "failed_reason")
-"""The columns of a table of failed rows, after those of the input."""
+"""Columns of a table of failed rows, after those of the input."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Job:
 
     @cached_property
     def base(self) -> Path:
-        """The name that a run's other files are derived from: the output's; of standard output, a
-        pipe or a device, which have no place in a folder, that of the input's usual result; of a
-        table of a database, its name, in the working folder."""
+        """The path from which the paths of journal and failed rows derive: the output. For standard
+        output, a pipe or a device, it is the default output; for a table of a database, its name in
+        the working folder."""
         if isinstance(self.output, SqlTable):
             return Path(f"{self.output.table}.table")
         if is_stream(self.output):
@@ -58,21 +58,21 @@ class Job:
 
 
 def find_inputs(words: Sequence[str]) -> list[str]:
-    """The inputs that the words of a command name.
+    """Expand the inputs of a command.
 
     Parameters
     ----------
     words : sequence of str
-        Each a table, or a pattern such as ``in/*.csv`` (``**`` for folders at any depth), whose
-        files come in the order of their names. A pattern passes over results of earlier runs:
-        ``*.scored.*`` and ``*.failed.csv``.
+        Tables, or patterns such as ``in/*.csv`` (``**`` for folders at any depth), whose files are
+        sorted by name. A pattern skips results of earlier runs: ``*.scored.*`` and
+        ``*.failed.csv``.
 
     Raises
     ------
     MissingFileError
-        A pattern that matches no file.
+        A pattern matches no file.
     ConfigError
-        One file named twice.
+        A file is given twice.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def find_inputs(words: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for word in words:
-        # A data set or a query is no pattern, and a file may have a name that looks like one.
+        # Data sets and queries are not patterns, and a file name may look like a pattern.
         if word.startswith(("hf:", "sql:")) or not glob.has_magic(word) or Path(word).exists():
             found.append(word)
             continue
@@ -93,12 +93,12 @@ def find_inputs(words: Sequence[str]) -> list[str]:
         found += kept
     doubled = [name for name, count in Counter(found).items() if count > 1]
     if doubled:
-        raise ConfigError(f"{doubled[0]} is named twice")
+        raise ConfigError(f"{doubled[0]} is given twice", hint="give each input once")
     return found
 
 
 def read_output(text: str | os.PathLike[str] | SqlTable) -> Output:
-    """An output, as a user writes it.
+    """Parse an output.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def read_output(text: str | os.PathLike[str] | SqlTable) -> Output:
     Raises
     ------
     ConfigError
-        A table that cannot be one (:class:`ecomfs.io.SqlTable`).
+        The table is invalid (:class:`ecomfs.io.SqlTable`).
 
     Examples
     --------
@@ -126,24 +126,24 @@ def name_outputs(
     output: str | os.PathLike[str] | None,
     form: OutputFormat | None = None,
 ) -> list[Job]:
-    """Where each result goes.
+    """Choose the output of each input.
 
     Parameters
     ----------
     inputs : sequence of str
         From :func:`find_inputs`.
     output : str or path, optional
-        Of one input: its result; by default beside it as ``<name>.scored.csv``. Of several: the
-        folder of the results, which is made; by default ``scored`` beside the first.
+        For one input: its result; by default ``<name>.scored.csv`` beside it. For several: the
+        folder of the results, which is created; by default ``scored`` beside the first.
     form : OutputFormat, optional
-        Of the results that are named here; CSV by default.
+        Format of results without a given name; CSV by default.
 
     Raises
     ------
     ConfigError
-        Several inputs and one output file, or inputs whose results have one name.
+        Several inputs and one output file, or inputs whose results would have the same name.
     OutputError
-        The folder cannot be made.
+        The folder cannot be created.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def name_outputs(
         if len(inputs) == 1:
             return [Job(inputs[0], target)]
         raise ConfigError(
-            f"-o {target}: {len(inputs)} inputs, and one table", hint="score them one by one"
+            f"-o {target} is one table for {len(inputs)} inputs", hint="score them one by one"
         )
     if len(inputs) == 1 and not (target is not None and target.is_dir()):
         return [Job(inputs[0], target or _folder(inputs[0]) / names[0])]
@@ -168,16 +168,16 @@ def name_outputs(
 def _in_a_folder(inputs: Sequence[str], names: Sequence[str], output: Path | None) -> list[Job]:
     if output is not None and is_stream(output):
         raise ConfigError(
-            f"{output}: {len(inputs)} inputs, and one output", hint="name a folder with -o"
+            f"{output} is one output for {len(inputs)} inputs", hint="name a folder with -o"
         )
     folder = output if output is not None else _folder(inputs[0]) / "scored"
     if folder.exists() and not folder.is_dir():
         raise ConfigError(
-            f"{folder}: {len(inputs)} inputs, and one output file", hint="name a folder with -o"
+            f"{folder} is one output file for {len(inputs)} inputs", hint="name a folder with -o"
         )
     if not folder.exists() and folder.suffix.lower() in _FORMATS:
         raise ConfigError(
-            f"{folder}: {len(inputs)} inputs go into a folder, this looks like a file"
+            f"{folder}: {len(inputs)} inputs need an output folder, and this looks like a file"
         )
     for name, count in Counter(names).items():
         if count > 1:
@@ -193,7 +193,7 @@ def _in_a_folder(inputs: Sequence[str], names: Sequence[str], output: Path | Non
 
 
 def journal_path(output: Path) -> Path:
-    """Where the journal of an output lies.
+    """The path of the journal of an output.
 
     >>> journal_path(Path("out/reviews.scored.csv")).name
     'reviews.scored.csv.journal'
@@ -202,7 +202,7 @@ def journal_path(output: Path) -> Path:
 
 
 def failed_path(output: Path) -> Path:
-    """Where the rows that failed go.
+    """The path of the table of failed rows.
 
     >>> failed_path(Path("out/reviews.scored.csv.gz")).name
     'reviews.scored.failed.csv'
@@ -218,17 +218,17 @@ def check_paths(job: Job, form: OutputFormat | None = None, *, replace_table: bo
     job : Job
         The input and its output.
     form : OutputFormat, optional
-        The format that the user named.
+        The format given by the user.
     replace_table : bool
         Whether a table of a database may be replaced.
 
     Raises
     ------
     ConfigError
-        Output, table of failed rows or journal is a file that the run reads; or a format that is
-        not written.
+        Output, table of failed rows or journal is a file that the run reads; or the format cannot
+        be written.
     OutputError
-        The output cannot be written; another file stands where failed rows go.
+        The output cannot be written, or the path of the failed rows is another file.
 
     Examples
     --------
@@ -241,7 +241,9 @@ def check_paths(job: Job, form: OutputFormat | None = None, *, replace_table: bo
         raise ConfigError("the input is empty", hint="name a table")
     if isinstance(output, SqlTable):
         if form is not None:
-            raise ConfigError(f"-o {output}, and --output-format {form}", hint="leave one out")
+            raise ConfigError(
+                f"-o {output} has another format than --output-format {form}", hint="leave one out"
+            )
         output.check(source, replace=replace_table)
     elif not output.name:  # Path("") is the current folder
         raise OutputError(f"-o {output}: this is a folder", hint="name a file in it")
@@ -249,7 +251,8 @@ def check_paths(job: Job, form: OutputFormat | None = None, *, replace_table: bo
         check_output(output, form)
         if replace_table:
             raise ConfigError(
-                f"-o {output} is no table of a database", hint="leave --replace-table out"
+                f"--replace-table with -o {output}, which is not a table of a database",
+                hint="leave --replace-table out",
             )
     failed, journal = failed_path(job.base), journal_path(job.base)
     with reading([InputFile("the input", Path(split_book(source)[0]))]):
@@ -260,13 +263,13 @@ def check_paths(job: Job, form: OutputFormat | None = None, *, replace_table: bo
             check_read(journal, "the journal")
     if failed.exists() and not is_failed_table(failed):
         raise OutputError(
-            f"{failed}: failed rows would go there, but it is another file",
+            f"{failed} would be replaced by failed rows, but it is another file",
             hint="move it away, or choose another -o",
         )
 
 
 def is_failed_table(path: Path) -> bool:
-    """Whether a file is a table of failed rows, and so may be replaced or removed."""
+    """Whether a file is a table of failed rows, which may be replaced or removed."""
     try:
         with path.open("rb") as file:
             return FAILED_COLUMNS[1].encode() in file.readline(1 << 20)
@@ -275,7 +278,7 @@ def is_failed_table(path: Path) -> bool:
 
 
 def _stem(path: Path) -> str:
-    """A file's name without the suffixes that say how it is written."""
+    """A file name without the suffixes of format and compression."""
     while path.suffix.lower() in _FORMATS and path.stem:
         path = path.with_suffix("")
     return path.name

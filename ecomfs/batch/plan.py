@@ -1,4 +1,4 @@
-"""What a run would do and cost, before anything is spent."""
+"""Estimates what a run would do and cost before it starts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ecomfs.retrieve import simulate_prefix_cache
 from ecomfs.types import Row
 
 MAX_PROMPTS = 500
-"""Above this many rows without an answer, prompts are counted on a sample."""
+"""Above this number of rows without a prediction, prompts are counted on a sample."""
 _Z = 1.96  # 95 %
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its 95 % interval; exact when both ends are equal.
+    """An estimate with its 95 % interval; exact if both ends are equal.
 
     >>> total = Interval(5, 4, 6) + Interval(1, 1, 1) * 2
     >>> total, total.exact
@@ -42,7 +42,7 @@ class Interval:
 
     @property
     def exact(self) -> bool:
-        """Whether nothing was sampled."""
+        """Whether the value is exact and not estimated from a sample."""
         return self.low == self.high
 
     def __mul__(self, factor: float) -> Interval:
@@ -54,16 +54,16 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices of a million tokens, in any currency.
+    """Prices per million tokens, in any currency.
 
     Attributes
     ----------
     prompt : float
-        Of prompt tokens.
+        Price of prompt tokens.
     cached : float, optional
-        Of prompt tokens that the provider had in its cache; ``None``: as the rest.
+        Price of prompt tokens from the provider's cache; ``None``: as for other prompt tokens.
     answer : float
-        Of answer tokens.
+        Price of answer tokens.
 
     Examples
     --------
@@ -78,46 +78,46 @@ class Prices:
     def __post_init__(self) -> None:
         for value in (self.prompt, self.cached, self.answer):
             if value is not None and value < 0:
-                raise ConfigError(f"a price of {value}", hint="0 or more, for a million tokens")
+                raise ConfigError(f"price {value}", hint="use 0 or more, per million tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What a run would do.
+    """The estimate for a run.
 
     Attributes
     ----------
     rows, left_out : int
-        Selected rows, and rows that the selection passes over.
+        Selected rows, and rows that the selection leaves out.
     unusable : int
-        Selected rows that cannot be read or prompted; they fail without the model.
+        Selected rows that cannot be read or rendered; they fail without a reading.
     copies : int
         Rows identical to an earlier one.
     journaled : int
-        Answers that an interrupted run left.
+        Predictions in the journal of an interrupted run.
     journal : str
-        Why the journal that is there could not be used; empty otherwise.
+        Why an existing journal cannot be used; empty otherwise.
     remembered, asked : Interval
         Rows whose reading is in the reading cache, and rows that the model would read.
     skipped : Interval
-        Rows that the experts answer alone.
+        Rows that the experts classify without the model.
     decided : Interval
-        Of these, rows whose label the model could not change.
+        Rows among these whose label the model could not change.
     prompt_tokens, answer_tokens : Interval, optional
-        Of all rows the model would read; ``None`` for a model that does not show its tokenizer.
+        Tokens of all rows the model would read; ``None`` if the engine gives no tokenizer.
     shared : float, optional
         Share of the prompt tokens that a server with a prefix cache would not compute again
-        (simulated on the sampled prompts in their order, one after another).
+        (simulated on the sampled prompts, sent one by one in their order).
     sampled : int
-        Prompts that were rendered to find out.
+        Number of prompts rendered for the estimate.
     rate : float, optional
-        Tokens per second, or rows per second where tokens are unknown; ``None`` when unknown.
+        Tokens per second, or rows per second if tokens are unknown; ``None`` if unknown.
     rate_from : str
-        Where the rate comes from, in words.
+        Source of the rate, in words.
     seconds, cost : Interval, optional
-        Model time, and its price in the currency of the prices, with those of the fit.
+        Model time, and its price in the currency of the prices; both include the fit.
     fit : FitCost
-        What is read before the first row.
+        Readings of the fit.
 
     Examples
     --------
@@ -154,12 +154,12 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class FitCost:
-    """What a fit would read.
+    """The readings of a fit.
 
     Attributes:
-        examples: to read leave-one-out, at most: a fit stops when more would gain little.
-        remembered: how many of these are in the reading cache.
-        tokens: of the prompts of the others; ``None`` where the model shows no tokenizer.
+        examples: most leave-one-out readings; a fit stops when more would gain little.
+        remembered: number of these in the reading cache.
+        tokens: prompt tokens of the others; ``None`` if the engine gives no tokenizer.
     """
 
     examples: int = 0
@@ -168,13 +168,13 @@ class FitCost:
 
     @property
     def asked(self) -> int:
-        """Examples that the model would read."""
+        """Number of examples that the model would read."""
         return self.examples - self.remembered
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What one pass over the input finds."""
+    """The counts of one pass over the input."""
 
     rows: int
     left_out: int
@@ -202,38 +202,38 @@ def plan_table(
     alike: bool = False,
     encoding: str | None = None,
 ) -> RunPlan:
-    r"""Look at every row, render the prompts of all or of a sample, and add up.
+    r"""Estimate a run: read every row, and render the prompts of all rows or of a sample.
 
     Parameters
     ----------
     source : str
         The input.
     output : Path
-        The result; the journal beside it is counted as done.
+        The output; predictions in its journal count as done.
     pipeline : Pipeline or PipelineLike
-        Of the run; of a hierarchy or several labels a row what answers there. Which parents of a
-        hierarchy a row would be read under is estimated by its neighbours.
+        The pipeline of the run. For a hierarchy, the parents under which a row would be read are
+        estimated from its neighbours.
     columns : Columns
         From :func:`find_columns`.
     selection : Selection
-        Which rows are scored.
+        The selection of rows.
     identity : dict
         From :func:`run_identity`.
     prices : Prices, optional
-        For the cost.
+        Prices for the cost.
     probe : int
-        Rows that the model reads now, to time it; 0 uses the rate of its last run. They are kept
-        in the reading cache, so that the run does not read them again.
+        Rows to read now to measure the speed; 0 uses the speed of the last run. The readings are
+        cached, so the run does not repeat them.
     block_size : int
         Tokens per block of the prefix cache.
     max_prompts : int
-        Most prompts that are rendered; above, a sample is drawn with ``seed``.
+        Most prompts to render; for more, a sample is drawn with ``seed``.
     readings : int
-        Examples that the run reads leave-one-out before its first row, at most.
+        Most leave-one-out readings of the run before its first row.
     alike : bool
-        They are drawn alike (:func:`ecomfs.pipeline.draws_alike`).
+        Draw these examples uniformly (:func:`ecomfs.pipeline.draws_alike`).
     encoding : str, optional
-        Of a source that is not UTF-8; detected by default.
+        Encoding of a source that is not UTF-8; detected by default.
 
     Returns
     -------
@@ -284,23 +284,23 @@ def plan_rows(
     readings: int = 0,
     alike: bool = False,
 ) -> RunPlan:
-    """:func:`plan_table` for rows in memory, each of which is put to the model.
+    """:func:`plan_table` for rows in memory; the model reads each of them.
 
     Parameters
     ----------
     pipeline : Pipeline or PipelineLike
-        Of the run.
+        The pipeline of the run.
     rows : iterable of Row
         Field → cell.
     left_out, unusable : int
-        Rows that are not among ``rows``: not wanted, or not readable.
+        Number of rows that are not in ``rows`` because they are not selected or not readable.
     probe, max_prompts, seed, readings, alike
-        As for :func:`plan_table`.
+        As in :func:`plan_table`.
 
     Returns
     -------
     RunPlan
-        Without cost.
+        The estimate, without cost.
 
     Raises
     ------
@@ -334,12 +334,12 @@ def _asks(answers: Pipeline | PipelineLike, rows: Sequence[Row]) -> list[RowAsk]
 def plan_fit(
     answers: Pipeline | PipelineLike, readings: int, seed: int, *, alike: bool = False
 ) -> FitCost:
-    """What a fit of this many readings would read, if it does not stop before.
+    """Estimate a fit with this many readings, if it does not stop earlier.
 
     Args:
-        answers: not fitted yet.
-        seed: of the draw of examples.
-        alike: as for :func:`plan_table`.
+        answers: the unfitted pipeline.
+        seed: seed of the draw of examples.
+        alike: as in :func:`plan_table`.
     """
     if isinstance(answers, Pipeline):
         asks = event_loop.run(fit_asks(answers, readings, seed, alike=alike))
@@ -376,7 +376,7 @@ def _plan(
     ids = [p.token_ids for ask in to_ask for p in ask.prompts if p.token_ids]
     shared = simulate_prefix_cache(ids, block_size=block_size).hit_rate
     rate, rate_from = _rate(answers, to_ask, probe)
-    # Prompts differ in length, by k and by field: time goes by tokens where they can be counted.
+    # Prompts differ in length, so time is estimated from tokens if they can be counted.
     work = asked + Interval(fit.asked, fit.asked, fit.asked)
     spent = prompt_tokens
     if prompt_tokens is not None and fit.tokens is not None:
@@ -405,7 +405,7 @@ def _plan(
 
 
 def _journal(path: Path, identity: Identity) -> tuple[Journal | None, str]:
-    """The journal of an interrupted run, if it is one of this run."""
+    """The journal of an interrupted run, if it has the same identity."""
     if not path.exists():
         return None, ""
     journal = Journal(path)
@@ -455,7 +455,7 @@ def _scan(
 
 
 class _Sample:
-    """A uniform sample of rows drawn as they come (reservoir, Vitter 1985, algorithm R)."""
+    """A uniform sample of a stream of rows (reservoir sampling, Vitter 1985, algorithm R)."""
 
     def __init__(self, most: int, seed: int) -> None:
         self.seen = 0
@@ -474,7 +474,7 @@ class _Sample:
 
     @property
     def rows(self) -> list[Row]:
-        """In the order in which they would be sent."""
+        """The sampled rows, in the order in which they would be sent."""
         return [row for _, row in sorted(self._kept, key=lambda item: item[0])]
 
 
@@ -482,7 +482,7 @@ def _rate(
     answers: Pipeline | PipelineLike, asks: Sequence[RowAsk], probe: int
 ) -> tuple[float | None, str]:
     if probe and asks:
-        # Two halves: the first one also warms the model up and is not timed.
+        # The first half warms the model up and is not timed.
         picked = list(asks[:: max(1, len(asks) // (2 * probe))])[: 2 * probe]
         warm, timed = picked[: len(picked) // 2], picked[len(picked) // 2 :]
         if warm:
@@ -493,12 +493,12 @@ def _rate(
         work = sum(ask.tokens for ask in timed) if counted else len(timed)
         return work / (time.perf_counter() - started), f"a probe of {len(timed)} rows"
     if not answers.has_model:
-        return None, "no model is asked: the time to embed the rows"
+        return None, "no model: only the time to embed the rows"
     tokens = answers.engine.tokenizer is not None
     rate = last_rate(answers.engine.fingerprint, "prompt_tokens" if tokens else "read")
     if rate is not None:
         return rate, "the last run with this model"
-    return None, "no run with this model yet: --probe 16 times it"
+    return None, "no run with this model yet; --probe 16 measures it"
 
 
 async def _answered(answers: Pipeline | PipelineLike, asks: Sequence[RowAsk]) -> None:
@@ -524,7 +524,7 @@ _SUMS = (
 
 
 def add_plans(plans: Sequence[RunPlan]) -> RunPlan:
-    """Several inputs as one.
+    """Add the plans of several inputs.
 
     Parameters
     ----------
@@ -534,7 +534,7 @@ def add_plans(plans: Sequence[RunPlan]) -> RunPlan:
     Raises
     ------
     ConfigError
-        No plan.
+        There are no plans.
 
     Examples
     --------
@@ -561,7 +561,7 @@ def add_plans(plans: Sequence[RunPlan]) -> RunPlan:
 
 
 def _share_of(count: int, sampled: int, total: int, whole: bool) -> Interval:
-    """A count in a sample, taken to all; Wilson's interval for the share."""
+    """Extrapolate a count in a sample to all rows, with Wilson's interval."""
     if whole or not sampled:
         return Interval(count, count, count) if whole else Interval(0, 0, 0)
     z, n = _Z, sampled
@@ -572,7 +572,7 @@ def _share_of(count: int, sampled: int, total: int, whole: bool) -> Interval:
 
 
 def _total_of(tokens: Sequence[int], rows: Interval, whole: bool) -> Interval:
-    """Tokens of all rows from those of a sample: mean times rows."""
+    """Extrapolate the tokens of a sample to all rows: mean times number of rows."""
     if whole or not tokens:
         return Interval(sum(tokens), sum(tokens), sum(tokens))
     mean = statistics.fmean(tokens)
@@ -583,7 +583,7 @@ def _total_of(tokens: Sequence[int], rows: Interval, whole: bool) -> Interval:
 def _cost_of(
     prices: Prices | None, prompt: Interval | None, answer: Interval, shared: float | None
 ) -> Interval | None:
-    """In the currency of the prices; ``shared`` is the share of prompt tokens in a cache."""
+    """The cost in the currency of the prices; ``shared`` is the cached share of prompt tokens."""
     if prices is None or prompt is None:
         return None
     each = prices.prompt

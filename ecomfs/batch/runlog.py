@@ -1,7 +1,7 @@
-"""A log of every run, as JSON lines, so that runs can be listed, compared and resumed.
+"""A log of every run as JSON lines, so that runs can be listed, compared and resumed.
 
-A log holds the command, what the run is made of (hashes, no row of the data), its progress and
-its end. It lies in the user's state folder; ``ECOMFS_STATE`` names another, and ``off`` none.
+A log has the command, the identity of the run (hashes, no rows of the data), its progress and its
+end. Logs are in the user's state folder; ``ECOMFS_STATE`` sets another folder, or ``off``.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ecomfs.errors import InputError, JournalError, StoppedError
 from ecomfs.io import SqlTable
 
 _EVERY = 10.0
-"""Seconds between two lines of progress."""
+"""Seconds between two progress lines."""
 _PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
 
 
 def state_folder() -> Path | None:
-    """Where logs lie; ``None`` when they are switched off."""
+    """The folder of the logs; ``None`` if logging is off."""
     named = os.environ.get("ECOMFS_STATE", "")
     if named.casefold() in ("off", "no", "0"):
         return None
@@ -39,7 +39,7 @@ def state_folder() -> Path | None:
 
 
 def without_passwords(words: Sequence[str]) -> list[str]:
-    """Words of a command, with the passwords inside addresses masked.
+    """The arguments of a command, with the passwords in URLs masked.
 
     >>> without_passwords(["score", "sql:postgresql://me:secret@host/shop#t"])
     ['score', 'sql:postgresql://me:***@host/shop#t']
@@ -48,14 +48,14 @@ def without_passwords(words: Sequence[str]) -> list[str]:
 
 
 class RunLog:
-    """The log of one run; where the folder cannot be written, the run goes on without a log.
+    """The log of one run. If the folder cannot be written, the run continues without a log.
 
     Parameters
     ----------
     folder : Path, optional
-        ``None`` writes nothing.
+        Folder of the logs; ``None``: nothing is written.
     id_ : str
-        Of the run; names the file.
+        Id of the run, and name of the file.
 
     Examples
     --------
@@ -76,9 +76,9 @@ class RunLog:
 
     @classmethod
     def start(cls, command: Sequence[str]) -> RunLog:
-        """A new log; passwords inside addresses are masked."""
+        """Start a new log; passwords in URLs are masked."""
         now = datetime.now(UTC)
-        # Microseconds before the random part: runs that follow each other sort as they came.
+        # Microseconds before the random part, so that consecutive runs sort by time.
         id_ = f"{now:%Y%m%d-%H%M%S}-{now.microsecond:06d}{secrets.token_hex(1)}"
         log = cls(state_folder(), id_)
         masked = without_passwords(command)
@@ -92,7 +92,7 @@ class RunLog:
         line = {"event": event, "at": datetime.now(UTC).isoformat(timespec="seconds"), **values}
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A command and a reason may hold the text of a row.
+            # Commands and error messages may contain the text of a row.
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
             handle = os.open(self.path, flags, 0o600)
             with os.fdopen(handle, "a", encoding="utf-8") as file:
@@ -101,7 +101,7 @@ class RunLog:
             self.path = None
 
     def input(self, output: Path | SqlTable, identity: Mapping[str, Any]) -> None:
-        """Log what an output is made of."""
+        """Log the identity of an output."""
         self.write("input", output=str(output), identity=identity)
 
     def output(self, output: Path | SqlTable, tally: Tally) -> None:
@@ -113,25 +113,25 @@ class RunLog:
         self.write("engine", spec=spec, canary=list(canary))
 
     def progress(self, tally: Tally) -> None:
-        """Log a tally, at most every ten seconds."""
+        """Log the counts, at most every ten seconds."""
         now = time.monotonic()
         if now - self._last >= _EVERY:
             self._last = now
             self.write("progress", tally=asdict(tally))
 
     def time(self, seconds: float, phases: Mapping[str, float]) -> None:
-        """Log the wall time of the whole, and of each phase."""
+        """Log the total wall time, and that of each phase."""
         self.write("time", seconds=seconds, phases=dict(phases))
 
     @contextmanager
     def ending(self) -> Iterator[None]:
-        """Log how the block ends."""
+        """Context manager that logs how the block ends."""
         try:
             yield
         except StoppedError as error:
             self.write("stopped", why=error.message)
             raise
-        except JournalError as error:  # the same command would be refused again
+        except JournalError as error:  # the same command would fail again
             self.write("refused", why=error.message)
             raise
         except BaseException as error:
@@ -147,24 +147,24 @@ class Run:
     Attributes
     ----------
     id : str
-        Of the run; sorts by time.
+        Id of the run; ids sort by time.
     state : str
-        ``finished``, ``stopped``, ``failed``, ``refused`` (the journal of its output is another
-        run's, in use or damaged), ``running`` or ``killed``.
+        ``finished``, ``stopped``, ``failed``, ``refused`` (the journal of its output belongs to
+        another run, is in use, or damaged), ``running`` or ``killed``.
     started, ended : str
-        UTC, ISO 8601; of the first and the last line.
+        Time of the first and the last line, UTC, ISO 8601.
     command, folder : list of str, str
-        How and where it was started.
+        Arguments and working folder.
     outputs : dict
-        Output → its tally.
+        Output → its counts.
     identity : dict
-        Output → what decides its answers (:func:`ecomfs.batch.run_identity`).
+        Output → its identity (:func:`ecomfs.batch.run_identity`).
     engine, canary : str, list of dict
         Spec of the engine; reports of its canary, one per server.
     why : str
-        What stopped it.
+        Why it stopped.
     seconds, phases : float, dict
-        Wall time of the whole command, with the fit, ``None`` unless finished; of each phase.
+        Wall time of the command with its fit (``None`` unless finished), and of each phase.
 
     Examples
     --------
@@ -189,16 +189,16 @@ class Run:
     @property
     def resumable(self) -> bool:
         """Whether the same command would resume it."""
-        # A log that was cut short may not even hold its command.
+        # A truncated log may lack its command.
         return bool(self.command) and self.state in ("stopped", "failed", "killed")
 
 
 def read_run(path: Path) -> Run:
-    """The run of a log file; lines that a kill cut short are passed over."""
+    """Read the run of a log file; truncated lines are skipped."""
     run = Run(path.stem)
     process = 0
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        # One that is no object, or lacks what its event has.
+        # A line that is not an object, or lacks keys of its event.
         with contextlib.suppress(ValueError, KeyError, TypeError):
             line = json.loads(text)
             event, run.ended = line["event"], str(line.get("at", ""))
@@ -229,7 +229,7 @@ def list_runs() -> list[Run]:
     Returns
     -------
     list of Run
-        None where no run was logged, or logs are switched off.
+        Empty if no run was logged, or logging is off.
 
     Examples
     --------
@@ -255,12 +255,12 @@ def find_run(id_: str) -> Run:
     Parameters
     ----------
     id_ : str
-        An id, or the beginning of one; ``last`` is the newest.
+        An id, or a prefix of one; ``last`` is the newest run.
 
     Raises
     ------
     InputError
-        None, or several.
+        No run, or several.
 
     Examples
     --------
@@ -283,13 +283,13 @@ def find_run(id_: str) -> Run:
 def last_resumable() -> Run:
     """The newest run that can be resumed.
 
-    It was stopped, failed or was killed, its folder is there, and no later run had the same command
-    or wrote the same output.
+    That is a run that was stopped, failed or was killed, whose folder exists, and whose command and
+    output no later run has.
 
     Returns
     -------
     Run
-        Its command and folder are what ``ecomfs score --resume`` gives again.
+        The run, with its command and folder.
 
     Raises
     ------
@@ -317,7 +317,7 @@ def last_resumable() -> Run:
         off = state_folder() is None
         raise InputError(
             "no run is logged" + (": ECOMFS_STATE switches logs off" if off else ""),
-            hint="give the command again: it goes on from the journal beside its output",
+            hint="give the command again: it resumes from the journal beside its output",
         )
     raise InputError(
         f"none of {len(runs)} runs can be resumed: the last, {runs[-1].id}, is {runs[-1].state}",
@@ -326,7 +326,7 @@ def last_resumable() -> Run:
 
 
 def compare_runs(first: Run, second: Run) -> list[tuple[str, str, str]]:
-    """What differs between two runs: (name, in the first, in the second).
+    """Differences between two runs: (name, value of the first, value of the second).
 
     >>> compare_runs(Run("a", state="finished"), Run("b", state="failed"))
     [('state', 'finished', 'failed')]
@@ -340,8 +340,8 @@ def compare_runs(first: Run, second: Run) -> list[tuple[str, str, str]]:
 
 
 def last_rate(model: str, unit: str) -> float | None:
-    """What the engine of this fingerprint read per second in its newest run; ``unit`` is
-    ``prompt_tokens``, or ``read`` (rows)."""
+    """The speed of an engine, by its fingerprint, in its newest run, per second; ``unit`` is
+    ``prompt_tokens`` or ``read`` (rows)."""
     for run in reversed(list_runs()):
         for output, tally in run.outputs.items():
             read, seconds = tally.get(unit, 0), tally.get("reading_seconds", 0)
@@ -360,7 +360,7 @@ def _flat(run: Run) -> dict[str, str]:
         else:
             flat[prefix] = str(value)
 
-    # Two runs of one command have one output each, of another name: compare them by place.
+    # The outputs of two runs may have different names: compare them by position.
     for number, output in enumerate(run.outputs):
         prefix = "" if len(run.outputs) == 1 else f"output {number + 1}"
         walk(

@@ -1,10 +1,10 @@
-"""Answering the rows of a table. The stages of a run overlap:
+"""Classifies the rows of a feed and stores the predictions. The stages of a run overlap:
 
     read rows ─▶ retrieve and render ─▶ engine ─▶ journal
 
-A block of rows passes from stage to stage through bounded queues, so that memory holds a few
-blocks whatever the number of rows. Reading, rendering and storing run in threads of their own;
-the engine is called on the event loop, for several blocks at a time.
+Blocks of rows pass from stage to stage through bounded queues, so memory holds only a few blocks,
+whatever the number of rows. Reading, rendering and storing each run in a thread; the engine is
+called on the event loop, for several blocks at a time.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from ecomfs.types import Prediction, Status
 
 BLOCK_ROWS = 256
 BLOCK_SECONDS = 4.0
-"""A block is made as large as the engine reads in about this time: what is lost by a kill."""
+"""A block has as many rows as the engine reads in about this time, so a kill loses little work."""
 _SMALLEST = 4
 _GONE = 8
-"""When a whole block of at least this many rows fails for a reason that may pass, the engine is
-down: the run stops and can be resumed, instead of ending with a million failed rows."""
+"""If all rows of a block of at least this size fail for a temporary reason, the engine is down: the
+run stops and can be resumed, instead of ending with many failed rows."""
 
 
 @dataclass(slots=True)
@@ -49,26 +49,26 @@ class Tally:
     Attributes
     ----------
     rows : int
-        Rows that have their answer.
+        Rows with a prediction.
     status : dict
         Status → number of rows.
     prompt_tokens, cached_tokens : int
-        Of the prompts sent by this process; how many of these tokens the engine did not compute
-        again. Readings that came from the reading cache count in neither.
+        Tokens of the prompts sent by this process, and how many of them the engine did not compute
+        again. Readings from the reading cache are not counted.
     read, remembered : int
-        Answers of this process that the engine gave, and that came from the reading cache.
+        Readings of this process from the engine, and from the reading cache.
     copied : int
-        Rows identical to another one, which got its answer.
+        Rows identical to another row, with the same prediction.
     resumed : int
-        Rows that an earlier, interrupted run had done.
+        Rows done by an earlier, interrupted run.
     left_out : int
-        Rows that ``where`` or ``sample`` passed over.
+        Rows left out by ``where`` or ``sample``.
     progress : float, optional
-        Share of the input read, 0 to 1; ``None`` when unknown.
+        Share of the input read, 0 to 1; ``None`` if unknown.
     seconds, reading_seconds : float
-        Wall time since the first row; of these, while prompts were at the engine.
+        Wall time since the first row, and the part of it while the engine was reading.
     total : int, optional
-        Rows in all; ``None`` until the input was read to its end.
+        Total number of rows; ``None`` until the input was read to its end.
 
     Examples
     --------
@@ -94,18 +94,18 @@ class Tally:
 
     @property
     def cache_share(self) -> float | None:
-        """Share of prompt tokens that the engine did not compute again; ``None`` before any."""
+        """Share of prompt tokens that the engine did not compute again; ``None`` without any."""
         return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
 
     @property
     def rate(self) -> float | None:
-        """Rows per second of engine time that the engine read; ``None`` before any."""
+        """Rows read per second of engine time; ``None`` without any."""
         return self.read / self.reading_seconds if self.read and self.reading_seconds else None
 
     @property
     def expected(self) -> int | None:
-        """Rows in all: known, or estimated from the share of the input that was read; ``None``
-        before anything is known."""
+        """Total number of rows, known or estimated from the share of the input read; ``None`` if
+        unknown."""
         if self.total is not None or not self.progress:
             return self.total
         return max(self.rows, round(self.rows / self.progress))
@@ -120,14 +120,14 @@ class Tally:
         progress(READING, self.rows, self.expected, ", ".join(details))
 
     def add(self, prediction: Prediction) -> None:
-        """Count a row that the model answered."""
+        """Count a row that was classified."""
         self.rows += 1
         self.status[str(prediction.status)] += 1
         self.prompt_tokens += prediction.prompt_tokens
         self.cached_tokens += prediction.cached_tokens
 
     def add_block(self, block: RowBlock, counted: int = 0) -> None:
-        """Count a finished block, of whose rows ``counted`` were added one by one."""
+        """Count a finished block; ``counted`` of its rows were counted by :meth:`add`."""
         self.rows += block.rows - counted
         self.copied += block.copied
         if block.progress is not None:
@@ -138,15 +138,14 @@ class Tally:
 
 @dataclass(slots=True)
 class Stop:
-    """Ctrl-C and SIGTERM as a request to finish what is under way.
+    """Context manager that turns Ctrl-C and SIGTERM into a request to finish calls in flight.
 
-    While it is entered, the first SIGINT or SIGTERM only sets :attr:`signal`; a second SIGINT
-    raises :class:`KeyboardInterrupt` as usual.
-
-    Signals reach the main thread only; in other threads entering does nothing.
+    Inside the block the first SIGINT or SIGTERM only sets :attr:`signal`; a second SIGINT raises
+    :class:`KeyboardInterrupt` as usual. Signals reach only the main thread; in other threads the
+    context manager has no effect.
 
     Args:
-        on_request: called once, with the signal's number, in the main thread.
+        on_request: called once, with the number of the signal, in the main thread.
 
     >>> import os
     >>> with Stop() as stop:
@@ -162,11 +161,11 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal came, or :meth:`request` was called."""
+        """Whether a signal was received, or :meth:`request` was called."""
         return self.signal is not None or self._requested
 
     def request(self) -> None:
-        """Request the end without a signal; from any thread."""
+        """Request the stop without a signal; thread-safe."""
         self._requested = True
 
     def __enter__(self) -> Self:
@@ -199,7 +198,7 @@ def _tracer() -> Any:
 
 def span(name: str, **attributes: str | int | float) -> AbstractContextManager[Any]:
     """A span ``ecomfs.<name>`` for OpenTelemetry around a block, where its API is installed
-    (``ecomfs[otel]``); a child of the one that is open. It is exported only where the program, or
+    (``ecomfs[otel]``); a child of the current span. It is exported only if the program, or
     ``opentelemetry-instrument ecomfs score …``, sets an exporter up.
 
     >>> with span("read", rows=16):
@@ -220,39 +219,39 @@ _Prepared = asyncio.Queue[tuple[RowBlock, Sequence[Any]] | None]
 
 
 class SupportsStop(Protocol):
-    """Whether a runner shall begin no further row; :class:`Stop` is one."""
+    """An object that can ask a runner to stop, such as :class:`Stop`."""
 
     @property
     def requested(self) -> bool:
-        """It shall not."""
+        """Whether no further row must be started."""
 
 
 class BlockSource(Protocol):
-    """Where a runner takes rows from; :class:`ecomfs.batch.feed.Feed` of a table is one."""
+    """A source of rows for a runner, such as :class:`ecomfs.batch.feed.Feed`."""
 
     def next(self, size: int) -> RowBlock | None:
         """The next rows; ``None`` at the end."""
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """The answers of these keys are stored."""
+        """Note that the predictions of these keys are stored."""
 
 
 class AnswerStore(Protocol):
-    """Where a runner stores answers; :class:`ecomfs.batch.journal.Journal` is one."""
+    """A store for predictions, such as :class:`ecomfs.batch.journal.Journal`."""
 
     through: int
 
     def commit(self, entries: Iterable[Entry], through: int, **values: Any) -> None:
-        """Store answers, and that every row before position ``through`` is done."""
+        """Store predictions, and the position before which all rows are done (``through``)."""
 
 
 class Runner:
-    """Answers all rows of a feed and stores them in its journal.
+    """Classifies all rows of a feed and stores the predictions in the journal.
 
     Args:
-        block_rows: most rows in one call of the engine (a chunk of the reader more or less).
-        stages: keep the distributions after each step of a prediction.
-        on_progress: called on the event loop after every commit, and when the feed has ended.
+        block_rows: most rows per call of the engine (plus or minus a chunk of the reader).
+        stages: keep the distribution after each step of a prediction.
+        on_progress: called on the event loop after every commit, and at the end of the feed.
     """
 
     def __init__(
@@ -286,16 +285,16 @@ class Runner:
         self._hits = _cache_counts(pipeline)
 
     async def run(self) -> None:
-        """Run until the input ends, or a stop is requested: then rows in flight are waited for
-        and stored, and the rest is left.
+        """Run until the input ends or a stop is requested. After a stop, rows in flight are
+        finished and stored, and no further rows are read.
 
         Raises:
-            EngineError: the engine is gone; what was answered is stored.
-            InputError, OutputError: the input or the journal gave up.
+            EngineError: the engine is unavailable; finished predictions are stored.
+            InputError, OutputError: the input cannot be read, or the journal not be written.
         """
         read: _Blocks = asyncio.Queue(1)
         prepared: _Prepared = asyncio.Queue(1)
-        # A disk that is slower than the engine holds its blocks back.
+        # Backpressure if the disk is slower than the engine.
         finished: _Blocks = asyncio.Queue(self._at_once)
         async with (
             _thread("ecomfs-rows") as rows,
@@ -313,7 +312,7 @@ class Runner:
             except BaseExceptionGroup as failures:
                 raise _first(failures) from None
             finally:
-                # Also after a failure: answers that are there are kept.
+                # Also after a failure: store the predictions that exist.
                 end = asyncio.ensure_future(finished.put(None))
                 await asyncio.wait([end, storing], return_when=asyncio.FIRST_COMPLETED)
                 if end.done():
@@ -358,13 +357,13 @@ class Runner:
         slots = asyncio.Semaphore(self._at_once)
         async with asyncio.TaskGroup() as group:
             while True:
-                await slots.acquire()  # before a block is taken: none waits unseen
+                await slots.acquire()  # before a block is taken from the queue
                 item = await prepared.get()
                 if item is None:
                     break
                 if self._stop.requested:
                     slots.release()
-                    continue  # not begun: the next run has it
+                    continue  # not started: the next run classifies it
                 group.create_task(self._ask(*item, slots, out))
         await out.put(None)
 
@@ -398,7 +397,7 @@ class Runner:
             slots.release()
 
     async def _store(self, finished: _Blocks, thread: ThreadPoolExecutor) -> None:
-        """Everything that finished while the last transaction was written goes into the next."""
+        """Store finished blocks; all that finish during one transaction go into the next."""
         loop = asyncio.get_running_loop()
         last = False
         while not last:
@@ -441,23 +440,23 @@ class Runner:
         answers = sum(p.prompt_tokens > 0 for block in done for p in block.predictions)
         tally.read += answers - (remembered - tally.remembered)
         tally.remembered = remembered
-        # A remembered reading reports all its tokens as cached, though none was sent.
+        # A reading from the reading cache reports all its tokens as cached, but none was sent.
         spared = tokens - self._hits[1]
         self._hits = (self._hits[0], tokens)
         tally.prompt_tokens -= spared
         tally.cached_tokens -= spared
-        for block in done:  # the watermark keeps blocks that finish before an earlier one
+        for block in done:  # the watermark handles blocks that finish out of order
             block.asked, block.predictions = [], []
 
 
 @asynccontextmanager
 async def _thread(name: str) -> AsyncIterator[ThreadPoolExecutor]:
-    """A thread that has ended after the block."""
+    """A thread that ends with the block."""
     pool = ThreadPoolExecutor(1, name)
     try:
         yield pool
     finally:
-        # Its work may wait for this event loop, as a tokenizer that a server runs does.
+        # Its work may wait for this event loop, for example to call a server's tokenizer.
         await asyncio.to_thread(pool.shutdown)
 
 
@@ -469,20 +468,20 @@ async def _ends_with(storing: asyncio.Task[None]) -> None:
 
 
 def _require_engine(found: Sequence[object]) -> None:
-    """Raise when nothing of a whole block could be read, for reasons that may pass."""
+    """Raise if no row of a block could be read, and the cause may be temporary."""
     errors = [e for e in found if isinstance(e, EngineError) and e.retryable]
     if len(found) >= _GONE and len(errors) == len(found):
         raise errors[0]
 
 
 def _cache_counts(pipeline: Pipeline | PipelineLike) -> tuple[int, int]:
-    """Readings, and their tokens, that came from the reading cache so far."""
+    """Number of readings from the reading cache so far, and of their tokens."""
     engine = pipeline.engine
     return (engine.hits, engine.hit_tokens) if isinstance(engine, CachedEngine) else (0, 0)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first failure of a group of groups; the others followed from it."""
+    """The first exception of nested groups; the others are its consequences."""
     error: BaseException = failures
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -490,7 +489,7 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 class RowScorer(Protocol):
-    """Answers all rows of a table: in this process (:class:`LocalScorer`) or on a cluster
+    """Classifies all rows of a table, in this process (:class:`LocalScorer`) or on a cluster
     (:class:`ecomfs.batch.ray.runner.RayScorer`).
 
     Examples
@@ -513,7 +512,7 @@ class RowScorer(Protocol):
 
     @property
     def identity(self) -> Identity:
-        """What decides its answers (:func:`ecomfs.batch.pipeline_identity`)."""
+        """Everything that determines the predictions (:func:`ecomfs.batch.pipeline_identity`)."""
 
     def answer(
         self,
@@ -526,17 +525,17 @@ class RowScorer(Protocol):
         stages: bool,
         on_progress: Callable[[Tally], None],
     ) -> None:
-        """Store an answer for every row, until the feed ends or a stop is requested.
+        """Store a prediction for every row, until the feed ends or a stop is requested.
 
         Parameters
         ----------
         feed, journal, tally, stop, block_rows, stages, on_progress
-            As of :class:`ecomfs.batch.runner.Runner`.
+            As in :class:`ecomfs.batch.runner.Runner`.
         """
 
 
 class LocalScorer:
-    """A pipeline in this process, or what answers for another task, as :class:`RowScorer`."""
+    """A :class:`RowScorer` with a pipeline in this process."""
 
     def __init__(self, pipeline: Pipeline | PipelineLike) -> None:
         self._pipeline = pipeline

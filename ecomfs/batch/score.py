@@ -1,8 +1,8 @@
-"""Score a table: every selected row comes out, in order, with its prediction beside it.
+"""Score a table: write every selected row, in order, with its prediction.
 
-Answers go to a journal beside the output; when all rows have theirs, input and answers are
-merged. Memory does not grow with the number of rows, a killed run is resumed where it was, and a
-row that cannot be read or classified keeps its place and says why.
+Predictions are stored in a journal beside the output. When all rows are done, input and journal are
+merged. Memory does not grow with the number of rows, a killed run can be resumed, and a row that
+cannot be read or classified keeps its place, with the reason.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from ecomfs.io import OutputEncoding, OutputFormat, SqlTable, TableReader
 from ecomfs.pipeline import Pipeline
 
 _COLLECT_AFTER = 50_000
-"""Objects allocated between two collections while a table is scored."""
+"""Threshold of the garbage collector (allocated objects) while a table is scored."""
 
 _PASSING = (EngineError, OutputError, StoppedError, KeyboardInterrupt)
-"""Errors that the same command may not meet again; after others, the input or an option has to
+"""Errors after which the same command may succeed. After others, the input or an option must
 change, which makes another run."""
 _WRITTEN_ROWS = 1000
-"""Rows per look into the journal when the output is written."""
+"""Rows per query of the journal when the output is written."""
 
 
 @runtime_checkable
@@ -49,7 +49,7 @@ class SupportsRefresh(Protocol):
     """A fitted classifier, such as :class:`ecomfs.FewShotClassifier`."""
 
     def refresh(self) -> Pipeline | PipelineLike:
-        """What answers, for the pool as it is now."""
+        """The pipeline for the current version of the pool."""
         ...
 
 
@@ -77,78 +77,78 @@ def score_table(
     on_stop: Callable[[int], None] = lambda number: None,
     on_identity: Callable[[Identity], None] = lambda identity: None,
 ) -> ScoreResult:
-    """Classify every row of ``source`` into ``output``.
+    """Classify every row of ``source`` and write the result to ``output``.
 
-    A run that ended early (killed, stopped by a signal, engine gone, disk full) leaves
-    ``<output>.journal``; calling again with the same input, pipeline and selection resumes it.
+    A run that ended early (killed, stopped by a signal, engine unavailable, disk full) leaves
+    ``<output>.journal``; a call with the same input, pipeline and selection resumes it.
 
     Parameters
     ----------
     source : str or path
-        Anything :class:`ecomfs.io.TableReader` reads.
+        Any input of :class:`ecomfs.io.TableReader`.
     output : str, path or SqlTable
-        ``.csv``, ``.tsv`` or ``.jsonl``, also packed (``.gz``, ``.zst``), ``.parquet`` or
-        ``.xlsx``; ``-``, standard output; or ``sql:URL#TABLE``, a table of PostgreSQL, DuckDB or
-        SQLite, which is made in one transaction.
+        ``.csv``, ``.tsv`` or ``.jsonl``, also compressed (``.gz``, ``.zst``), ``.parquet`` or
+        ``.xlsx``; ``-`` for standard output; or ``sql:URL#TABLE``, a table of PostgreSQL, DuckDB or
+        SQLite, which is written in one transaction.
     pipeline : FewShotClassifier, TaxonomyClassifier, MultiLabelClassifier, Pipeline or RowScorer
-        A fitted classifier, its pipeline, or for many machines
-        :class:`ecomfs.batch.ray.runner.RayScorer`.
+        A fitted classifier, its pipeline, or :class:`ecomfs.batch.ray.runner.RayScorer` for a
+        cluster.
     fields : mapping of str to str, optional
         Task field → column, where names differ.
     id_column : str, optional
-        Column of unique ids; ``id`` by default, else rows are numbered.
+        Column of unique ids; ``id`` by default, else row numbers are used.
     gold_column : str, optional
-        Column with the true labels; collected for metrics, never shown to the model.
+        Column with the true labels; used for metrics, never shown to the model.
     probabilities : bool, default False
         Add a column ``p_<label>`` for every label.
     encoding : {"utf-8", "utf-8-sig"}, default "utf-8"
-        Of the output.
+        Encoding of the output.
     form : {"csv", "tsv", "jsonl", "parquet", "xlsx"}, optional
-        Format of an output whose name does not say it.
+        Format of an output whose name does not show it.
     replace_table : bool, default False
-        Replace a table of a database that is there; otherwise it is an error.
+        Replace an existing table of a database; otherwise it is an error.
     input_encoding : str, optional
-        Of a source that is not UTF-8; detected by default.
+        Encoding of a source that is not UTF-8; detected by default.
     chunk_rows : int
-        Most rows in one call of the engine.
+        Most rows per call of the engine.
     limit : int, optional
         Only the first rows; short for ``selection=Selection(limit=…)``.
     selection : Selection, optional
-        Which rows are scored. By default all.
+        The selection of rows; all by default.
     budget : Budget, optional
-        The most that is spent on reading. Rows of which the experts are least sure are read
-        first; rows that are not read are answered by the experts, with a note.
+        Limit of time or tokens for reading. Rows of which the experts are least certain are read
+        first; the experts classify the other rows, with a note.
     restart : bool, default False
-        Drop the journal of an earlier run instead of resuming it.
+        Delete the journal of an earlier run instead of resuming it.
     keep_journal : bool, default False
         Keep the journal after the run.
     progress : Progress or bool, optional
-        Called with the progress (:mod:`ecomfs.core.progress`); ``True``: shown; ``None``: shown in
-        notebooks only.
+        Called with the progress (:mod:`ecomfs.core.progress`); ``True``: show it; ``None``: show it
+        in notebooks only.
     on_progress : callable
-        Called with the tally after every commit, and when the input was read to its end.
+        Called with the counts after every commit, and at the end of the input.
     on_stop : callable
-        Called once, with the signal's number, when a signal asks the run to stop.
+        Called once, with the number of the signal, if a signal requests a stop.
     on_identity : callable
-        Called with what decides the answers (:func:`ecomfs.batch.run_identity`).
+        Called with the identity of the run (:func:`ecomfs.batch.run_identity`).
 
     Returns
     -------
     ScoreResult
-        The output file, counts of rows by status, and the true labels where they were named.
+        The output, counts of rows by status, and the true labels if there is such a column.
 
     Raises
     ------
     InputError
-        The file or its columns; nothing is written then.
+        The input or its columns cannot be used; nothing is written.
     JournalError
-        There is a journal, and it is damaged, in use, or another run's.
+        An existing journal is damaged, in use, or belongs to another run.
     EngineError
-        The engine is lost; finished rows are kept in the journal.
+        The engine is unavailable; finished rows are kept in the journal.
     OutputError
         Journal or output cannot be written.
     StoppedError
-        SIGINT or SIGTERM came; finished rows are kept in the journal.
+        SIGINT or SIGTERM was received; finished rows are kept in the journal.
 
     Examples
     --------
@@ -174,7 +174,9 @@ def score_table(
     scorer = LocalScorer(pipeline) if isinstance(pipeline, Pipeline) else pipeline
     if limit is not None:
         if selection is not None:
-            raise ConfigError("limit and selection", hint="put the limit into the selection")
+            raise ConfigError(
+                "limit together with selection", hint="put the limit into the selection"
+            )
         selection = Selection(limit=limit)
     check_paths(job, form, replace_table=replace_table)
     reader = TableReader(
@@ -209,8 +211,8 @@ def score_table(
             raise JournalError(
                 f"{journal.path} has {len(journal):,} answers of another run: "
                 f"{', '.join(changed)} changed",
-                hint="to go on, put back what changed (ecomfs runs list has the command); "
-                "--restart drops those answers and starts over; another -o keeps both",
+                hint="to resume it, undo the changes (ecomfs runs list has the command); "
+                "--restart deletes those answers and starts again; another -o keeps both",
             )
         again = replace(selected)
         if (state := journal.get("chosen")) is not None:
@@ -264,11 +266,11 @@ def score_table(
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Collect cyclic garbage rarely inside the block.
+    """Run the garbage collector rarely inside the block.
 
-    A block of rows is thousands of objects without cycles that live until it is stored. At
-    Python's usual threshold the collector looks through them again and again, which was a tenth
-    of the CPU per row. A program that set a higher threshold, or none, keeps it.
+    A block of rows has thousands of objects without cycles that live until it is stored. With
+    Python's default threshold the collector scans them repeatedly, which took a tenth of the CPU
+    time per row. A higher threshold set by the program is kept.
     """
     before = gc.get_threshold()
     if 0 < before[0] < _COLLECT_AFTER:
@@ -281,17 +283,17 @@ def _rare_collections() -> Iterator[None]:
 
 @contextmanager
 def _kept(journal: Journal) -> Iterator[None]:
-    """When a run ends early, add a note on what is kept and whether it can be resumed; a journal
-    without answers is removed."""
+    """If a run ends early, add a note to the error on the kept predictions and whether the run can
+    be resumed; an empty journal is removed."""
     try:
         yield
     except BaseException as error:
         answers = 0
         with suppress(EcomfsError):
             answers = len(journal)
-        # The error of a refused journal names its answers, and what to do instead.
+        # The error of a refused journal has this information already.
         if answers and not isinstance(error, JournalError):
-            again = "; the same command goes on from it" if isinstance(error, _PASSING) else ""
+            again = "; the same command resumes the run" if isinstance(error, _PASSING) else ""
             error.add_note(f"{answers:,} answers are kept in {journal.path}{again}")
         elif journal.identity is None:
             journal.remove()

@@ -125,5 +125,5 @@ def test_a_budget_needs_the_experts(source: Path) -> None:
 
 def test_no_guarantee_holds_for_rows_that_are_not_read(source: Path) -> None:
     clf = classifier(calibration_size=20, coverage=0.8)
-    with pytest.raises(ConfigError, match="beside a guarantee"):
+    with pytest.raises(ConfigError, match="together with a guarantee"):
         score(source, clf, budget=Budget(seconds=5))

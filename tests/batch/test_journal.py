@@ -72,7 +72,7 @@ def test_an_open_journal_is_neither_opened_nor_dropped_by_another(tmp_path: Path
         assert path.exists()
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA user_version = 1")
-    with pytest.raises(JournalError, match="no journal of this version"):
+    with pytest.raises(JournalError, match="not a journal of this version"):
         Journal(path)
     drop_journal(path)
     assert not path.exists()

@@ -203,7 +203,7 @@ def test_a_row_without_an_answer_writes_nothing_and_keeps_the_old_files(
     source = tmp_path / "in.csv"
     source.write_text("text\none\ntwo\nthree\n")
     (tmp_path / "out.csv").write_text("old\n")
-    with pytest.raises(InputError, match="the journal has no answer for this row"):
+    with pytest.raises(InputError, match="the journal has no prediction for this row"):
         written(source, answers)
     assert (tmp_path / "out.csv").read_text() == "old\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]

@@ -55,7 +55,7 @@ def test_patterns(tmp_path: Path) -> None:
         find_inputs([f"{tmp_path}/*.tsv"])
     with pytest.raises(MissingFileError, match="only results"):
         find_inputs([f"{tmp_path}/*.scored.csv"])
-    with pytest.raises(ConfigError, match="named twice"):
+    with pytest.raises(ConfigError, match="given twice"):
         find_inputs([str(odd), str(odd)])
 
 

@@ -99,8 +99,8 @@ def refused_says_what_to_do(error: JournalError) -> None:
     """One line with both ways on, and nothing that contradicts them."""
     told = "\n".join([str(error), *getattr(error, "__notes__", ())])
     assert "\n" not in told
-    assert "to go on, put back what changed" in told
-    assert "--restart drops those answers and starts over" in told
+    assert "to resume it, undo the changes" in told
+    assert "--restart deletes those answers and starts again" in told
     assert "the same command" not in told
 
 
@@ -325,7 +325,7 @@ def test_a_signal_drains_prints_how_to_resume_and_ends_with_its_code(
     assert process.exitcode == code
     text = said.read_text()
     assert "stopping" in text
-    assert f"answers are kept in {output}.journal; the same command goes on" in text
+    assert f"answers are kept in {output}.journal; the same command resumes" in text
     with Journal(tmp_path / "out.csv.journal") as journal:
         kept = len(journal)
     assert kept >= victim.asked(log)  # all that was asked was waited for

@@ -264,7 +264,10 @@ def test_guarantees_are_fitted_in_the_same_run(
     ("more", "message"),
     [
         (["--precision", "0.9"], "--precision with --calibration-size 0"),
-        (["--max-loss", "0.01", "--profile", "p.json"], "--max-loss beside --profile p.json"),
+        (
+            ["--max-loss", "0.01", "--profile", "p.json"],
+            "--max-loss together with --profile p.json",
+        ),
         (
             ["--coverage", "1.5", "--calibration-size", "4"],
             "--coverage = 1.5 (--coverage is a number between 0 and 1)",

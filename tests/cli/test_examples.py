@@ -72,7 +72,7 @@ def test_replace_relabels_what_changed(filled: Path, capsys: pytest.CaptureFixtu
     before = held(filled)
     capsys.readouterr()
     assert load("second.csv") == 2
-    assert "example 'a' with another label (--replace gives" in error(capsys)
+    assert "example 'a' with another label (relabel them with --replace" in error(capsys)
     assert held(filled) == before
     assert load("second.csv", "--replace") == 0
     assert "1 added · 1 unchanged · 1 changed: version 3" in capsys.readouterr().out

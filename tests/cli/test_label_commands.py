@@ -54,7 +54,7 @@ def test_import_leaves_out_rows_not_labelled_yet_and_counts_them(
         assert {e.id: e.label for e in pool.examples()} == {"a": "shoes", "d": "hats"}
     write("todo.csv", "id,title,label\na,x,\nb,y,\n")
     assert run(command) == 2
-    assert "todo.csv: column 'label' holds no label" in capsys.readouterr().err
+    assert "todo.csv: column 'label' has no labels" in capsys.readouterr().err
 
 
 def test_a_table_of_suggest_is_imported_once_some_of_it_is_labelled(
@@ -89,8 +89,11 @@ def test_examples_of_several_files_are_put_together(capsys: pytest.CaptureFixtur
     ("files", "message"),
     [
         (["a.csv", "b.csv"], "b.csv, line 3: id '1' is already used in a.csv, line 2"),
-        (["a.csv", "./a.csv"], "one file of examples is named twice"),
-        (["a.csv", "pool.db"], "--examples pool.db is a pool, and 1 more --examples beside it"),
+        (["a.csv", "./a.csv"], "a file of examples is given twice"),
+        (
+            ["a.csv", "pool.db"],
+            "--examples pool.db is a pool and cannot be combined with other --examples",
+        ),
     ],
 )
 def test_files_that_cannot_be_put_together_are_refused(
@@ -151,7 +154,7 @@ def test_cleaning_reports_respelt_labels_and_keeps_signs(
     write("rows.csv", "text,label\n" + "\n".join(rows) + "\n")
     command = ["prepare", "clean", "rows.csv", "--text-column", "text", "--label-column", "label"]
     assert run([*command, "-o", "a.csv"]) == 0
-    assert "note: label 'apple' is 'Apple' now, in 1 row" in capsys.readouterr().out
+    assert "note: label 'apple' is 'Apple', in 1 row" in capsys.readouterr().out
     assert pd.read_csv("a.csv")["label"].to_list() == ["Apple", "Apple", "Apple", "M²", "M2"]
     assert run([*command, "-o", "b.csv", "--no-labels"]) == 0
     assert pd.read_csv("b.csv")["label"].to_list() == ["Apple", "apple", "Apple", "M²", "M2"]

@@ -176,7 +176,11 @@ def test_every_setting_is_an_option_of_the_classifier() -> None:
 @pytest.mark.parametrize(
     ("labelled", "settings", "message"),
     [
-        ({"examples": ["p.csv"]}, {"profile": "x.json"}, "--max-loss beside --profile x.json"),
+        (
+            {"examples": ["p.csv"]},
+            {"profile": "x.json"},
+            "--max-loss together with --profile x.json",
+        ),
         ({}, {}, "--max-loss without --examples"),
         ({"examples": ["p.csv"]}, {"calibration_size": 0}, "--max-loss with --calibration-size 0"),
         ({"examples": ["p.csv"]}, {"fusion": False}, "--max-loss with --no-fusion"),

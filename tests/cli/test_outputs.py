@@ -192,7 +192,7 @@ def test_a_pool_is_no_journal_to_drop(capsys: pytest.CaptureFixture[str]) -> Non
     before = Path("pool.db").read_bytes()
     Path("out.csv.journal").write_bytes(before)
     assert run([*SCORE, "-e", "pool.csv", "-o", "out.csv", "--restart"]) == 2
-    assert "a database, such as a pool, and no journal" in capsys.readouterr().err
+    assert "a database, such as a pool, and not a journal" in capsys.readouterr().err
     assert Path("out.csv.journal").read_bytes() == before
     assert not Path("out.csv").exists()
 
@@ -242,7 +242,7 @@ def test_a_table_of_a_database_is_made_and_not_replaced_unasked(
     assert "--replace-table" in capsys.readouterr().err
     assert run([*command, "--replace-table"]) == 0
     assert run([*command[:-1], "out.csv", "--replace-table"]) == 2
-    assert "is no table of a database" in capsys.readouterr().err
+    assert "is not a table of a database" in capsys.readouterr().err
 
 
 def test_a_format_for_standard_output(capsys: pytest.CaptureFixture[str]) -> None:

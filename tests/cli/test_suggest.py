@@ -46,7 +46,7 @@ def suggest(*arguments: str) -> int:
 def test_filled_in_it_is_a_pool(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert suggest("-n", "4", "-e", "pool.csv") == 0
     out = capsys.readouterr().out
-    assert "1 left out, as they cannot be labelled; line 14: field 'text' is empty" in out
+    assert "1 rows cannot be labelled and are left out; line 14: field 'text' is empty" in out
     table = read_frame("todo.csv").data
     assert len(table) == 4
     assert table["label"].to_list() == [""] * 4
@@ -93,7 +93,7 @@ def test_the_same_seed_writes_the_same_table(folder: Path) -> None:
 
 def test_more_than_there_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert suggest("-n", "50", "-e", "pool.csv") == 0
-    assert "only 10 rows are different" in capsys.readouterr().out
+    assert "only 10 different rows are" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

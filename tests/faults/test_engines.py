@@ -174,7 +174,7 @@ def test_an_engine_that_dies_and_restarts(
         output = tmp_path / f"out{n}.csv"
         with pytest.raises(EngineUnavailableError) as raised:
             score(source, output, engine_at(only.url, befalls={3: only.kill}))
-        assert "the same command goes on" in "".join(raised.value.__notes__)
+        assert "the same command resumes" in "".join(raised.value.__notes__)
         assert not output.exists()
         only.start()
         assert score(source, output, engine_at(only.url)) == whole

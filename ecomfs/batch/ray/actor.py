@@ -1,7 +1,7 @@
-"""One worker of a cluster: it holds a pipeline and classifies partitions of rows.
+"""A worker of a cluster: it has a pipeline and classifies partitions of rows.
 
-The worker keeps one :class:`ecomfs.batch.runner.Runner` busy across partitions. Nothing here needs
-Ray; :mod:`ecomfs.batch.ray.actor_pool` makes an actor of :class:`Scorer`.
+One :class:`ecomfs.batch.runner.Runner` processes all partitions of the worker. This module does not
+import Ray; :mod:`ecomfs.batch.ray.actor_pool` makes an actor of :class:`Scorer`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "VLLM_NO_USAGE_STATS": "1",
 }
-"""Telemetry off in everything that is started."""
+"""Environment variables that switch telemetry off."""
 
 _IDLE_SECONDS = 0.2
 Build = Callable[[], Pipeline]
@@ -44,9 +44,9 @@ class Facts:
     """Facts about a worker's pipeline.
 
     Attributes:
-        spec: of the engine.
-        node: the machine's name.
-        version: of ecomfs there.
+        spec: spec of the engine.
+        node: name of the machine.
+        version: version of ecomfs on it.
     """
 
     card: TaskCard
@@ -63,7 +63,7 @@ class Scorer:
 
     Args:
         build: makes the pipeline.
-        folder: working directory for relative paths, where the machine has it.
+        folder: working directory for relative paths, if it exists on the machine.
     """
 
     def __init__(self, build: Build, folder: str) -> None:
@@ -107,7 +107,7 @@ class Scorer:
         return queue.put(asked).result()
 
     def close(self) -> None:
-        """End the runners; unanswered partitions fail."""
+        """End the runners; unfinished partitions fail."""
         with self._lock:
             while self._queues:
                 self._queues.popitem()[1].close()
@@ -119,7 +119,7 @@ class Scorer:
     @property
     def _started(self) -> Pipeline:
         if self._pipeline is None:
-            raise RuntimeError("start() comes first")
+            raise RuntimeError("call start() first")
         return self._pipeline
 
 
@@ -131,8 +131,8 @@ class _Work:
 
 
 class PartitionQueue:
-    """Feed and journal of a runner without an end: partitions arrive at any time, and each
-    partition's predictions are returned together. Nothing is stored: the journal is the driver's.
+    """An endless feed and an in-memory journal for a runner. Partitions arrive at any time; the
+    predictions of each are returned together. Only the driver stores predictions.
     """
 
     through = 0
@@ -184,8 +184,8 @@ class PartitionQueue:
         return work.future
 
     def next(self, size: int) -> RowBlock:
-        """Up to ``size`` rows of one partition; an empty block after a moment without rows,
-        because a runner that stops waits for this call."""
+        """Up to ``size`` rows of one partition; an empty block after a short wait, because a runner
+        that stops waits for this call."""
         if not self._rest:
             with contextlib.suppress(Empty):
                 self._rest = self._waiting.get(timeout=_IDLE_SECONDS).asked
@@ -195,7 +195,7 @@ class PartitionQueue:
         return block
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """Nothing to forget: the driver finds identical rows."""
+        """No effect: the driver finds identical rows."""
 
     def commit(self, entries: Iterable[Entry], through: int, **values: Any) -> None:
         """Add predictions to their partitions."""
@@ -207,14 +207,14 @@ class PartitionQueue:
                     self._whole.append(work)
 
     def deliver(self, tally: Tally) -> None:
-        """Return the partitions that are complete."""
+        """Return the results of complete partitions."""
         with self._lock:
             whole, self._whole = self._whole, []
         for work in whole:
             work.future.set_result((work.entries, copy.deepcopy(tally)))
 
     def ended(self, run: Future[None]) -> None:
-        """The runner ended: all waiting partitions fail with its error."""
+        """Called when the runner ends: all waiting partitions fail with its error."""
         error = run.exception() if not run.cancelled() else None
         with self._lock:
             self._error = error or RuntimeError("the runner ended")

@@ -16,7 +16,7 @@ from ecomfs.batch.runner import Tally
 from ecomfs.errors import ConfigError, EcomfsError, EngineUnavailableError
 
 IN_FLIGHT = 2
-"""Partitions in flight per actor: the next is there when one is done."""
+"""Partitions in flight per actor; with two, an actor never waits for the next one."""
 _DEATHS = 3
 _PATIENCE_SECONDS = 30.0
 
@@ -26,7 +26,7 @@ class Partition:
     """Rows that one actor classifies.
 
     Attributes:
-        deaths: actors that died while they had it.
+        deaths: number of actors that died while they processed it.
     """
 
     block: RowBlock
@@ -42,8 +42,8 @@ class _Slot:
     """One actor at a time: when it dies, another replaces it.
 
     Attributes:
-        in_flight: calls that are not answered; ``None`` for its own start.
-        stats: the actor's totals, by its own count.
+        in_flight: unfinished calls; ``None`` stands for the start of the actor.
+        stats: the totals reported by the actor.
         failed_starts: consecutive actors that died before they were ready.
     """
 
@@ -60,12 +60,12 @@ class ActorPool:
     Args:
         ray: the module.
         build, folder: see :class:`ecomfs.batch.ray.actor.Scorer`.
-        actors: how many; default: one per GPU, or without GPUs one per machine.
-        gpus: GPUs of an actor; default: one where the cluster has any.
-        on_event: called with a line for the user.
+        actors: number of actors; default: one per GPU, or without GPUs one per machine.
+        gpus: GPUs per actor; default: one if the cluster has any.
+        on_event: called with a message for the user.
 
     Attributes:
-        facts: about the pipeline of the first actor that was ready.
+        facts: facts about the pipeline of the first actor that was ready.
     """
 
     facts: Facts | None = None
@@ -81,7 +81,7 @@ class ActorPool:
         on_event: Callable[[str], None],
     ) -> None:
         self._ray = ray
-        self._past_stats: list[Tally] = []  # by actors that are dead
+        self._past_stats: list[Tally] = []  # totals of dead actors
         self._report = on_event
         actors, options = _resources(ray, actors, gpus)
         remote: Any = ray.remote(Scorer)
@@ -106,7 +106,7 @@ class ActorPool:
         return self.facts
 
     def assign(self, partition: Callable[[], Partition | None], arguments: Sequence[Any]) -> bool:
-        """Assign partitions to actors with room; ``False`` when the partitions ran out."""
+        """Assign partitions to actors with free capacity; ``False`` if no partition is left."""
         while True:
             ready = [s for s in self._slots if s.ready and len(s.in_flight) < IN_FLIGHT]
             if not ready:
@@ -124,15 +124,16 @@ class ActorPool:
 
     @property
     def stats(self) -> list[Tally]:
-        """Totals of each actor, also of those that died."""
+        """Totals of each actor, dead ones included."""
         return [*self._past_stats, *(slot.stats for slot in self._slots)]
 
     def poll(self, seconds: float | None) -> list[tuple[Partition, Done | None]]:
-        """Wait; returns partitions with their results, or ``None`` where the actor died.
+        """Wait for results; returns finished partitions with their results, or with ``None`` if
+        their actor died.
 
         Raises:
-            EcomfsError: of an actor's start or engine.
-            EngineUnavailableError: actors die again and again.
+            EcomfsError: an error from the start or the engine of an actor.
+            EngineUnavailableError: actors die repeatedly.
         """
         owners = {ref: slot for slot in self._slots for ref in slot.in_flight}
         refs, _ = self._ray.wait(list(owners), num_returns=1, timeout=seconds)
@@ -192,7 +193,7 @@ class ActorPool:
             if slot.failed_starts >= _DEATHS:
                 raise EngineUnavailableError(
                     f"{_DEATHS} actors in a row died before they were ready: {_reason(death)}",
-                    hint="the model may not fit into memory",
+                    hint="check that the model fits into memory",
                 ) from death
         for part in lost:
             part.deaths += 1

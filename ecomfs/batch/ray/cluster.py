@@ -1,4 +1,4 @@
-"""Connecting to a Ray cluster, or starting one on this machine, without telemetry."""
+"""Connects to a Ray cluster, or starts one on this machine, without telemetry."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _ADDRESS = re.compile(r"^(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s]+):(?P<port>\d{1,5})$
 
 @contextmanager
 def cluster(address: str | None = None) -> Iterator[Any]:
-    """The module ``ray``, connected to a cluster inside the block.
+    """Context manager that gives the module ``ray``, connected to a cluster.
 
     Args:
-        address: ``host:port`` of its head, or ``auto`` for the one that runs on this machine;
-            without, one is started here and stopped at the end.
+        address: ``host:port`` of the head, or ``auto`` for the cluster on this machine; ``None``
+            starts one here and stops it at the end.
 
     Raises:
-        ConfigError: Ray is not installed, or this is no address.
-        EngineUnavailableError: no cluster answers there, or not one of this version.
+        ConfigError: Ray is not installed, or the address is invalid.
+        EngineUnavailableError: no cluster answers at the address, or its version differs.
     """
     head = None if address in (None, "local") else _checked(str(address))
-    os.environ.update(QUIET)  # before the import, which reads some of it
+    os.environ.update(QUIET)  # before the import, which reads some of them
     try:
         import ray
     except ImportError as error:
@@ -41,7 +41,7 @@ def cluster(address: str | None = None) -> Iterator[Any]:
         ) from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if head is None:
-        # No dashboard and no metrics agent for a cluster that lives as long as the run.
+        # No dashboard and no metrics agent for a cluster that ends with the run.
         os.environ.setdefault("RAY_enable_metrics_collection", "0")
         options |= {
             "address": "local",
@@ -71,7 +71,7 @@ _HINT = (
 
 
 def _checked(address: str) -> str:
-    """An address that accepts connections: Ray itself would try for minutes."""
+    """Check that an address accepts connections; Ray itself would retry for minutes."""
     if address == "auto":
         return address
     match = _ADDRESS.match(address)

@@ -1,8 +1,8 @@
-"""Scoring one table on many machines: one actor per GPU (or machine), each loads the model once.
+"""Scores one table on many machines: one actor per GPU (or machine), each loads the model once.
 
-The driver reads the table, finds identical rows and assigns partitions to actors. The predictions
-of a partition go into the run's journal in one transaction. Only the driver has input, journal and
-output, so a run can be killed, resumed and merged as on one machine. An actor that dies is
+The driver reads the table, finds identical rows, and assigns partitions to actors. The predictions
+of a partition are stored in the journal in one transaction. Only the driver uses input, journal and
+output, so a run can be killed and resumed like a run on one machine. An actor that dies is
 replaced, and its partitions are repeated.
 """
 
@@ -35,21 +35,21 @@ class RayScorer:
     """Classifies rows on a Ray cluster; passed to :func:`ecomfs.batch.score_table` in place of a
     pipeline.
 
-    A context manager that owns the actors; after an error it cannot be used again.
+    It is a context manager that owns the actors; after an error it cannot be used again.
 
     Args:
         build: makes the pipeline, once in every actor; must be importable there.
         address: see :func:`ecomfs.batch.ray.cluster.cluster`.
-        actors: how many; default: one per GPU, or without GPUs one per machine. Work starts with
-            those for which the cluster has room; the others start when there is more.
-        gpus: GPUs of an actor; default: one where the cluster has any.
-        partition_rows: rows per partition; an actor that dies loses two partitions at most.
-        on_event: called with a line for the user: an actor died, resources are missing.
+        actors: number of actors; default: one per GPU, or without GPUs one per machine. The run
+            starts with as many as the cluster has resources for; the others start later.
+        gpus: GPUs per actor; default: one if the cluster has any.
+        partition_rows: rows per partition; an actor that dies loses at most two partitions.
+        on_event: called with a message for the user, such as that an actor died.
 
     Raises:
         ConfigError: a number below 1, or see :func:`ecomfs.batch.ray.cluster.cluster`.
         EngineUnavailableError: no cluster answers.
-        EcomfsError: what ``build`` raises.
+        EcomfsError: any error of ``build``.
     """
 
     facts: Facts
@@ -145,7 +145,7 @@ class RayScorer:
                     return None
                 if block.asked:
                     return Partition(block)
-                store.add(Partition(block), [])  # its rows are all known
+                store.add(Partition(block), [])  # all its rows have a prediction
             return None
 
         while True:
@@ -166,7 +166,7 @@ class RayScorer:
 
 @dataclass(slots=True)
 class _Store:
-    """Writes predictions to journal and tally, partitions in any order."""
+    """Adds predictions to the journal and the tally; partitions arrive in any order."""
 
     feed: Feed
     journal: Journal
