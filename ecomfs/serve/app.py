@@ -46,37 +46,37 @@ def create_app(
     runs_folder: str | Path | None = None,
     compare: Compare | None = None,
 ) -> FastAPI:
-    """Fitted classifiers as an HTTP application, with the pages where people correct them.
+    """An HTTP application for fitted classifiers, with web pages for reviews.
 
-    ``POST /v1/classify`` classifies up to 256 rows, ``/v1/reviews`` are the rows that wait for a
-    person, ``/v1/examples`` the labelled examples; ``GET /docs`` describes all of it. Errors are
+    ``POST /v1/classify`` classifies up to 256 rows, ``/v1/reviews`` has the rows that wait for
+    review, ``/v1/examples`` the labelled examples; ``GET /docs`` describes all routes. Errors are
     problem documents (RFC 9457) with a ``hint``.
 
     Parameters
     ----------
     classifier : FewShotClassifier, SplitService, or a mapping of str to these
-        Fitted; it keeps its engine. Several by the name that callers use for the task.
+        Fitted, with its engine; for several tasks, a mapping from the name that callers use.
     tenants : mapping of str to a mapping of str to these, optional
-        Tenant → the tasks that only keys of this tenant see. Give each its own pool.
+        Tenant → tasks that only keys of this tenant see. Give each task its own pool.
     api_key : str, optional
-        A key that may do everything. With it, or with ``keys``, every request but ``/livez``,
+        A key with all scopes. With it, or with ``keys``, every request except ``/livez``,
         ``/readyz`` and the documentation needs ``Authorization: Bearer KEY``.
     keys : collection of ApiKey
-        Further keys with their scopes and tasks; only their hashes are known.
+        Further keys with scopes and tasks, given by their hashes.
     allowed_hosts : collection of str, optional
-        Accepted host names; ``None``: any. Without a key give the loopback names, or web pages
-        could reach the service under another name (DNS rebinding).
+        Accepted host names; ``None``: any. Without a key, use the loopback names; otherwise web
+        pages could reach the service under another name (DNS rebinding).
     max_body_bytes, max_upload_bytes : int
-        Larger requests, and larger files of runs, are refused with 413.
+        Larger requests, and larger uploads, are refused with 413.
     deadline : float
-        Seconds that predictions of a request may take; then the answer is 504.
+        Time limit of the predictions of a request in seconds; then the response is 504.
     review_below : float, or a mapping of task to float, optional
-        Queue predictions with less confidence for review, and those that abstained. By default
-        only what is sent to ``POST /v1/reviews`` is queued.
+        Queue predictions for review that abstained or have less confidence. By default only rows
+        sent to ``POST /v1/reviews`` are queued.
     runs_folder : str or Path, optional
-        Where uploaded tables and their results are kept; by default until the service stops.
+        Folder of uploaded tables and their results; by default a temporary folder.
     compare : callable, optional
-        How variants of split traffic are compared on labelled rows; ``ecomfs serve`` gives
+        Compares the variants of split traffic on labelled rows; ``ecomfs serve`` uses
         ``ecomfs.ab.compare_log``.
 
     Returns
@@ -87,7 +87,7 @@ def create_app(
     Raises
     ------
     ConfigError
-        A classifier is not fitted, there is none, or a key is wrong.
+        A classifier is not fitted, there is none, or a key is invalid.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def create_app(
     several = len(runs_of) > 1
     app = FastAPI(
         title="ecomfs" if several else f"ecomfs: {card.title.en}",
-        description="Labels of rows, and the labelled examples they come from."
+        description="Classifies rows, and manages reviews and labelled examples."
         if several
         else f"{card.description.en}\n\n{card.description.zh}",
         version=version("ecomfs"),
@@ -128,7 +128,7 @@ def create_app(
     )
     app.add_middleware(CancelOnDisconnect)
     app.add_middleware(RequestLog, metrics=metrics)
-    # The guard checks the key; this only documents it.
+    # Guard checks the key; this is only for the documentation.
     locked = [Security(HTTPBearer(auto_error=False))] if known else []
     for router in (
         predict.routes(context, card),
@@ -147,7 +147,7 @@ def create_app(
 def _working(
     workers: Iterable[RunWorker], temporary: Path | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Runs are scored while the application is up."""
+    """A lifespan that scores runs while the application is up."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -156,7 +156,7 @@ def _working(
         try:
             yield
         finally:
-            # All are told before one is waited for.
+            # Request all stops before waiting for any.
             for worker in workers:
                 worker.request_stop()
             await asyncio.gather(*(asyncio.to_thread(worker.stop) for worker in workers))

@@ -1,6 +1,6 @@
-"""Micro-batching: many small requests become few calls of the engine's batch size.
+"""Micro-batching: joins many small requests into few calls of the engine's batch size.
 
-A request's rows stay in one call. The batcher belongs to the background event loop, as engines do,
+The rows of a request stay in one call. The batcher runs on the background event loop, like engines,
 and needs no locks.
 """
 
@@ -21,9 +21,9 @@ T = TypeVar("T")
 Call = Callable[[Sequence[Row], Sequence[str]], Awaitable[list[T]]]
 
 UNMEASURED_ROWS = 4096
-"""Rows that may wait before the first batch is answered, when its pace is not known yet."""
+"""Most waiting rows before the first batch is done, while the pace is unknown."""
 _MEMORY = 0.9
-"""Weight of the earlier batches in the pace, each time that a batch is answered."""
+"""Weight of the earlier batches in the running average of the pace."""
 
 
 @dataclass(eq=False, slots=True)
@@ -48,20 +48,20 @@ class _Batch(Generic[T]):
 
     @property
     def left(self) -> bool:
-        """Nobody waits for it any more."""
+        """Whether all callers of the batch have left."""
         return all(job.answer.done() for job in self.jobs)
 
 
 @dataclass(slots=True)
 class _Pace:
-    """Seconds per unit of work, of the latest batches."""
+    """Seconds per unit of work, averaged over the latest batches."""
 
     seconds: float = 0.0
     work: float = 0.0
     last: float = -math.inf
 
     def ended(self, started: float, now: float, work: float) -> None:
-        # Batches overlap: the time of one begins where the one before it ended.
+        # Batches overlap: count the time of a batch from the end of the previous one.
         self.seconds = _MEMORY * self.seconds + now - max(self.last, started)
         self.work = _MEMORY * self.work + work
         self.last = now
@@ -78,22 +78,22 @@ def _one_each(row: Row) -> float:
 class MicroBatcher(Generic[T]):
     """Collects jobs and runs them together.
 
-    A job whose caller gives up leaves the queue at once. A batch that nobody waits for any more is
-    cancelled. A job of more rows than a batch is a batch of its own; one of these runs at a time,
-    so that small jobs do not wait for large ones.
+    A job whose caller disconnects leaves the queue at once. A batch without callers is cancelled. A
+    job with more rows than a batch is a batch of its own; only one of these runs at a time, so that
+    small jobs do not wait for large ones.
 
     Attributes:
-        call: answers rows, one result per row, in order.
-        rows: a batch is full at this many rows.
-        window: seconds the first job of a batch waits for more.
-        seconds: of work that may wait, at the pace of the latest batches; more is refused.
-        work: how much work a row is, in any unit.
+        call: processes rows, one result per row, in order.
+        rows: number of rows of a full batch.
+        window: seconds that the first job of a batch waits for more.
+        seconds: most waiting work in seconds, at the pace of the latest batches; more is refused.
+        work: the amount of work of a row, in any unit.
         in_flight: batches that run at once: while the engine computes one, the next is prepared.
-        staged: the call says by :meth:`prepared` that the engine is asked from now on. Until then
-            no other batch begins: two that are prepared at once share the processor, while jobs
+        staged: the call reports by :meth:`prepared` that it starts to call the engine. Until then
+            no other batch starts: two batches prepared at once would share the processor, and jobs
             that could join the second one would wait for the third.
-        clock: seconds of a clock that never goes back.
-        waiting: rows that wait.
+        clock: a monotonic clock, in seconds.
+        waiting: number of waiting rows.
 
     >>> from ecomfs.core import event_loop
     >>> async def lengths(rows, ids):
@@ -126,23 +126,22 @@ class MicroBatcher(Generic[T]):
 
     @property
     def backlog(self) -> float:
-        """Seconds of work that wait or run, at the pace of the latest batches; 0 while that is not
-        known."""
+        """Seconds of waiting and running work, at the pace of the latest batches; 0 if unknown."""
         return self._pace.of(self._open_work) or 0.0
 
     def prepared(self) -> None:
-        """Said by a staged call: its rows are prepared, and the next batch may begin."""
+        """Called by a staged call when its rows are prepared: the next batch may start."""
         batch = self._preparing
         if batch is not None and batch.task is asyncio.current_task():
             self._preparing = None
             self._note_change()
 
     async def submit(self, rows: Sequence[Row], ids: Sequence[str]) -> list[T]:
-        """The results of these rows, once the batch they travel in is answered.
+        """The results of these rows, when their batch is done.
 
         Raises:
-            OverloadedError: too much work waits already.
-            Exception: whatever the call raised.
+            OverloadedError: too much work is waiting already.
+            Exception: any exception of the call.
         """
         work = sum(self.work(row) for row in rows)
         self._admit(len(rows), work)
@@ -161,20 +160,20 @@ class MicroBatcher(Generic[T]):
 
     def _admit(self, rows: int, work: float) -> None:
         if not self._queue and not self._running:
-            return  # whatever its size, or a large job could never be answered
-        hint = "send fewer at a time, or wait as long as Retry-After says"
+            return  # admit a job of any size to an empty queue, or large jobs would never run
+        hint = "send fewer rows at a time, or wait for the time in Retry-After"
         seconds = self._pace.of(self._open_work + work)
         if seconds is None and self._queue and self.waiting + rows > UNMEASURED_ROWS:
-            raise OverloadedError(f"{self.waiting} rows wait already", hint=hint)
+            raise OverloadedError(f"{self.waiting} rows are waiting already", hint=hint)
         if seconds is not None and seconds > self.seconds:
             raise OverloadedError(
-                f"{self.waiting} rows wait already: about {self.backlog:.0f} seconds of work",
+                f"{self.waiting} rows are waiting: about {self.backlog:.0f} seconds of work",
                 hint=hint,
                 seconds=seconds - self.seconds,
             )
 
     def _left(self, job: _Job[T]) -> None:
-        """Nobody waits for a job any more."""
+        """The caller of a job has left."""
         batch = job.batch
         if batch is None:
             self._queue.remove(job)
@@ -193,7 +192,7 @@ class MicroBatcher(Generic[T]):
 
     async def _collect(self) -> None:
         while self._queue:
-            # A free slot first: while all are taken, jobs keep joining the next batch.
+            # Wait for a free slot first: until then, jobs can still join the next batch.
             free = self._preparing is None and len(self._running) < self.in_flight
             first = self._first() if free else None
             if first is None:
@@ -219,13 +218,13 @@ class MicroBatcher(Generic[T]):
             return
 
     def _first(self) -> _Job[T] | None:
-        """The next job that may run."""
+        """The first job that may run now."""
         running = (job for batch in self._running for job in batch.jobs)
         large = any(len(job.rows) > self.rows for job in running)
         return next((j for j in self._queue if not large or len(j.rows) <= self.rows), None)
 
     def _take(self) -> list[_Job[T]]:
-        """Jobs up to a full batch."""
+        """Take jobs for one batch from the queue."""
         taken: list[_Job[T]] = []
         size = 0
         while (job := self._first()) and (not taken or size + len(job.rows) <= self.rows):
@@ -244,17 +243,17 @@ class MicroBatcher(Generic[T]):
             self._running.discard(batch)
             if self._preparing is batch:
                 self._preparing = None
-            # What is left after the last one are errors of rounding.
+            # After the last job only rounding errors remain.
             self._open_work = self._open_work - batch.work if self._running or self._queue else 0.0
             self._note_change()
 
     async def _answer(self, jobs: Sequence[_Job[T]]) -> bool:
-        """Answer jobs; ``False``: the engine answers nobody."""
+        """Run jobs; ``False`` if the engine is unavailable."""
         try:
             results = await self._results(jobs)
         except Exception as error:
             if len(jobs) > 1 and not isinstance(error, EngineError):
-                # One job's rows broke the call: alone, the others are answered.
+                # The rows of one job made the call fail: run the jobs one by one.
                 for job in jobs:
                     if not job.answer.done():
                         await self._answer([job])

@@ -21,7 +21,7 @@ class _Part(BaseModel):
 
 
 class KeyConfig(_Part):
-    """One key: ``ecomfs key NAME`` prints it with its hash."""
+    """One API key, as ``ecomfs key NAME`` prints it."""
 
     name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+$")]
     hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -32,7 +32,7 @@ class KeyConfig(_Part):
 
     @property
     def key(self) -> ApiKey:
-        """As the service uses it."""
+        """The key for the service."""
         tasks = None if self.tasks is None else frozenset(self.tasks)
         scopes = frozenset(self.scopes)
         return ApiKey(self.name, self.hash, scopes, tasks, self.per_minute, self.tenant)
@@ -42,10 +42,10 @@ class TaskConfig(_Part):
     """One task.
 
     Attributes:
-        task: name or folder of its card; by default the name that callers use.
-        pool: name of its pool in the database; by default the name that callers use.
-        examples: tables that fill a pool that is empty.
-        options: of the classifier (docs/options.md).
+        task: name or folder of the card; by default the name of the task in the service.
+        pool: name of the pool in the database; by default the name of the task in the service.
+        examples: tables that fill an empty pool.
+        options: options of the classifier (docs/options.md).
         review_below: predictions with less confidence are queued for review.
     """
 
@@ -68,13 +68,13 @@ class ServiceConfig(_Part):
     """A whole service.
 
     Attributes:
-        database: where pools, reviews and runs are kept: ``FILE.db`` or ``postgresql://…``.
-        options: of every classifier; a task's own count more.
+        database: database of pools, reviews and runs: ``FILE.db`` or ``postgresql://…``.
+        options: options of every classifier; those of a task override them.
         runs: folder of uploaded tables; by default beside a database that is a file. Several
-            processes on one database need a folder that all can read.
-        deadline: seconds that predictions of a request may take.
-        review_below: of every task that has none of its own.
-        tls_certificate, tls_key: PEM files, for https.
+            processes on one database need a shared folder.
+        deadline: time limit of the predictions of a request in seconds.
+        review_below: default of ``review_below`` of the tasks.
+        tls_certificate, tls_key: PEM files for HTTPS.
     """
 
     database: str
@@ -94,17 +94,16 @@ class ServiceConfig(_Part):
         return {**self.options, **self.tasks[name].options}
 
     def tenants(self, *, operator: bool = False) -> dict[str, list[str]]:
-        """Tenant → its tasks: those that one of its keys sees. The empty name stands for keys
-        without a tenant.
+        """Tenant → the tasks that its keys see. The empty name stands for keys without a tenant.
 
         Args:
-            operator: there is another key without a tenant.
+            operator: whether there is another key without a tenant.
         """
         out: dict[str, list[str]] = {}
         if operator or not self.keys:
             out[""] = list(self.tasks)
         for key in self.keys:
-            # Who has no tenant meets no other's data: its tasks are served whatever its key sees.
+            # Tasks without a tenant are served even if no key sees them.
             seen = key.tasks if key.tenant and key.tasks is not None else self.tasks
             mine = {*out.get(key.tenant, ()), *seen}
             out[key.tenant] = [name for name in self.tasks if name in mine]
@@ -112,11 +111,11 @@ class ServiceConfig(_Part):
 
 
 def read_config(path: str | Path) -> ServiceConfig:
-    """A service's configuration; paths in it begin at its own folder.
+    """Read the configuration of a service; paths in it are relative to its folder.
 
     Raises:
         MissingFileError: there is no such file.
-        ConfigError: it is not YAML, or not a configuration; the message says where.
+        ConfigError: it is not YAML, or not a valid configuration; the message says where.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
@@ -153,7 +152,9 @@ def read_config(path: str | Path) -> ServiceConfig:
             where = f"{file}: tasks.{name}.options"
             OPTIONS[option_named(option, where)].read(value, where)
     if marked := [name for name in config.tasks if MARK in name]:
-        raise ConfigError(f"{file}: tasks.{marked[0]}: a name with {MARK}", hint="choose another")
+        raise ConfigError(
+            f"{file}: tasks.{marked[0]}: the name contains {MARK!r}", hint="choose another name"
+        )
     unknown = [t for k in config.keys for t in k.tasks or () if t not in config.tasks]
     if unknown:
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""Keys of callers: hashed at rest, with scopes, tasks and a rate.
+"""API keys of callers, with scopes, tasks and a rate limit.
 
-A key is 32 random bytes, so its SHA-256 cannot be turned back and needs no slow hash; only the hash
-is stored.
+A key is 32 random bytes, so its SHA-256 cannot be reversed and needs no slow hash. Only the hash is
+stored.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Scope = Literal["classify", "label", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _TENANT = re.compile(r"[\w.-]{0,80}")
 SESSION_SECONDS = 12 * 3600
-"""How long a browser stays signed in."""
+"""Lifetime of a session cookie in seconds."""
 
 MARK = "/"
-"""Stands between a tenant and its task."""
+"""Separator of a tenant and its task."""
 
 
 def key_of(tenant: str, name: str) -> str:
-    """What a tenant's task, or its pool, is called where tenants meet.
+    """The unique key of a tenant's task or pool in the service.
 
     >>> key_of("north", "reviews"), key_of("", "reviews")
     ('north/reviews', 'reviews')
@@ -40,7 +40,7 @@ def key_of(tenant: str, name: str) -> str:
 
 
 def parts_of(key: str) -> tuple[str, str]:
-    """The tenant and the name in a key of :func:`key_of`.
+    """Split a key of :func:`key_of` into tenant and name.
 
     >>> parts_of("north/reviews"), parts_of("reviews")
     (('north', 'reviews'), ('', 'reviews'))
@@ -51,15 +51,15 @@ def parts_of(key: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends a request.
+    """The sender of a request.
 
     Attributes:
-        name: of the key; ``local`` where the service has no keys.
+        name: name of the key; ``local`` if the service has no keys.
         scopes: ``classify``: predictions and runs; ``label``: examples and reviews too;
             ``admin``: everything.
         tasks: the tasks it may see; ``None``: all of its tenant.
-        anonymous: the service has no keys.
-        tenant: whose tasks it sees; those of others do not exist for it.
+        anonymous: whether the service has no keys.
+        tenant: the tenant whose tasks it sees; it cannot see that others exist.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Caller:
         return scope in has or "admin" in has or (scope == "classify" and "label" in has)
 
     def sees(self, tenant: str, task: str) -> bool:
-        """Whether a tenant's task exists for the caller.
+        """Whether the caller may see a tenant's task.
 
         >>> Caller("wen", frozenset(["label"]), tenant="north").sees("south", "reviews")
         False
@@ -88,18 +88,18 @@ class Caller:
 
 
 LOCAL = Caller("local", frozenset(SCOPES), anonymous=True)
-"""The caller of a service without keys, which only its own machine can reach."""
+"""The caller of a service without keys, which listens on loopback only."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key as the configuration has it.
+    """One API key of the configuration.
 
     Attributes:
-        name: who it is for; it stands in logs and beside decisions.
+        name: name of its owner, recorded in logs and with decisions.
         digest: SHA-256 of the key in hex.
-        per_minute: most requests a minute; ``None``: any number.
-        tenant: whose tasks it sees; empty: those that are no tenant's.
+        per_minute: most requests per minute; ``None``: no limit.
+        tenant: the tenant whose tasks it sees; empty: tasks without a tenant.
     """
 
     name: str
@@ -111,12 +111,12 @@ class ApiKey:
 
     @property
     def caller(self) -> Caller:
-        """Whom it stands for."""
+        """The caller with this key."""
         return Caller(self.name, self.scopes, self.tasks, tenant=self.tenant)
 
 
 def new_key() -> tuple[str, str]:
-    """A new key, and its digest to keep.
+    """A new key and its hash.
 
     >>> key, digest = new_key()
     >>> digest_of(key) == digest
@@ -142,8 +142,8 @@ class Keys:
     """The keys of a service.
 
     Raises:
-        ConfigError: two keys of one name, a digest that is none, an unknown scope, a tenant whose
-            name could be taken for a task's.
+        ConfigError: two keys with the same name, an invalid hash, an unknown scope, or an invalid
+            tenant name.
 
     >>> key, digest = new_key()
     >>> keys = Keys([ApiKey("shop", digest, frozenset(["classify"]))])
@@ -161,7 +161,7 @@ class Keys:
         names = [key.name for key in self.keys]
         for key in self.keys:
             if names.count(key.name) > 1:
-                raise ConfigError(f"two keys are named {key.name!r}", hint="name each once")
+                raise ConfigError(f"two keys are named {key.name!r}", hint="use different names")
             if len(key.digest) != 64 or not all(c in "0123456789abcdef" for c in key.digest):
                 raise ConfigError(
                     f"key {key.name!r}: its hash is not a SHA-256 in hex",
@@ -169,8 +169,8 @@ class Keys:
                 )
             if not _TENANT.fullmatch(key.tenant):
                 raise ConfigError(
-                    f"key {key.name!r}: {key.tenant!r} names no tenant",
-                    hint="letters, digits and the marks . _ -",
+                    f"key {key.name!r}: {key.tenant!r} is not a valid tenant name",
+                    hint="use letters, digits, and the characters . _ -",
                 )
             if unknown := set(key.scopes) - set(SCOPES):
                 raise ConfigError(
@@ -179,7 +179,7 @@ class Keys:
                 )
 
     def find(self, key: str | bytes) -> Caller | None:
-        """The caller of a key; every hash is compared, in constant time."""
+        """The caller of a key, or ``None``; all hashes are compared in constant time."""
         raw = key.encode() if isinstance(key, str) else key
         digest = hashlib.sha256(raw).hexdigest()
         found = None
@@ -189,12 +189,12 @@ class Keys:
         return found
 
     def session(self, name: str) -> str:
-        """What a browser keeps after signing in. It is signed with the key's hash, so it is good in
-        every process of the service and ends with the key."""
+        """The session cookie after signing in. It is signed with the hash of the key, so it is
+        valid in every process of the service, as long as the key exists."""
         return self._signer(self._named(name)).dumps(name)
 
     def of_session(self, value: str) -> Caller | None:
-        """The caller of a browser's cookie; ``None``: none, or it is too old."""
+        """The caller of a session cookie; ``None`` if it is invalid or too old."""
         for known in self.keys:
             try:
                 name = self._signer(known).loads(value, max_age=SESSION_SECONDS)
@@ -205,7 +205,7 @@ class Keys:
         return None
 
     def wait(self, name: str) -> float:
-        """Seconds until a key may send its next request; 0: now, and the request is counted."""
+        """Seconds until the rate limit allows the next request; with 0, the request is counted."""
         limit = self._named(name).per_minute
         if limit is None:
             return 0.0

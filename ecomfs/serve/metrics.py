@@ -1,5 +1,4 @@
-"""Counts and times for Prometheus. Labels of metrics are names of the configuration: never ids,
-never text of rows."""
+"""Prometheus metrics. Their labels are names of the configuration, never ids or texts of rows."""
 
 from __future__ import annotations
 
@@ -15,14 +14,14 @@ from ecomfs.serve.service import ServedPrediction
 from ecomfs.serve.tasks import ServedTask
 
 _LATEST = 1000
-"""Predictions whose labels are compared with the pool's."""
+"""Number of latest predictions whose labels are compared with the pool's."""
 _PARTS = (0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 @dataclass(slots=True)
 class TaskTotals:
-    """What one task has done since the service started; the overview shows it."""
+    """Counts of one task since the service started, for the overview."""
 
     predictions: int = 0
     status: dict[str, int] = field(default_factory=dict)
@@ -54,26 +53,26 @@ class ServiceMetrics:
         about = "probability that the model gives to any valid answer"
         self._mass = share("ecomfs_label_mass", about)
         self._confidence = share("ecomfs_confidence", "probability of the likeliest label")
-        about = "mean similarity of the latest rows to their nearest example: a fall is new text"
+        about = "mean similarity of the latest rows to their nearest example; it falls for new text"
         self._nearest = gauge("ecomfs_nearest_similarity", about)
         about = "total variation distance of the latest predicted labels from the pool's: 0 to 1"
         self._drift = gauge("ecomfs_label_drift", about)
         self._pool = gauge("ecomfs_pool_examples", "labelled examples")
         self._version = gauge("ecomfs_pool_version", "version of the pool in use")
         self._waiting = gauge("ecomfs_rows_waiting", "rows that wait for the engine")
-        about = "seconds of work that wait or run, at the pace of the latest batches"
+        about = "seconds of waiting and running work, at the pace of the latest batches"
         self._backlog = gauge("ecomfs_seconds_waiting", about)
         labels = ["task", "state"]
-        self._queue = Gauge("ecomfs_reviews", "rows for people", labels, registry=registry)
-        self._stale = gauge("ecomfs_pool_stale", "1: the pool as it is cannot be used")
+        self._queue = Gauge("ecomfs_reviews", "reviews by state", labels, registry=registry)
+        self._stale = gauge("ecomfs_pool_stale", "1: the current pool cannot be used")
         self.totals: dict[str, TaskTotals] = {}
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """One request that was answered."""
+        """Count a request."""
         self._seconds.labels(route, method, str(status)).observe(seconds)
 
     def answered(self, task: str, answers: Iterable[ServedPrediction]) -> None:
-        """Predictions that a caller got."""
+        """Count predictions that were returned."""
         totals = self.totals.setdefault(task, TaskTotals())
         for answer in answers:
             p, opinion = answer.explanation.prediction, answer.explanation.state.opinion
@@ -94,7 +93,7 @@ class ServiceMetrics:
                 totals.nearest.append(float(opinion.similarity))
 
     def text(self, tasks: Iterable[ServedTask]) -> bytes:
-        """All metrics in the format of Prometheus."""
+        """All metrics in the Prometheus text format."""
         for task in tasks:
             name, totals = task.key, self.totals.get(task.key, TaskTotals())
             version, examples = task.examples()
@@ -115,8 +114,7 @@ class ServiceMetrics:
 
 
 def label_drift(predicted: Iterable[str], labelled: Iterable[str]) -> float:
-    """Total variation distance of two samples of labels: 0 is the same shares, 1 no label in
-    common.
+    """Total variation distance of two samples of labels: 0 for equal shares, 1 for no common label.
 
     >>> label_drift(["a", "a", "b", "b"], ["a", "b"]), label_drift(["a"], ["b"])
     (0.0, 1.0)

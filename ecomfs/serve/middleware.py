@@ -31,19 +31,20 @@ from ecomfs.serve.problems import error_location, internal, problem, stopping
 from ecomfs.traffic import now
 
 LEFT = 499
-"""Logged in place of a status when the caller left before there was an answer."""
+"""Logged instead of a status if the caller disconnected before the response."""
 REQUESTS = "ecomfs.serve.requests"
-"""Logger of the lines; ``ecomfs serve --request-log FILE`` writes them."""
+"""Logger of the request lines; ``ecomfs serve --request-log FILE`` writes them."""
 _log = logging.getLogger(REQUESTS)
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Others share one label, so that a caller cannot make new ones."""
+"""Other methods share one metric label, so that callers cannot create new ones."""
 
 
 class RequestLog:
-    """Request ids, one log line per request, and times. Neither rows nor queries are logged.
+    """Assigns request ids, writes one JSON log line per request, and measures times. Neither rows
+    nor query strings are logged.
 
-    The response has ``X-Request-Id``: the caller's own, or a new one. The log line is JSON.
+    The response has ``X-Request-Id``: the id of the caller, or a new one.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics) -> None:
@@ -69,11 +70,11 @@ class RequestLog:
         try:
             await self.app(scope, receive, sending)
         except asyncio.CancelledError:
-            # The server stops, and the time to finish is over.
+            # The server is stopping, and the time to finish is over.
             if not begun:
                 await stopping()(scope, receive, sending)
         except Exception as error:
-            # Raised further, the server would log its message, which may quote a row.
+            # Not raised further: the server would log its message, which may quote a row.
             _log.error("request %s failed: %s", request_id, error_location(error))
             if not begun:
                 await internal()(scope, receive, sending)
@@ -100,11 +101,11 @@ class RequestLog:
 
 
 class CancelOnDisconnect:
-    """Cancels the application when the caller's connection ends: nobody would read the answer.
+    """Cancels the application if the caller disconnects, because nobody would read the response.
 
-    Once the body of a request was read, it waits for the end of the connection beside the
-    application. What had been stored by then stays stored. ``state.left`` says that the caller
-    left. Requests without a body are left alone: they ask for no work.
+    After the body of a request was read, it waits for the end of the connection while the
+    application runs. Changes stored until then are kept. ``state.left`` tells that the caller left.
+    Requests without a body are cheap and are not cancelled.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -147,7 +148,7 @@ class CancelOnDisconnect:
             with suppress(asyncio.CancelledError):
                 await working
         finally:
-            # Also where this task itself is cancelled: the server stops.
+            # Also if this task itself is cancelled because the server stops.
             working.cancel()
             if leaving.done() and not leaving.cancelled():
                 leaving.result().cancel()
@@ -161,28 +162,27 @@ async def _end(receive: Receive) -> Message:
 
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/docs", "/openapi.json", "/login"})
-"""Paths that need no key: they show nothing of the data."""
+"""Paths that need no key, because they show no data."""
 OPEN_FOLDER = "/static/"
 UPLOADS = frozenset({"/v1/runs"})
-"""Paths that take a file."""
+"""Paths that accept a file."""
 COOKIE = "ecomfs_session"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Guard:
-    """What a request must satisfy before any of its body is read. Its caller is in
-    ``state.caller``.
+    """Checks a request before its body is read, and sets ``state.caller``.
 
-    A service on loopback is reachable from every web page the user opens: the host check stops DNS
-    rebinding; the check of media type and origin stops what another site's page sends. A key comes
-    in ``Authorization: Bearer``, or in the cookie that the sign-in page sets. A body is counted as
-    it arrives, whatever its header claims.
+    Every web page that the user opens can reach a service on loopback: the host check prevents DNS
+    rebinding; the checks of media type and origin prevent requests from other sites. A key comes in
+    ``Authorization: Bearer``, or in the cookie of the sign-in page. The size of a body is counted
+    while it arrives, whatever its header claims.
 
     Args:
-        keys: of callers; ``None``: the service has none.
-        allowed_hosts: names that may stand in ``Host``; ``None``: any.
+        keys: API keys; ``None``: the service has none.
+        allowed_hosts: accepted values of ``Host``; ``None``: any.
         max_body_bytes: largest body.
-        max_upload_bytes: largest file of a run.
+        max_upload_bytes: largest uploaded file.
     """
 
     def __init__(
@@ -229,8 +229,8 @@ class Guard:
             if wait:
                 return problem(
                     429,
-                    f"key {caller.name!r} has sent its requests of this minute",
-                    hint="wait as long as Retry-After says",
+                    f"key {caller.name!r} has reached its rate limit per minute",
+                    hint="wait for the time in Retry-After",
                     headers={"Retry-After": str(math.ceil(wait))},
                 )
         if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
@@ -243,12 +243,12 @@ class Guard:
         return None
 
     def _caller(self, headers: Headers) -> tuple[Caller | None, bool]:
-        """Who it is, and whether a cookie says so."""
+        """The caller, and whether a cookie identified it."""
         if self._keys is None:
             return LOCAL, False
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.casefold() == "bearer":
-            # Header bytes arrive as Latin-1 text; the key is compared as the bytes it was sent.
+            # Headers arrive decoded as Latin-1; compare the original bytes of the key.
             return self._keys.find(given.strip().encode("latin-1")), False
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         return (None if cookie is None else self._keys.of_session(cookie)), True
@@ -276,7 +276,7 @@ def _too_large(limit: int) -> str:
 
 
 def _who(scope: Scope, headers: Headers) -> Response:
-    """The answer to a caller without a key: a browser is sent to the sign-in page."""
+    """The response to a caller without a key; a browser is redirected to the sign-in page."""
     if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
         return RedirectResponse(f"/login?next={quote(scope['path'], safe='/')}", 303)
     return problem(
@@ -288,7 +288,7 @@ def _who(scope: Scope, headers: Headers) -> Response:
 
 
 def _cross_site(scope: Scope, headers: Headers, by_cookie: bool) -> Response | None:
-    """Refuse what a page of another site can make a browser send."""
+    """Refuse requests that a page of another site can make a browser send."""
     path, media = scope["path"], headers.get("content-type", "").partition(";")[0].strip()
     media = media.casefold()
     if path in UPLOADS and media != "application/octet-stream":
@@ -300,12 +300,12 @@ def _cross_site(scope: Scope, headers: Headers, by_cookie: bool) -> Response | N
         if media not in _FORMS:
             return problem(415, "the body must be a form", hint=f"send it as {_FORMS[1]}")
     if media not in _FORMS and not by_cookie:
-        return None  # a browser asks first before it sends these elsewhere, and is refused
+        return None  # browsers send a CORS preflight for these, which is refused
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     same = origin is None or urlsplit(origin).netloc == headers.get("host", "")
     if not same or site not in (None, "same-origin", "none"):
         return problem(
-            403, "this was sent by a page of another site", hint="open the service's own page"
+            403, "the request was sent by another site", hint="use the page of this service"
         )
     return None
 

@@ -1,9 +1,8 @@
-"""Errors: to callers as ``application/problem+json`` (RFC 9457) with a ``hint`` how to fix them,
-to logs without data.
+"""Errors as responses of type ``application/problem+json`` (RFC 9457) with a ``hint``, and as log
+lines without data.
 
-Input errors are described in full. Of internal errors the caller gets only the status; the log gets
-where they happened. The message of an exception may quote a row, so it is logged only where it
-cannot.
+Input errors are described in full. For internal errors, the caller gets only the status, and the
+log the location. The message of an exception is logged only if it cannot quote a row.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 def type_uri(error: type[EcomfsError]) -> str:
-    """The problem type of an exception class; a client finds the class by it.
+    """The problem type of an exception class; clients use it to find the class.
 
     >>> type_uri(InputError)
     'urn:ecomfs:error:input'
@@ -77,7 +76,7 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of an application a problem."""
+    """Turn every error of an application into a problem response."""
     app.exception_handler(EcomfsError)(_ecomfs)
     app.exception_handler(RequestValidationError)(_validation)
     app.exception_handler(HTTPException)(_http)
@@ -95,12 +94,12 @@ _STATUS: tuple[tuple[type[EcomfsError], int], ...] = (
     (OverloadedError, 429),
     (EngineTimeoutError, 504),
 )
-"""The first that fits decides. A caller gets the messages of these errors as they are."""
+"""Error → status; the first match applies. Callers get the messages of these errors unchanged."""
 
 
 def problem_of(error: EcomfsError) -> tuple[int, str, str]:
-    """Status, message and hint of an error, as its caller may see them. What is not the caller's
-    fault is logged, and the message says no more than that.
+    """Status, message and hint of an error for the caller. Internal errors are logged, and get a
+    general message.
 
     >>> problem_of(ConflictError("decided already", hint="undo it"))
     (409, 'decided already', 'undo it')
@@ -108,17 +107,17 @@ def problem_of(error: EcomfsError) -> tuple[int, str, str]:
     for kind, status in _STATUS:
         if not isinstance(error, kind):
             continue
-        if kind is DatabaseError:  # its message names the server
+        if kind is DatabaseError:  # its message may contain the server name
             _log.error("database: %s", loggable(error))
-            unstored = "the database cannot be used now; nothing of this request was stored"
+            unstored = "the database is not available now; nothing was stored"
             return status, unstored, error.hint
         return status, error.message, error.hint
     if isinstance(error, EngineUnavailableError):
         _log.error("engine unavailable: %s", loggable(error))
-        gone = "the model behind this service cannot be read now"
+        gone = "the model of this service is not available now"
         return 503, gone, "try again after the time in Retry-After"
     _log.error("request failed: %s", loggable(error))
-    return 500, "the request failed inside the service", "see its log"
+    return 500, "internal error of the service", "see the log of the service"
 
 
 async def _ecomfs(request: Request, error: EcomfsError) -> JSONResponse:
@@ -135,15 +134,15 @@ async def _internal(request: Request, error: Exception) -> JSONResponse:
 
 
 def internal() -> JSONResponse:
-    """The response for a fault of the service itself."""
-    return problem(500, "the request failed inside the service", hint="see its log")
+    """The response for an internal error."""
+    return problem(500, "internal error of the service", hint="see the log of the service")
 
 
 def stopping() -> JSONResponse:
-    """The response to a request that is cut because the service stops."""
+    """The response to a request that is aborted because the service is stopping."""
     return problem(
         503,
-        "the service stops",
+        "the service is stopping",
         hint="try again after the time in Retry-After",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
@@ -154,13 +153,13 @@ async def _http(request: Request, error: HTTPException) -> JSONResponse:
     if error.status_code == 403:
         hint = "use a key that has this scope"
     if error.status_code in (404, 405):
-        detail = f"{request.method} {request.url.path} is not here"
-        hint = "POST /v1/classify, GET /v1/reviews, GET /healthz …; all are described at /docs"
+        detail = f"there is no {request.method} {request.url.path}"
+        hint = "see /docs for all requests, such as POST /v1/classify and GET /healthz"
     return problem(error.status_code, detail, hint=hint, headers=error.headers)
 
 
 async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
-    """What is wrong with the body, without repeating the body."""
+    """The validation errors of a body, without its content."""
     found = error.errors()
     first = found[0]
     if first["type"] == "json_invalid":
@@ -175,14 +174,14 @@ async def _validation(request: Request, error: RequestValidationError) -> JSONRe
     return problem(
         422,
         f"{place}: {message}{more}",
-        hint="what each request takes is described at /docs",
+        hint="see /docs for the fields of each request",
         kind=type_uri(InputError),
         errors=[{"where": where, "message": text} for where, text in errors[:20]],
     )
 
 
 def _merged(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Where → message; the branches of a union are one message."""
+    """(location, message) of each error; the branches of a union are joined."""
     out: dict[str, list[str]] = {}
     for error in found:
         out.setdefault(_place(error["loc"]), []).append(error["msg"])
@@ -190,7 +189,7 @@ def _merged(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _place(loc: Sequence[str | int]) -> str:
-    """``("body", "rows", 3, "str")`` → ``rows[3]``: union branches are no part of the body.
+    """``("body", "rows", 3, "str")`` → ``rows[3]``: union branches are left out.
 
     >>> _place(("body", "rows", 3, "dict[str,json]")), _place(("body",))
     ('rows[3]', 'body')
@@ -208,14 +207,14 @@ def _place(loc: Sequence[str | int]) -> str:
 
 
 _FRAMES = 12
-"""Innermost frames that are logged."""
+"""Number of innermost frames that are logged."""
 _TOLD = (DatabaseError, EmptyInputError, PoolError, UnknownLabelError)
-"""Errors whose messages name servers, pools and labels, but never the content of a row. Those of
-engines do not count: they may quote what a server answered."""
+"""Errors whose messages name servers, pools and labels, but never the content of a row. Errors of
+engines are not among them: they may quote the response of a server."""
 
 
 def error_location(error: BaseException) -> str:
-    """The types of an exception and its causes, and the places of its frames, on one line.
+    """The types of an exception and its causes, and the locations of its frames, on one line.
 
     >>> try:
     ...     int("a row of a customer")
@@ -232,7 +231,7 @@ def error_location(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what led to it."""
+    """An exception and its causes."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -242,15 +241,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def loggable(error: BaseException) -> str:
-    """What a log says of an exception: its message where that cannot quote a row, else its
+    """The log text of an exception: its message if that cannot quote a row, else its
     :func:`error_location`.
 
     >>> loggable(UnknownLabelError("'postive' is no label")), loggable(KeyError("a row"))
     ("'postive' is no label", 'KeyError')
     """
     known = [cause for cause in _causes(error) if isinstance(cause, EcomfsError)]
-    # A message may be that of its cause.
+    # The message may contain that of its cause.
     telling = isinstance(error, EcomfsError) and all(type(cause) in _TOLD for cause in known)
     if isinstance(error, EngineUnavailableError) and isinstance(error.__cause__, OSError):
-        telling = True  # there was no answer that it could quote
+        telling = True  # there was no response to quote
     return str(error) if telling else error_location(error)

@@ -1,7 +1,7 @@
-"""Rows that wait for a person, and what people decided.
+"""Reviews: rows that wait for a person, and their decisions.
 
-A decision adds the row to the pool as a labelled example in the same transaction, so that a
-decision that is stored counts for the next prediction, and one that is not changed nothing.
+A decision adds the row to the pool as a labelled example in the same transaction: it is stored and
+used from the next prediction on, or nothing is changed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ State = Literal["open", "decided"]
 
 
 class ReviewOut(Out):
-    """One row that waits for a person, or that one labelled."""
+    """One review: a row that waits for a person, or was labelled by one."""
 
-    # The version grows with every decision and every undo; a change names the one it has seen.
-    # Rows that were skipped come later. Times are ISO 8601 in UTC. The second label is another
-    # person's opinion: the pool has the first. The source is page, api, classify or run.
+    # The version grows with every decision and every undo; a change names the version it is for.
+    # Skipped rows come later. Times are ISO 8601 in UTC. The second label is another person's
+    # opinion; the pool has the first label. The source is page, api, classify or run.
 
     id: str
-    row_id: str = Field(description="as the sender called it")
+    row_id: str = Field(description="id given by the sender")
     row: dict[str, JsonValue]
     state: State
     version: int
@@ -48,17 +48,17 @@ class ReviewOut(Out):
     second_label: str | None
     second_reviewer: str | None
     suggestion: str | None = Field(description="the likeliest label by the latest prediction")
-    uncertainty: float = Field(description="entropy of that prediction: 0 certain, 1 no idea")
+    uncertainty: float = Field(description="entropy of that prediction: 0 certain, 1 uniform")
     probabilities: dict[str, float]
     pool_version: int
-    example_id: str = Field(description="of the example that its decision makes")
+    example_id: str = Field(description="id of the example that the decision adds")
     source: str
     added_by: str
     added_at: str
 
 
 class DecisionOut(Out):
-    """One entry of the log."""
+    """One entry of the decision log."""
 
     review: str
     action: Literal["decide", "undo", "skip", "second"]
@@ -73,17 +73,17 @@ class AgainOut(Out):
 
     review: str
     row: dict[str, JsonValue]
-    similarity: float = Field(description="to the row that was decided; 1 for that row")
+    similarity: float = Field(description="similarity to the decided row; 1 for that row")
     before: dict[str, float]
     after: PredictionOut
 
 
 class AgreementOut(Out):
-    """How two people agree on the rows that both labelled."""
+    """The agreement of two people on the rows that both labelled."""
 
     rows: int
     same: int
-    kappa: float | None = Field(description="Cohen's kappa; null where it is not defined")
+    kappa: float | None = Field(description="Cohen's kappa; null if undefined")
     conflicts: list[ReviewOut]
 
 
@@ -122,8 +122,8 @@ class Reviews:
         by: str,
         row_ids: Sequence[str] | None = None,
     ) -> list[ReviewOut]:
-        """Queue rows for a person; one that is there already, open or decided, is not added
-        twice. One review per row, in order."""
+        """Queue rows for review, and return one review per row, in order. A row that has a review,
+        open or decided, is not added again."""
         out = []
         with self._pool.database.writing() as connection:
             for i, (row, prediction) in enumerate(zip(rows, predictions, strict=True)):
@@ -157,8 +157,8 @@ class Reviews:
             return self._get(connection, id)
 
     def queue(self, n: int, *, state: State = "open", offset: int = 0) -> list[ReviewOut]:
-        """Open reviews, the most uncertain first and those that were skipped after the others; or
-        decided ones, the latest first."""
+        """Open reviews, the most uncertain first, skipped ones last; or decided ones, the latest
+        first."""
         order: tuple[Any, ...] = (reviews.c.skips, reviews.c.uncertainty.desc(), reviews.c.id)
         if state == "decided":
             order = (reviews.c.decided_at.desc(), reviews.c.id)
@@ -167,7 +167,7 @@ class Reviews:
             return self._select(connection, query.limit(n).offset(offset))
 
     def counts(self) -> dict[State, int]:
-        """How many are open, and how many decided."""
+        """The number of open and of decided reviews."""
         query = (
             sa.select(reviews.c.state, sa.func.count())
             .where(reviews.c.task == self._task)
@@ -180,11 +180,11 @@ class Reviews:
     def decide(
         self, id: str, label: str, *, reviewer: str, version: int | None = None
     ) -> ReviewOut:
-        """Label a row: it is an example of the pool from the next prediction on.
+        """Label a row; it is an example of the pool from the next prediction on.
 
         Args:
             label: in the spelling of the pool.
-            version: of the review that the reviewer has seen; ``None``: whatever it is.
+            version: version of the review that the reviewer saw; ``None``: any.
 
         Raises:
             NotFoundError: there is no such review.
@@ -210,11 +210,11 @@ class Reviews:
             return self._changed(connection, id, "decide", reviewer, label, changed)
 
     def undo(self, id: str, *, reviewer: str, version: int | None = None) -> ReviewOut:
-        """Take a decision back: its example is retired, and the row waits again.
+        """Undo a decision: its example is retired, and the row waits for review again.
 
         Raises:
             NotFoundError: there is no such review.
-            ConflictError: it is not decided, or it or its example was changed meanwhile.
+            ConflictError: it is not decided, or it or its example was changed in the meantime.
         """
         with self._pool.database.writing() as connection:
             review = self._get(connection, id, lock=True)
@@ -235,7 +235,7 @@ class Reviews:
             return self._changed(connection, id, "undo", reviewer, None, changed)
 
     def skip(self, id: str, *, reviewer: str) -> ReviewOut:
-        """Pass a row over: it comes again after the others.
+        """Skip a row: it comes again after the others.
 
         Raises:
             NotFoundError: there is no such review.
@@ -244,13 +244,13 @@ class Reviews:
         with self._pool.database.writing() as connection:
             review = self._get(connection, id, lock=True)
             if review.state == "decided":
-                raise ConflictError(f"review {id} is decided already", hint="take the next one")
+                raise ConflictError(f"review {id} is decided already", hint="go to the next one")
             changed = {"skips": review.skips + 1}
             return self._changed(connection, id, "skip", reviewer, None, changed)
 
     def second(self, id: str, label: str, *, reviewer: str) -> ReviewOut:
-        """A second person's label of a decided row, to measure how two people agree. The pool
-        keeps the first.
+        """Add a second person's label for a decided row, to measure agreement. The pool keeps the
+        first label.
 
         Raises:
             NotFoundError: there is no such review.
@@ -259,16 +259,17 @@ class Reviews:
         with self._pool.database.writing() as connection:
             review = self._get(connection, id, lock=True)
             if review.state != "decided":
-                raise ConflictError(f"review {id} is not decided yet", hint="decide it")
+                raise ConflictError(f"review {id} is not decided yet", hint="decide it first")
             if review.reviewer == reviewer:
                 raise ConflictError(
-                    f"review {id} was decided by {reviewer}", hint="another person gives the second"
+                    f"review {id} was decided by {reviewer}",
+                    hint="the second opinion must come from another person",
                 )
             if review.second_label is not None:
                 raise ConflictError(
                     f"review {id} has a second opinion: {review.second_label!r}, by "
                     f"{review.second_reviewer}",
-                    hint="take the next one",
+                    hint="go to the next one",
                 )
             changed = {
                 "version": review.version + 1,
@@ -278,15 +279,15 @@ class Reviews:
             return self._changed(connection, id, "second", reviewer, label, changed)
 
     def predicted(self, predictions: Mapping[str, Prediction]) -> None:
-        """Keep newer predictions of reviews, by review id."""
+        """Store new predictions of reviews, by review id."""
         with self._pool.database.writing() as connection:
-            # In one order: two transactions that lock the same rows must not wait for each other.
+            # Always in the same order, to avoid deadlocks between transactions.
             for id in sorted(predictions):
                 values = _predicted(predictions[id])
                 connection.execute(sa.update(reviews).where(reviews.c.id == id).values(**values))
 
     def log(self, n: int, *, review: str | None = None) -> list[DecisionOut]:
-        """The latest decisions, the newest first; of one review, or of all."""
+        """The latest decisions, the newest first, for one review or for all."""
         query = sa.select(decisions).where(decisions.c.task == self._task)
         if review is not None:
             query = query.where(decisions.c.review == review)
@@ -295,7 +296,7 @@ class Reviews:
             return [DecisionOut.model_validate(row) for row in connection.execute(query)]
 
     def labelled(self) -> dict[str, str]:
-        """Row id, as the sender called it → label, of every decided row that has one."""
+        """Row id given by the sender → label, for every decided row with such an id."""
         query = sa.select(reviews.c.row_id, reviews.c.label).where(
             reviews.c.task == self._task, reviews.c.state == "decided", reviews.c.row_id != ""
         )
@@ -303,7 +304,8 @@ class Reviews:
             return {row.row_id: row.label for row in connection.execute(query)}
 
     def agreement(self) -> AgreementOut:
-        """How two people agree on the rows that both labelled; conflicts, the latest first."""
+        """The agreement of two people on the rows that both labelled, and the conflicts, the latest
+        first."""
         query = self._mine().where(reviews.c.second_label.is_not(None))
         with self._pool.database.reading() as connection:
             both = self._select(connection, query.order_by(reviews.c.decided_at.desc()))
@@ -343,7 +345,7 @@ class Reviews:
         label: str | None,
         values: Mapping[str, Any],
     ) -> ReviewOut:
-        """Change a review and log it; the review as it is then."""
+        """Change a review, log the change, and return the review."""
         connection.execute(sa.update(reviews).where(reviews.c.id == id).values(values))
         entry = {"review": id, "task": self._task, "action": action, "label": label}
         entry |= {"reviewer": reviewer, "at": now()}
@@ -353,8 +355,8 @@ class Reviews:
 
 
 def cohen_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
-    """Agreement of two people beyond chance (Cohen, 1960): (p_o - p_e) / (1 - p_e); ``None``
-    where it is not defined.
+    """Agreement of two people beyond chance (Cohen, 1960): (p_o - p_e) / (1 - p_e); ``None`` if
+    undefined.
 
     >>> cohen_kappa([("a", "a"), ("a", "b"), ("b", "b"), ("b", "b")])
     0.5
@@ -385,5 +387,5 @@ def _same_version(review: ReviewOut, version: int | None) -> None:
     if version is not None and version != review.version:
         raise ConflictError(
             f"review {review.id} is at version {review.version}, this change is for {version}",
-            hint="load it again: somebody changed it meanwhile",
+            hint="load it again: it was changed in the meantime",
         )

@@ -1,8 +1,8 @@
-"""Tables that are uploaded, scored in the background, and downloaded.
+"""Uploaded tables, scored in the background.
 
-A run is a row of the database and a folder with the upload, the journal and the result. One
-thread in each process scores one run at a time. A process that ends leaves the journal: another
-one, or the next, goes on from it.
+A run is a row of the database, and a folder with the upload, the journal and the result. One thread
+per process scores one run at a time. If a process ends, another process, or the next one, resumes
+the run from its journal.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from ecomfs.types import Prediction, Row, Status
 RunState = Literal["waiting", "running", "cancelling", "done", "failed", "cancelled"]
 FINAL: tuple[RunState, ...] = ("done", "failed", "cancelled")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx", ".csv.gz", ".tsv.gz")
-"""Ends of the names of tables that can be uploaded."""
+"""Suffixes of tables that can be uploaded."""
 _LEASE_SECONDS = 60.0
-"""A run that nobody has touched for so long is taken over: its process was killed."""
+"""Seconds without a change after which a run is taken over: its process was killed."""
 _TOUCH_SECONDS = 5.0
 _HELD = ("running", "cancelling")
 _log = logging.getLogger(__name__)
@@ -58,8 +58,8 @@ class RunOut(Out):
     task: str
     name: str
     state: RunState
-    counts: dict[str, int] = Field(description="status → rows so far")
-    progress: float | None = Field(description="share of the table, 0 to 1")
+    counts: dict[str, int] = Field(description="status → number of rows so far")
+    progress: float | None = Field(description="finished share of the table, 0 to 1")
     error: str
     added_by: str
     added_at: str
@@ -67,10 +67,10 @@ class RunOut(Out):
 
 
 class Runs:
-    """The runs of a task, in one database and one folder. A run's ``task`` is the task's key.
+    """The runs in one database and one folder; ``task`` of a run is the key of its task.
 
     Attributes:
-        added: set when there is a new run.
+        added: event that is set when a run is added.
 
     >>> import tempfile
     >>> from ecomfs.pool import Pool
@@ -88,15 +88,15 @@ class Runs:
         migrate(database)
 
     def folder_of(self, id: str) -> Path:
-        """Where the files of a run are."""
+        """The folder of the files of a run."""
         return self._folder / id
 
     def upload_of(self, run: RunOut) -> Path:
-        """The table that was sent."""
+        """The path of the uploaded table."""
         return self.folder_of(run.id) / f"upload{suffix_of(run.name)}"
 
     def result_of(self, run: RunOut) -> Path:
-        """The table with its predictions."""
+        """The path of the table with predictions."""
         return self.folder_of(run.id) / "scored.csv"
 
     def add(self, id: str, task: str, name: str, by: str) -> RunOut:
@@ -129,7 +129,7 @@ class Runs:
             return [_run(row) for row in connection.execute(query)]
 
     def cancel(self, id: str) -> RunOut:
-        """Stop a run; its upload stays.
+        """Cancel a run; its upload is kept.
 
         Raises:
             NotFoundError: there is none of this id.
@@ -146,7 +146,7 @@ class Runs:
         return self.get(id)
 
     def claim(self, task: str) -> RunOut | None:
-        """The next run that waits, or that a killed process left; it is this process's now."""
+        """Take the next waiting run, or a run of a killed process, for this process."""
         with self._database.writing() as connection:
             open_ = (runs.c.state == "waiting") | self._left(connection)
             found = connection.execute(
@@ -165,9 +165,10 @@ class Runs:
         return self.get(found.id)
 
     def _left(self, connection: sa.Connection) -> sa.ColumnElement[bool]:
-        """Which runs nobody has touched since this process saw them first, so long ago.
+        """A condition for runs whose process was killed: they did not change since this process
+        first saw them, for a fixed time.
 
-        Times of two processes are never compared: clocks jump, and machines disagree.
+        Times of different processes are not compared, because clocks jump and differ.
         """
         held = sa.select(runs.c.id, runs.c.changed_at).where(runs.c.state.in_(_HELD))
         moment, before = time.monotonic(), self._seen
@@ -183,7 +184,7 @@ class Runs:
         return sa.or_(sa.false(), *left)
 
     def change(self, id: str, **values: Any) -> None:
-        """Keep how far a run is."""
+        """Store the progress of a run."""
         with self._database.writing() as connection:
             self._update(connection, id, **values)
 
@@ -197,7 +198,7 @@ class RunWorker:
 
     Args:
         task: key of the task.
-        refresh: makes its pipeline for the pool as it is now.
+        refresh: returns the pipeline for the current pool.
     """
 
     def __init__(self, store: Runs, task: str, refresh: Callable[[], Pipeline]) -> None:
@@ -213,13 +214,13 @@ class RunWorker:
         self._thread.start()
 
     def request_stop(self) -> None:
-        """Take no more runs, and end after the block that is being read."""
+        """Start no more runs, and end after the current block."""
         self._stopping.set()
         self._store.added.set()
 
     def stop(self, seconds: float = 8.0) -> None:
-        """End after the block that is being read, or leave it after some seconds; the run goes on
-        at the next start."""
+        """End after the current block, or abandon it after some seconds; the run is resumed at the
+        next start."""
         self.request_stop()
         if self._thread is not None:
             self._thread.join(seconds)
@@ -230,7 +231,7 @@ class RunWorker:
             run = None
             try:
                 run = self._store.claim(self._task)
-            except Exception as error:  # the database may come back
+            except Exception as error:  # the database may be available again later
                 _log.error("runs cannot be read: %s", loggable(error))
             if run is None:
                 self._store.added.wait(_TOUCH_SECONDS)
@@ -255,7 +256,7 @@ class RunWorker:
             latest.update(counts=json.dumps(tally.status), progress=tally.progress)
             store.change(run.id, **latest)
             if self._stopping.is_set() or store.get(run.id).state == "cancelling":
-                raise StoppedError("cancelled, or the service stops")
+                raise StoppedError("cancelled, or the service is stopping")
 
         toucher = threading.Thread(target=touch, name="ecomfs-run-touch", daemon=True)
         toucher.start()
@@ -266,7 +267,7 @@ class RunWorker:
         except StoppedError:
             going_on = self._stopping.is_set() and store.get(run.id).state != "cancelling"
             final = {"state": "waiting" if going_on else "cancelled"}
-        except JournalInUseError:  # its process was only silent: the run is still that one's
+        except JournalInUseError:  # the other process is still alive and keeps the run
             final = None
         except EcomfsError as error:
             message = str(error).replace(str(store.folder_of(run.id)), run.name)
@@ -281,7 +282,7 @@ class RunWorker:
         if final is None:
             _log.warning("run %s is still being scored by another process", run.id)
             return
-        for wait in (0.0, 1.0, 5.0, 25.0):  # an answer that is there is not lost to a short outage
+        for wait in (0.0, 1.0, 5.0, 25.0):  # retry, so that a short outage does not lose a result
             time.sleep(wait)
             try:
                 store.change(run.id, **final)
@@ -298,21 +299,20 @@ class RunWorker:
             return score_table(source, output, pipeline, **options).tally
         except JournalInUseError:
             raise
-        except JournalError:  # the pool changed since: its answers would mix two versions
+        except JournalError:  # the pool has changed: predictions of two versions must not be mixed
             return score_table(source, output, pipeline, **options, restart=True).tally
 
 
 def unsure_rows(
     upload: Path, scored: Path, card: TaskCard, *, below: float, most: int
 ) -> list[tuple[Row, Prediction]]:
-    """The rows of a scored table that a person should look at: those that abstained, or whose
-    confidence is below a limit, the least confident first. Rows that could not be read or answered
-    are left out.
+    """The rows of a scored table that need review: those that abstained, or whose confidence is
+    below a limit, the least confident first. Failed rows are left out.
 
     Args:
-        upload: the table that was scored; it has the cells as they were sent.
-        scored: its result, with probabilities.
-        most: longest list.
+        upload: the uploaded table, with the original cells.
+        scored: the result, with probabilities.
+        most: most rows.
     """
     reader, answers = TableReader(str(upload)), TableReader(str(scored))
     columns = find_columns(str(upload), card, reader=reader)
@@ -337,22 +337,24 @@ def unsure_rows(
 
 
 def suffix_of(name: str) -> str:
-    """What an uploaded file's name ends with.
+    """The suffix of an uploaded file.
 
     Raises:
-        InputError: it is no table.
+        InputError: it is not a suffix of a table.
 
     >>> suffix_of("reviews.CSV"), suffix_of("../../etc/x.csv.gz")
     ('.csv', '.csv.gz')
     """
     found = [s for s in SUFFIXES if name.casefold().endswith(s)]
     if not found:
-        raise InputError(f"{name!r} is no table", hint=f"names end with {', '.join(SUFFIXES)}")
+        raise InputError(
+            f"{name!r} is not a table", hint=f"use a name that ends with {', '.join(SUFFIXES)}"
+        )
     return max(found, key=len)
 
 
 def drop(folder: Path) -> None:
-    """Remove what an upload left that was not completed."""
+    """Delete the files of an incomplete upload."""
     shutil.rmtree(folder, ignore_errors=True)
 
 

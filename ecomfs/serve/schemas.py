@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from ecomfs.types import Language, Status
 
 MAX_ROWS = 256
-"""Rows per request."""
+"""Most rows per request."""
 
 
 def _whole(text: str) -> str:
@@ -27,13 +27,13 @@ def _storable(text: str) -> str:
 
 
 EncodableText = Annotated[str, AfterValidator(_whole)]
-"""Text that comes back in answers: it must have an encoding."""
+"""Text that is returned in responses: it must be encodable as UTF-8."""
 StorableText = Annotated[str, AfterValidator(_storable)]
-"""Text that goes into a database."""
+"""Text that is stored in a database."""
 
 RowIn = Annotated[
     dict[EncodableText, JsonValue] | str,
-    Field(description="field name → value; or the text alone for tasks with one field"),
+    Field(description="field name → value; or just the text for tasks with one field"),
 ]
 
 
@@ -45,7 +45,7 @@ class In(BaseModel):
 
 TaskName = Annotated[
     EncodableText | None,
-    Field(description="which task, where the service has several; see `GET /v1/tasks`"),
+    Field(description="the task, if the service has several; see `GET /v1/tasks`"),
 ]
 
 
@@ -55,9 +55,9 @@ class ClassifyRequest(In):
     task: TaskName = None
     rows: list[RowIn] = Field(min_length=1, max_length=MAX_ROWS)
     ids: list[EncodableText] | None = Field(
-        None, description="one id per row, given back with its prediction; by default 0, 1, 2, …"
+        None, description="one id per row, returned with its prediction; by default 0, 1, 2, …"
     )
-    explain: bool = Field(False, description="add to each prediction what led to it")
+    explain: bool = Field(False, description="add an explanation to each prediction")
 
 
 class ExplainRequest(In):
@@ -75,12 +75,12 @@ class Out(BaseModel):
 
 
 class DemonstrationOut(Out):
-    """A labelled example that stood in the prompt."""
+    """A labelled example in the prompt."""
 
     id: str
     label: str
     text: str
-    similarity: float | None = Field(description="null when it was not retrieved by similarity")
+    similarity: float | None = Field(description="null if it was not retrieved by similarity")
     fields: dict[str, JsonValue]
     synthetic: bool
 
@@ -93,43 +93,43 @@ class TurnOut(Out):
 
 
 class PromptOut(Out):
-    """What the model read."""
+    """The prompt that the model read."""
 
     text: str
     dropped: int = Field(description="demonstrations left out to fit the context")
     cut: int = Field(description="characters of the row left out to fit the context")
     turns: list[TurnOut] = Field(
-        default_factory=list, description="in the frame of the chat template; empty: a completion"
+        default_factory=list, description="turns of the chat; empty for a completion prompt"
     )
 
 
 class ExplanationOut(Out):
-    """What led to a prediction."""
+    """The explanation of a prediction."""
 
     language: Language
     demonstrations: list[DemonstrationOut] = Field(description="in prompt order")
     prompt: PromptOut | None = Field(description="null when none could be made")
     raw: str | None = Field(description="the generated text, when the answer was read from text")
     experts: dict[str, dict[str, float]] = Field(
-        default_factory=dict, description="expert → label → probability; empty if none was asked"
+        default_factory=dict, description="expert → label → probability; empty without experts"
     )
     nearest: float | None = Field(
-        None, description="similarity of the most similar example; null if no expert was asked"
+        None, description="similarity of the most similar example; null without experts"
     )
 
 
 class PredictionOut(Out):
-    """The answer for one row."""
+    """The prediction for one row."""
 
     id: str
     label: str | None = Field(description="null unless status is ok")
     labels: list[str] | None = Field(
         None,
-        description="of a task whose rows may have several labels: those of this row; `label` is "
-        "then the cell that holds them",
+        description="the labels of this row, for tasks with several labels per row; `label` is "
+        "then the cell with all of them",
     )
     suggestion: str | None = Field(
-        None, description="the likeliest label, also of a row that abstained"
+        None, description="the likeliest label, also if the row abstained"
     )
     confidence: float | None = Field(description="probability of the suggestion")
     probabilities: dict[str, float] = Field(description="label → probability, over all labels")
@@ -137,13 +137,13 @@ class PredictionOut(Out):
     error: str
     note: str
     label_mass: float | None = Field(
-        description="probability the model put on any valid answer at all"
+        description="probability that the model gives to any valid answer",
     )
     stages: dict[str, list[float]] = Field(
         default_factory=dict,
         description="the distribution after each step, in the order of `probabilities`",
     )
-    source: str = Field("", description="what the answer comes from: model, fused or experts")
+    source: str = Field("", description="source of the prediction: model, fused or experts")
     prediction_set: list[str] = Field(
         default_factory=list, description="labels that may be true; empty unless sets were fitted"
     )
@@ -152,7 +152,7 @@ class PredictionOut(Out):
     )
     suspicious: list[str] = Field(
         default_factory=list,
-        description="why the row looks like an attack on the model; empty: nothing was found",
+        description="why the row looks like an attack on the model; empty if it does not",
     )
     demonstration_ids: list[str]
     template: str | None = Field(description="name@sha of the template")
@@ -161,7 +161,7 @@ class PredictionOut(Out):
     prompt_tokens: int
     cached_tokens: int
     variant: str | None = Field(
-        None, description="which variant answered, where traffic is split between several"
+        None, description="the variant that made the prediction, if traffic is split"
     )
     explanation: ExplanationOut | None = None
 
@@ -191,7 +191,7 @@ class VariantOut(Out):
     """One of the variants that traffic is split between."""
 
     name: str
-    share: float = Field(description="of the traffic; shares sum to one")
+    share: float = Field(description="share of the traffic; shares sum to one")
     engine: str
     k: int
     templates: dict[Language, str] = Field(description="language → name@sha")
@@ -201,13 +201,11 @@ class Health(Out):
     """What is served."""
 
     status: str = Field(
-        description="ok; stale: the pool cannot be used as it is now, and an older version "
-        "answers (see `problem`); or unhealthy (see `engine_error`)"
+        description="ok; stale: the current pool cannot be used, and an older version is in use "
+        "(see `problem`); or unhealthy (see `engine_error`)"
     )
-    problem: str = Field(
-        "", description="why the pool as it is now is not in use; empty while it is"
-    )
-    engine_error: str = Field("", description="why the engine counts as unhealthy; empty if not")
+    problem: str = Field("", description="why the current pool is not in use; empty if it is")
+    engine_error: str = Field("", description="why the engine is unhealthy; empty if it is not")
     task: str
     labels: list[str]
     fields: list[str] = Field(description="field names of a row")
@@ -221,11 +219,11 @@ class Health(Out):
     variants: list[VariantOut] = Field(
         default_factory=list, description="empty unless traffic is split"
     )
-    unlogged: int = Field(0, description="predictions that could not be written to the traffic log")
+    unlogged: int = Field(0, description="number of predictions missing in the traffic log")
 
 
 class Alive(Out):
-    """The process answers."""
+    """The process responds."""
 
     status: str
 

@@ -1,8 +1,8 @@
-"""Binding a socket safely, and running the application on it.
+"""Binds a socket safely, and runs the application on it.
 
-A caller that opens connections and sends nothing, or a byte at a time, costs a file handle each.
-Beyond :attr:`Limits.connections` the one that has been idle longest is closed; a new one is refused
-only when every other one has a request under way.
+Idle and slow connections each cost a file handle. Beyond :attr:`Limits.connections`, the connection
+that has been idle longest is closed; a new one is refused only if every other connection has a
+request in progress.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.serve.problems import loggable
 
 FINISH_SECONDS = 10
-"""How long requests under way may take once the service is told to stop; then they are cut."""
+"""Seconds that requests in progress may take when the service stops; then they are aborted."""
 END_SECONDS = 25.0
-"""After so long the process ends, whatever still runs."""
+"""Seconds after a stop request until the process ends in any case."""
 _HANDLES_KEPT = 256
-"""File handles that are not for connections: databases, models, uploads, and a burst of new
-connections before they are counted."""
+"""File handles reserved for databases, models, uploads, and a burst of new connections."""
 _BACKLOG = 128
 _log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``.
+    """Whether ``host`` is a loopback address, reachable only from this machine.
 
     >>> [is_loopback(h) for h in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "shop.example")]
     [True, True, True, False, False]
@@ -55,14 +54,14 @@ def is_loopback(host: str) -> bool:
 
 
 def bind(host: str, port: int, *, api_key: str | None) -> socket.socket:
-    """A bound socket; nothing listens yet, so an early caller is refused, not left waiting.
+    """Bind a socket. It does not listen yet, so early callers are refused instead of waiting.
 
     Raises:
-        ConfigError: an address others can reach and no API key; or the address is not free.
+        ConfigError: the address is not loopback and there is no API key, or it is in use.
     """
     if not is_loopback(host) and not api_key:
         raise ConfigError(
-            f"--host {host} would let everyone on the network in",
+            f"--host {host} without a key would give everyone on the network access",
             hint="set a key in ECOMFS_API_KEY (or --api-key), or keep --host 127.0.0.1",
         )
     if not 0 <= port <= 65535:
@@ -71,11 +70,11 @@ def bind(host: str, port: int, *, api_key: str | None) -> socket.socket:
         [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        # With its protocol: without it asyncio leaves Nagle's algorithm on, and every answer waits
-        # some 40 ms for the acknowledgement of its head.
+        # Set the protocol: otherwise asyncio leaves Nagle's algorithm on, and every response waits
+        # about 40 ms for the acknowledgement of its head.
         sock = socket.socket(family, kind, protocol)
         try:
-            # A restart must not wait for the last connections' time-out.
+            # So that a restart does not wait for the time-out of old connections.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
         except OSError:
@@ -90,7 +89,7 @@ def bind(host: str, port: int, *, api_key: str | None) -> socket.socket:
 
 
 def url_of(sock: socket.socket, scheme: str = "http") -> str:
-    """Where a bound socket is reached.
+    """The URL of a bound socket.
 
     >>> with bind("127.0.0.1", 0, api_key=None) as sock:
     ...     url_of(sock).rsplit(":", 1)[0]
@@ -102,15 +101,15 @@ def url_of(sock: socket.socket, scheme: str = "http") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """The certificate of a service that speaks https itself.
+    """The certificate for HTTPS.
 
     Attributes:
-        certificate: PEM file: the certificate, then those that lead from it to an authority.
-        key: PEM file of its private key.
+        certificate: PEM file with the certificate and its chain.
+        key: PEM file with its private key.
 
     Raises:
-        MissingFileError: one of them is not there.
-        ConfigError: they are no certificate and key, or do not belong together.
+        MissingFileError: a file does not exist.
+        ConfigError: the files are not a certificate and a key, or do not match.
 
     >>> Tls(Path("no-such.pem"), Path("no-such.key"))
     Traceback (most recent call last):
@@ -135,23 +134,23 @@ class Tls:
         """TLS 1.2 or newer, with this certificate."""
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         made.minimum_version = ssl.TLSVersion.TLSv1_2
-        # A key with a passphrase would ask for it on the terminal.
+        # Do not ask for the passphrase of a key on the terminal.
         made.load_cert_chain(self.certificate, self.key, password=lambda: b"")
         return made
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one caller may take of the service.
+    """Limits of connections.
 
     Attributes:
-        connections: open at once.
-        head_seconds: for the head of a request, from the opening of the connection.
-        body_seconds, body_bytes_per_second: for its body: so many seconds, and one more for every
-            so many bytes that have come.
-        read_seconds: a caller that reads nothing of its answer for so long is cut off.
-        idle_seconds: between two requests of a connection.
-        look_seconds: how often these are looked at.
+        connections: most open connections.
+        head_seconds: time limit for the head of a request, from the start of the connection.
+        body_seconds, body_bytes_per_second: time limit for the body: this many seconds, plus one
+            for every ``body_bytes_per_second`` bytes received.
+        read_seconds: time after which a caller that does not read its response is disconnected.
+        idle_seconds: longest time between two requests of a connection.
+        look_seconds: interval of these checks.
     """
 
     connections: int = 1000
@@ -164,12 +163,12 @@ class Limits:
 
 
 class LimitedConnection(H11Protocol):
-    """One connection; a server has a subclass with its own limits."""
+    """One connection with limits; each server makes a subclass with its own limits."""
 
     limits: ClassVar[Limits] = Limits()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count it, and make room for it."""
+        """Count the connection, and close idle ones if there are too many."""
         super().connection_made(transport)
         self.since = self.loop.time()
         self._head_since: float | None = self.since
@@ -183,12 +182,12 @@ class LimitedConnection(H11Protocol):
             self._refuse(b"503 Service Unavailable", b"Retry-After: 2\r\n")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Look at it no more."""
+        """Stop the checks of this connection."""
         self._looking.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Note since when a head or a body is on its way."""
+        """Record when a head or a body started to arrive."""
         if self.transport.is_closing():
             return
         if self._head_since is None and self.is_idle:
@@ -210,7 +209,7 @@ class LimitedConnection(H11Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """No request is under way."""
+        """Whether no request is in progress."""
         return self.cycle is None or self.cycle.response_complete
 
     def _look(self) -> None:
@@ -228,7 +227,7 @@ class LimitedConnection(H11Protocol):
             if self._head_since is not None and now - self._head_since > limits.head_seconds:
                 self._refuse(b"408 Request Timeout")
         elif self.cycle.more_body:
-            if self.flow.read_paused:  # it is the service that does not read
+            if self.flow.read_paused:  # the service itself has stopped reading
                 self._body_since += limits.look_seconds
             allowed = limits.body_seconds + self._body_bytes / limits.body_bytes_per_second
             if now - self._body_since > allowed:
@@ -242,8 +241,7 @@ class LimitedConnection(H11Protocol):
 
 
 def drop_idle(connections: Iterable[Any], most: int) -> int:
-    """Close connections without a request under way, ``most`` at the most, those first that have
-    been idle longest; how many were closed."""
+    """Close up to ``most`` idle connections, the longest idle first; returns the number closed."""
     idle = [c for c in connections if c.is_idle and not c.transport.is_closing()]
     idle.sort(key=lambda c: c.since)
     for connection in idle[:most]:
@@ -252,12 +250,12 @@ def drop_idle(connections: Iterable[Any], most: int) -> int:
 
 
 class LoopFaults:
-    """The exception handler of a server's event loop: no row text, and no storm of lines where
-    file handles run out (asyncio tries again every second, and reports every try).
+    """The exception handler of a server's event loop. It logs no row text, and limits repeated
+    lines: if file handles run out, asyncio retries every second and reports each attempt.
 
     Args:
-        connections: of the server; half of the idle ones are closed when handles run out.
-        every: seconds between two lines of one kind.
+        connections: connections of the server; half of the idle ones are closed if handles run out.
+        every: least seconds between two lines of the same kind.
     """
 
     def __init__(self, connections: set[Any], every: float = 60.0) -> None:
@@ -282,12 +280,11 @@ class LoopFaults:
 
 
 def configuration(app: Any, limits: Limits | None = None, tls: Tls | None = None) -> uvicorn.Config:
-    """How uvicorn serves an ASGI application.
+    """The uvicorn configuration for an ASGI application.
 
     Args:
-        limits: of connections; by default as many as there are file handles for, a thousand at
-            most.
-        tls: its certificate; by default plain HTTP.
+        limits: limits of connections; by default as many as file handles allow, at most a thousand.
+        tls: the certificate; by default plain HTTP.
 
     >>> configuration(None).timeout_graceful_shutdown
     10
@@ -298,7 +295,7 @@ def configuration(app: Any, limits: Limits | None = None, tls: Tls | None = None
         http=type("Connection", (LimitedConnection,), {"limits": limits}),
         ws="none",
         backlog=_BACKLOG,
-        # A line for every malformed request would let anybody fill the disk.
+        # One line per malformed request would let any caller fill the disk.
         log_level="error",
         access_log=False,
         server_header=False,
@@ -309,7 +306,7 @@ def configuration(app: Any, limits: Limits | None = None, tls: Tls | None = None
 
 
 def _connections() -> int:
-    """How many connections there are file handles for; the soft limit is raised where it can be."""
+    """The number of connections that file handles allow; raises the soft limit if possible."""
     most = Limits().connections
     try:
         import resource
@@ -322,16 +319,16 @@ def _connections() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY:
         return most
-    # An upload has a handle beside its connection's.
+    # An upload needs a handle besides that of its connection.
     return max(16, min(most, (soft - _HANDLES_KEPT) // 2))
 
 
 class Server(uvicorn.Server):
-    """A server that says when it is ready, and logs no rows.
+    """A uvicorn server that reports when it is ready, and logs no rows.
 
     Args:
-        config: as :func:`configuration` makes it.
-        on_ready: called once callers are answered.
+        config: from :func:`configuration`.
+        on_ready: called when the server accepts requests.
         end_within: see :func:`run`.
     """
 
@@ -376,13 +373,13 @@ def run(
     tls: Tls | None = None,
     end_within: float | None = None,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM; requests under way have :data:`FINISH_SECONDS` to finish.
+    """Serve until Ctrl-C or SIGTERM; requests in progress have :data:`FINISH_SECONDS` to finish.
 
     Args:
-        on_ready: called once callers are answered.
-        limits: of connections.
-        tls: the certificate, for https.
-        end_within: seconds after which the process ends whatever still runs; ``None``: never, for
-            programs that go on.
+        on_ready: called when the server accepts requests.
+        limits: limits of connections.
+        tls: the certificate for HTTPS.
+        end_within: seconds after which the process is ended; ``None``: never, for programs that
+            continue afterwards.
     """
     Server(configuration(app, limits, tls), on_ready, end_within).run(sockets=[sock])

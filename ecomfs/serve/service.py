@@ -1,4 +1,4 @@
-"""Rows of requests to predictions of the classifier."""
+"""Classifies the rows of requests."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from ecomfs.serve.problems import loggable
 from ecomfs.types import Demonstration, Posterior, Prediction, Row, Status
 
 _RETRY_SECONDS = 10.0
-"""Before a version that could not be used is tried again: reading a whole pool takes a while."""
+"""Seconds before an unusable version of the pool is tried again; reading a pool takes time."""
 
 _PROMPT_CHARACTERS = 1000.0
-"""What a row costs beside its own text: instruction and demonstrations, as characters."""
+"""Work per row besides its own text: instruction and demonstrations, in characters."""
 _READ_CHARACTERS = 8000
-"""Of a row's text: the embedder's window and the prompt's budget cut longer ones."""
+"""Most characters of a row's text that count as work; longer texts are truncated anyway."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ServedPrediction:
-    """An explained prediction, and which variant made it where traffic is split."""
+    """A prediction with its explanation, and its variant if traffic is split."""
 
     explanation: Explanation
     variant: str | None = None
@@ -54,13 +54,13 @@ class ServedPrediction:
 class Service:
     """A fitted classifier that answers concurrent requests.
 
-    The pool is looked up at every call, so changes by any process take effect. A version that
-    cannot be used, or a database that cannot be read, does not stop the service: it goes on with
-    the last usable version, and :attr:`problem` has the reason.
+    The pool version is checked at every call, so changes by any process take effect. If the current
+    version cannot be used, or the database cannot be read, the service continues with the last
+    usable version, and :attr:`problem` has the reason.
 
     Attributes:
-        problem: why the pool as it is now is not in use; empty while it is.
-        batcher: what brings rows of concurrent requests to the classifier together.
+        problem: why the current pool is not in use; empty if it is.
+        batcher: joins the rows of concurrent requests.
 
     Raises:
         ConfigError: the classifier is not fitted.
@@ -81,14 +81,14 @@ class Service:
 
     @property
     def engine_error(self) -> str:
-        """Why the engine counts as unhealthy: its last readings, several in a row, are no
-        distributions. Empty while it does not."""
+        """Why the engine is unhealthy: several readings in a row were no valid distributions. Empty
+        if it is healthy."""
         bad = self._bad_readings
         return bad[-1].message if len(bad) >= IN_A_ROW else ""
 
     @property
     def pipeline(self) -> Pipeline:
-        """What answers now."""
+        """The pipeline in use."""
         return self._classifier.pipeline_
 
     @property
@@ -97,12 +97,12 @@ class Service:
         return self._classifier.pool_
 
     def refresh_unless_busy(self) -> None:
-        """:meth:`refresh`, unless another caller does so now."""
+        """:meth:`refresh`, unless another thread is doing it now."""
         if not self._refreshing.locked():
             self.refresh()
 
     def refresh(self) -> Pipeline:
-        """What answers now, made from the pool as it is now where that can be used."""
+        """The pipeline for the current pool, or the last usable one."""
         classifier = self._classifier
         with self._refreshing:
             version: int | None = None
@@ -112,7 +112,7 @@ class Service:
                     classifier.refresh()
                     self._unusable = None
                     self._log_problem("")
-            except Exception as error:  # whatever it is, the version in use can still answer
+            except Exception as error:  # for any error, keep the version in use
                 self._unusable, self._again = version, time.monotonic() + _RETRY_SECONDS
                 reason = str(error) if isinstance(error, EcomfsError) else repr(error)
                 self._log_problem(reason, error)
@@ -131,10 +131,10 @@ class Service:
         _log.error("pool unusable, version %d stays in use: %s", version, why)
 
     async def answer(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
-        """One explained prediction per row that :meth:`rows` has read, in order.
+        """One explained prediction per row, in order; the rows are those of :meth:`rows`.
 
         Raises:
-            EngineError: nothing can be read at all.
+            EngineError: the engine is unavailable.
         """
         problems = [unreadable(row) for row in rows]
         good = [i for i, problem in enumerate(problems) if not problem]
@@ -148,11 +148,11 @@ class Service:
         ]
 
     def rows(self, rows: Sequence[Any]) -> list[Row]:
-        """The rows of a request as rows of the task, with personal data masked where that is
-        wanted: the service sees no other rows.
+        """Convert the rows of a request to rows of the task, with personal data masked if this is
+        enabled. The rest of the service gets only these rows.
 
         Raises:
-            InputError: they are not.
+            InputError: they are not rows of the task.
         """
         texts = [isinstance(row, str) for row in rows]
         if any(texts) and not all(texts):
@@ -169,12 +169,12 @@ class Service:
             raise InputError(error.message, hint=f"send objects with {needed}") from error
 
     def masked(self, row: Row) -> Row:
-        """A row of the task with personal data masked, where that is wanted."""
+        """A row of the task, with personal data masked if this is enabled."""
         return row if self._mask is None else self._mask.row(row, self.pipeline.card)
 
     async def _answer(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
-        """In parts of the engine's batch size, so that the work of callers who left ends with the
-        part that is being done. The pool is the same for all parts."""
+        """Classify rows in parts of the engine's batch size, so that work for disconnected callers
+        ends with the current part. All parts use the same pool version."""
         pipeline = await asyncio.to_thread(self.refresh)
         size = max(1, pipeline.engine.capabilities.batch)
         answers: list[Explanation] = []
@@ -186,12 +186,12 @@ class Service:
                     preparing = _prepared(pipeline, rows[start:end], ids[start:end])
                 cases, preparing = await asyncio.shield(preparing), None
                 self.batcher.prepared()
-                if end < len(rows):  # while these are read
+                if end < len(rows):  # prepare the next part while this one is read
                     after = slice(end, end + size)
                     preparing = _prepared(pipeline, rows[after], ids[after])
                 answers += self._explained(pipeline, await pipeline.answer(cases))
         finally:
-            if preparing is not None:  # a thread cannot be stopped: the batch ends with it
+            if preparing is not None:  # a thread cannot be stopped, so wait for it
                 await asyncio.wait([preparing])
                 preparing.exception()
         return answers
@@ -233,7 +233,7 @@ def _prepared(
 
 
 def _work_of(row: Row) -> float:
-    """How much work a row is, in characters that are read.
+    """The work of a row, in characters to read.
 
     >>> _work_of({"text": "fine"}), _work_of({"text": "x" * 50_000, "price": 9.5})
     (1004.0, 9000.0)
@@ -247,7 +247,7 @@ def _work_of(row: Row) -> float:
 
 
 def unreadable(row: Row) -> str:
-    """Why a row cannot be read, as the table reader judges cells; empty when it can."""
+    """Why a row cannot be read, by the same rules as for tables; empty if it can."""
     for name, value in row.items():
         for text in _texts(value):
             if "\0" in text:
@@ -274,7 +274,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def prediction_out(answer: ServedPrediction, *, explain: bool) -> schemas.PredictionOut:
-    """A prediction as it goes over the wire."""
+    """A prediction as a response body."""
     explanation = answer.explanation
     p = explanation.prediction
     same = {

@@ -1,4 +1,4 @@
-"""Traffic split between variants, each assignment and prediction logged."""
+"""Splits traffic between variants, and logs assignments and predictions."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _log = logging.getLogger(__name__)
 class SplitService:
     """Several fitted classifiers of one task behind one service.
 
-    A row's variant is drawn by a hash of its id, so it is the same at every request and after
-    every restart. Predictions are logged before they are returned; a log that cannot be
-    written does not stop the service; ``GET /healthz`` counts the lost predictions.
+    A hash of its id assigns a row to a variant, so the variant is the same for every request and
+    after every restart. Predictions are logged before they are returned. If the log cannot be
+    written, the service continues, and ``GET /healthz`` counts the missing predictions.
 
     Parameters
     ----------
     classifiers : mapping of str to FewShotClassifier
         Variant → fitted classifier; the first is the one in use.
     split : ecomfs.traffic.TrafficSplit
-        Weights and seed; the same variants.
+        Weights of the variants, and the seed.
     log : ecomfs.traffic.TrafficLog
-        Where assignments and predictions go.
+        The log of assignments and predictions.
     sources : mapping of str to str, optional
         Variant → its description, for the log.
 
@@ -77,7 +77,7 @@ class SplitService:
         if len(classifiers) < 2 or list(classifiers) != list(split.weights):
             raise ConfigError(
                 f"variants {', '.join(classifiers)} with weights of {', '.join(split.weights)}",
-                hint="two or more variants, each with a weight",
+                hint="give two or more variants, each with a weight",
             )
         self.services = {name: Service(c) for name, c in classifiers.items()}
         self._split = split
@@ -87,8 +87,8 @@ class SplitService:
         for name, other in zip([*classifiers][1:], others, strict=True):
             if other.card.name != first.card.name or {*other.space.names} != {*first.space.names}:
                 raise ConfigError(
-                    f"variant {name!r} answers another task or other labels than the first",
-                    hint="variants of one task on one pool can share the traffic",
+                    f"variant {name!r} has another task or other labels than the first",
+                    hint="use the same task and the same pool for all variants",
                 )
         start = LoggedStart(
             task=first.card.name,
@@ -103,10 +103,10 @@ class SplitService:
     async def answers(
         self, rows: Sequence[Row], ids: Sequence[str], *, log: bool = False
     ) -> list[ServedPrediction]:
-        """One answer per row, in order, each by the variant of its id.
+        """One prediction per row, in order, by the variant of its id.
 
         Raises:
-            EngineError: a variant's engine is unavailable; nothing of the request is logged.
+            EngineError: the engine of a variant is unavailable; the request is not logged.
         """
         variants = [self._split.of(id_) for id_ in ids]
 
@@ -132,7 +132,7 @@ class SplitService:
         return answers
 
     def record(self) -> TrafficRecord:
-        """What was logged so far.
+        """The log so far.
 
         Raises:
             InputError: the log cannot be read.
@@ -159,12 +159,12 @@ class SplitService:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonSummary:
-    """Variants compared on labelled rows.
+    """The comparison of variants on labelled rows.
 
     Attributes:
-        scores: variant → metric → score in words.
-        decision: in words.
-        notes: how it was made.
+        scores: variant → metric → score as text.
+        decision: the decision in words.
+        notes: notes on the comparison.
     """
 
     scores: Mapping[str, Mapping[str, str]]
@@ -173,5 +173,5 @@ class ComparisonSummary:
 
 
 Compare = Callable[[TrafficRecord, Mapping[str, str], TaskCard], ComparisonSummary]
-"""Compares the variants of a log on the rows that have labels, by id; ``ecomfs serve`` gives
+"""Compares the variants of a log on the labelled rows, by id; ``ecomfs serve`` uses
 :func:`ecomfs.ab.compare_log`."""

@@ -1,12 +1,11 @@
-"""What the service keeps beside a pool, in the same database: the tables, and writes that can be
-sent again.
+"""The service's tables in the database of a pool, and idempotent writes.
 
-    ecomfs_review     one row per row that waits for a person, or was labelled by one
-    ecomfs_decision   what was done to reviews, by whom and when; rows are never changed
-    ecomfs_request    answers to writes that carried an idempotency key
-    ecomfs_run        uploaded tables and how far their scoring is
+    ecomfs_review     one row per review, open or decided
+    ecomfs_decision   the log of decisions, with reviewer and time; rows are never changed
+    ecomfs_request    responses to writes with an idempotency key
+    ecomfs_run        uploaded tables and their progress
 
-Alembic makes and changes them (``migrations/``); the tables of the pool are the pool's own.
+Alembic creates and changes them (``migrations/``); :mod:`ecomfs.pool` has the tables of the pool.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ runs = sa.Table(
 
 
 def migrate(database: Database) -> None:
-    """Make the service's tables, or bring those of an older release up to date.
+    """Create the service's tables, or upgrade those of an older release.
 
     Raises:
         ConfigError: the tables are of a newer release.
@@ -111,15 +110,15 @@ def migrate(database: Database) -> None:
 
 
 KEPT = timedelta(days=7)
-"""How long an answer is kept."""
+"""How long a response is kept."""
 
 
 class IdempotentWrites:
-    """The answers to writes that carried an idempotency key.
+    """Stores the responses to writes with an idempotency key.
 
-    The answer is stored in the transaction of the write itself. A caller that lost the connection,
-    or met a service that was killed, repeats the request with the same ``Idempotency-Key`` and
-    cannot change anything twice.
+    The response is stored in the transaction of the write. After a lost connection or a restart of
+    the service, the caller repeats the request with the same ``Idempotency-Key``, and nothing is
+    changed twice.
 
     >>> from ecomfs.pool import Pool
     >>> with Pool.in_memory() as pool:
@@ -141,13 +140,13 @@ class IdempotentWrites:
         request: Mapping[str, Any],
         write: Callable[[], dict[str, Any]],
     ) -> dict[str, Any]:
-        """The answer of ``write``, or of the earlier request with this key.
+        """The response of ``write``, or the stored response of an earlier request with this key.
 
         Args:
-            caller: whose key it is; callers cannot meet each other's.
-            key: ``None``: the request is not to be recognised.
-            request: what is asked; another request with the same key is refused.
-            write: makes the change; it is called in the transaction that stores the answer.
+            caller: the caller; keys of different callers are independent.
+            key: the idempotency key; ``None``: the request is not stored.
+            request: content of the request; another request with the same key is refused.
+            write: makes the change, in the transaction that stores the response.
 
         Raises:
             InputError: the key was used for another request.
@@ -162,7 +161,7 @@ class IdempotentWrites:
             oldest = (datetime.now(UTC) - KEPT).isoformat(timespec="milliseconds")
             connection.execute(sa.delete(requests).where(requests.c.at < oldest))
             values = {"caller": caller, "key": key, "fingerprint": fingerprint, "at": now()}
-            # A second request with the key waits here until the first is stored or gone.
+            # A second request with the key waits here until the first is committed or rolled back.
             made = insert_if_absent(connection, requests, {**values, "answer": ""})
             if connection.execute(made.returning(requests.c.key)).first() is None:
                 known = connection.execute(sa.select(requests).where(mine)).one()

@@ -1,4 +1,4 @@
-"""The tasks of a service: the classifier of each, its pool and its reviews."""
+"""The tasks of a service, each with its classifier, pool and reviews."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from ecomfs.task import TaskCard, one_cell
 from ecomfs.types import Example, Row, Status
 
 ADMITTED = 0.8
-"""Of the deadline: work that would wait longer is refused at once. The pace is an estimate, and a
-row that is answered just too late has cost as much as one in time."""
+"""Share of the deadline; work that would wait longer is refused at once. The pace is an estimate,
+and a row that is late by a little costs as much as one in time."""
 ALIKE = 5
-"""Open reviews whose predictions are made again after a decision: those most like its row."""
+"""Number of most similar open reviews that are predicted again after a decision."""
 CHOSEN = 5
 """One of so many open reviews is put in order by what its label adds; it then stands for about
 fifteen."""
@@ -41,12 +41,12 @@ class ServedTask:
     """One task of a service.
 
     Args:
-        name: what callers call it; ``None``: as its task card is called.
-        classifier: fitted; or several that share the traffic.
-        deadline: seconds a request may take.
-        review_below: predictions with less confidence, and those that abstained, are queued for
-            review; ``None``: none are.
-        tenant: whose task it is; only keys of this tenant see it.
+        name: name for callers; ``None``: the name of the task card.
+        classifier: a fitted classifier, or several that share the traffic.
+        deadline: time limit of a request in seconds.
+        review_below: predictions that abstained or have less confidence are queued for review;
+            ``None``: none are.
+        tenant: the tenant; only its keys see the task.
     """
 
     def __init__(
@@ -75,26 +75,26 @@ class ServedTask:
         self._compares: Retriever | None = None
         self._vectors: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
         self._examples: tuple[int, list[Example]] = (-1, [])
-        self._beside()  # tables that cannot be made are an error of the start
+        self._beside()  # fail at the start if the tables cannot be created
 
     @property
     def key(self) -> str:
-        """What it is called where tenants meet: in the database, in metrics, between modules."""
+        """The unique key of the task, used in the database, in metrics, and between modules."""
         return key_of(self.tenant, self.name)
 
     @property
     def pool(self) -> Pool:
-        """The labelled examples, which variants share."""
+        """The labelled examples; variants share them."""
         return self.services[0].pool
 
     @property
     def reviews(self) -> Reviews:
-        """Rows that wait for a person, and decisions, beside the pool."""
+        """The reviews and decisions, in the database of the pool."""
         return self._beside()[1]
 
     @property
     def idempotent_writes(self) -> IdempotentWrites:
-        """Answers to writes that can be sent again, beside the pool."""
+        """The store of idempotent writes, in the database of the pool."""
         return self._beside()[2]
 
     def _beside(self) -> tuple[Pool, Reviews, IdempotentWrites]:
@@ -107,7 +107,7 @@ class ServedTask:
 
     @property
     def pipeline(self) -> Pipeline:
-        """What answers now; of variants, the first."""
+        """The pipeline in use; with variants, that of the first."""
         return self.services[0].pipeline
 
     @property
@@ -117,25 +117,25 @@ class ServedTask:
 
     @property
     def problem(self) -> str:
-        """Why the pool as it is now is not in use; empty while it is."""
+        """Why the current pool is not in use; empty if it is."""
         return next((s.problem for s in self.services if s.problem), "")
 
     @property
     def engine_error(self) -> str:
-        """Why an engine counts as unhealthy; empty while none does."""
+        """Why an engine is unhealthy; empty if none is."""
         return next((s.engine_error for s in self.services if s.engine_error), "")
 
     def refresh(self) -> Pipeline:
-        """What answers now, made from the pool as it is now where that can be used."""
+        """The pipeline for the current pool, or the last usable one."""
         for service in self.services:
             service.refresh()
         return self.pipeline
 
     def rows(self, rows: Sequence[Any]) -> list[Row]:
-        """The rows of a request as rows of the task, masked where a variant wants that.
+        """Convert the rows of a request to rows of the task, masked if a variant needs it.
 
         Raises:
-            InputError: they are not.
+            InputError: they are not rows of the task.
         """
         first, *others = self.services
         found = first.rows(rows)
@@ -144,7 +144,7 @@ class ServedTask:
         return found
 
     def masked(self, row: Row) -> Row:
-        """A row of the task with personal data masked, where that is wanted."""
+        """A row of the task, with personal data masked if this is enabled."""
         for service in self.services:
             row = service.masked(row)
         return row
@@ -153,11 +153,11 @@ class ServedTask:
         """A label of a request in the pool's spelling.
 
         Args:
-            new: a label that an open task does not have yet is taken as it is.
+            new: accept a label that an open task does not have yet.
 
         Raises:
-            UnknownLabelError: it is none of the task's labels.
-            InputError: it is empty.
+            UnknownLabelError: the task does not have the label.
+            InputError: the label is empty.
         """
         if not spelling.strip():
             raise InputError(f"{where}: the label is empty", hint="name one of the labels")
@@ -178,13 +178,13 @@ class ServedTask:
     async def answer(
         self, rows: Sequence[Row], ids: Sequence[str], *, log: bool = False
     ) -> list[ServedPrediction]:
-        """One answer per row, in order.
+        """One prediction per row, in order.
 
         Args:
-            log: of rows that a caller asked about; where traffic is split they are logged.
+            log: whether to log the predictions, if traffic is split.
 
         Raises:
-            EngineTimeoutError: not within the deadline.
+            EngineTimeoutError: the deadline has passed.
         """
         try:
             async with asyncio.timeout(self.deadline):
@@ -197,7 +197,7 @@ class ServedTask:
             ) from error
 
     def unsure(self, answers: Iterable[ServedPrediction]) -> list[bool]:
-        """Which answers a person should look at, by :attr:`review_below`."""
+        """Which predictions need review, by :attr:`review_below`."""
         below = self.review_below
         out = []
         for answer in answers:
@@ -207,12 +207,12 @@ class ServedTask:
         return out
 
     async def after(self, decided: ReviewOut) -> list[AgainOut]:
-        """New predictions of a row that was decided or opened again, and of the open ones most like
-        it. They are kept with their reviews."""
+        """New predictions for a row that was decided or reopened, and for the most similar open
+        rows. They are stored with the reviews."""
         asked = [(decided, 1.0), *await asyncio.to_thread(self._alike, decided)]
         answers = await self.answer([r.row for r, _ in asked], [r.id for r, _ in asked])
         predictions = [answer.explanation.prediction for answer in answers]
-        # A row that could not be read now keeps its earlier prediction.
+        # A row that fails now keeps its earlier prediction.
         kept = {p.id: p for p in predictions if p.probabilities}
         await asyncio.to_thread(self.reviews.predicted, kept)
         return [
@@ -227,8 +227,8 @@ class ServedTask:
         ]
 
     def waiting(self, n: int, *, offset: int = 0) -> list[ReviewOut]:
-        """Open reviews, those first whose labels help most; beyond the first of a long queue the
-        most uncertain first."""
+        """Open reviews, the most useful to label first; in a long queue, the rest is ordered by
+        uncertainty."""
         looked = self.reviews.queue(_LOOKED_AT)
         if offset < len(looked):
             looked = self._helpful_first(looked)
@@ -239,12 +239,12 @@ class ServedTask:
         return found
 
     def _helpful_first(self, found: Sequence[ReviewOut]) -> list[ReviewOut]:
-        """Open reviews, the most uncertain first, in the order in which they should be decided.
-        Rows that were skipped keep their place after the others.
+        """Order open reviews, given by decreasing uncertainty, by how useful a label is. Skipped
+        rows stay last.
 
-        At first a pool lacks labels, and the uncertainty of a prediction says little; what helps
-        are rows that stand for many others and are far from every example. Later the uncertain ones
-        help. Both count alike, by their ranks (:func:`ecomfs.prepare.suggest.suggest`).
+        With few labels, uncertainties mean little, and rows that represent many others and are far
+        from every example are most useful. Later the uncertain rows are. Both ranks have the same
+        weight (:func:`ecomfs.prepare.suggest.suggest`).
         """
         pipeline = self.refresh()
         retriever = pipeline.retriever
@@ -276,7 +276,7 @@ class ServedTask:
             return self._examples
 
     def text(self, row: Row) -> str:
-        """A row as people and the retriever read it."""
+        """The text of a row, as for the retriever."""
         return self.pipeline.text(row)
 
     def _alike(self, decided: ReviewOut) -> list[tuple[ReviewOut, float]]:
@@ -289,17 +289,17 @@ class ServedTask:
         return [(others[i], float(similarities[i])) for i in best]
 
     def _vectors_of(self, rows: Sequence[Row]) -> NDArray[np.float32]:
-        """Rows as vectors of a retriever, to compare them with each other. They are kept: those of
-        text for good, those of tabular rows while the pool is the same."""
+        """The retriever vectors of rows, to compare rows with each other. Vectors of text rows are
+        cached permanently, those of tabular rows as long as the pool is unchanged."""
         pipeline = self.refresh()
         retriever = pipeline.retriever
         if retriever is None:
             return np.zeros((len(rows), 1), dtype=np.float32)
         texts = [pipeline.text(row) for row in rows]
-        tabular = pipeline.card.tabular  # what a tabular row is compared by depends on the pool
+        tabular = pipeline.card.tabular  # the vector of a tabular row depends on the pool
         if not tabular:
-            # Weights of terms change with every example: those of the first pool are kept, or
-            # every open review would be embedded again at every decision.
+            # Term weights change with every example. Keep those of the first pool; otherwise every
+            # decision would embed every open review again.
             self._compares = self._compares or retriever
             retriever = self._compares
         mark = f"{retriever.embedder.fingerprint}/{pipeline.pool_version if tabular else ''}"
@@ -321,7 +321,7 @@ class Tasks:
     """The tasks of a service, by tenant and name.
 
     Raises:
-        ConfigError: a name that could be taken for another tenant's task.
+        ConfigError: the name of a task or tenant contains the separator of keys.
     """
 
     def __init__(self, tasks: Iterable[ServedTask]) -> None:
@@ -329,8 +329,8 @@ class Tasks:
         for task in self:
             if MARK in task.name or MARK in task.tenant:
                 raise ConfigError(
-                    f"the name {task.key!r} of a task or tenant holds {MARK!r}",
-                    hint="this mark stands between a tenant and its task",
+                    f"the name {task.key!r} of a task or tenant contains {MARK!r}",
+                    hint="choose a name without it: it separates a tenant from its task",
                 )
 
     def visible(self, caller: Caller) -> list[ServedTask]:
@@ -352,11 +352,11 @@ class Tasks:
         if name is None and len(seen) == 1:
             return seen[0]
         if name is None:
-            raise InputError("this service has several tasks", hint=f"name one as task: {names}")
+            raise InputError("this service has several tasks", hint=f"set task to one of: {names}")
         for task in seen:
             if task.name == name:
                 return task
-        raise NotFoundError(f"there is no task {name!r} here", hint=f"tasks are: {names}")
+        raise NotFoundError(f"this service has no task {name!r}", hint=f"tasks are: {names}")
 
     def __iter__(self) -> Iterator[ServedTask]:
         return iter(self._tasks.values())

@@ -47,6 +47,6 @@ def test_a_column_of_ids_is_used_where_it_names_every_row(tmp_path: Path) -> Non
 def test_too_few_rows_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="5 different rows with a label") as caught:
         read(tmp_path / "in.csv", rows(5))
-    assert caught.value.hint == "label some more, 6 at least"
+    assert caught.value.hint == "label more rows; at least 6 are needed"
     with pytest.raises(EmptyInputError):
         read(tmp_path / "in.csv", [])

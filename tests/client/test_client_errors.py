@@ -75,7 +75,7 @@ def test_a_service_whose_engine_is_gone() -> None:
     with (
         serving(create_app(classifier(ScriptedEngine(gone=True)))) as url,
         Client(url, retries=0) as client,
-        pytest.raises(EngineUnavailableError, match="cannot be read now"),
+        pytest.raises(EngineUnavailableError, match="is not available now"),
     ):
         client.classify(["a"])
 

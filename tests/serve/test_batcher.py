@@ -152,7 +152,7 @@ def test_work_beyond_the_limit_is_refused_and_the_rest_answered() -> None:
             tasks.append(asyncio.create_task(batcher.submit(*job(i))))
             await settle()
         assert (batcher.waiting, batcher.backlog) == (3, 8.0)
-        with pytest.raises(OverloadedError, match="3 rows wait already: about 8 seconds") as told:
+        with pytest.raises(OverloadedError, match="3 rows are waiting: about 8 seconds") as told:
             await batcher.submit(*job(9, 10))
         assert told.value.seconds == 4.0
         call.open.set()
@@ -189,7 +189,7 @@ def test_before_the_pace_is_known_rows_are_counted() -> None:
         await settle()
         tasks.append(asyncio.create_task(batcher.submit(*job(*range(4096)))))
         await settle()
-        with pytest.raises(OverloadedError, match="4096 rows wait"):
+        with pytest.raises(OverloadedError, match="4096 rows are waiting"):
             await batcher.submit(*job(1))
         call.open.set()
         await asyncio.gather(*tasks)

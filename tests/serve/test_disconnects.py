@@ -126,13 +126,13 @@ def test_too_much_work_is_429_with_the_time_to_wait() -> None:
         wait_for(url, waiting=0)
     assert answer.status == 429
     assert answer.json["type"] == "urn:ecomfs:error:overloaded"
-    assert "4096 rows wait already" in answer.json["detail"]
+    assert "4096 rows are waiting already" in answer.json["detail"]
     assert int(answer.headers["retry-after"]) >= 1
 
 
 def test_the_time_to_wait_is_that_of_the_work_that_waits() -> None:
     async def refuse() -> Response:
-        raise OverloadedError("4 rows wait already", seconds=41.2)
+        raise OverloadedError("4 rows are waiting already", seconds=41.2)
 
     app = FastAPI()
     install(app)

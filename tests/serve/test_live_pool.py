@@ -223,7 +223,7 @@ def test_a_service_sees_what_another_process_did(tmp_path: Path) -> None:
 
 
 def failing(url: str, why: str, version: int) -> None:
-    """A request is answered with the last good version, and the service says why."""
+    """A request is answered with the last usable version, and the service says why."""
     assert asked(url)["pool_version"] == version
     health = ask(url, "GET", "/healthz").json
     assert health["status"] == "stale"
@@ -267,7 +267,7 @@ def test_a_version_that_cannot_be_used_leaves_the_last_good_one_in_use_and_healt
             failing(url, why, version=1)
         ready = ask(url, "GET", "/readyz")
         assert ready.status == 503
-        assert "last good version" in ready.json["detail"]
+        assert "last usable version" in ready.json["detail"]
         assert ask(url, "GET", "/readyz?stale=ok").status == 200
         told = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
         assert len(told) == 1  # once, not at every request

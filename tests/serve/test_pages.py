@@ -88,7 +88,7 @@ def test_try_a_row_and_send_it_to_review(url: str) -> None:
     assert "Sentiment:" in page  # the prompt
     assert "linear" in page or "vote" in page.casefold()  # what each expert says
     queued = send(url, "/try/review", f__text="so so").body.decode()
-    assert "It waits for review" in queued
+    assert "Queued for review" in queued
     assert "so so" in get(url, "/review")
 
 
@@ -109,7 +109,7 @@ def test_decide_shows_the_new_predictions_and_undo_restores(url: str, pool: Pool
     assert stale.status == 409
     assert "decided already: &#39;negative&#39;, by 文" in stale.body.decode()
     undone = send(url, f"{path}/undo", version="2").body.decode()
-    assert "Taken back" in undone
+    assert "Undone" in undone
     assert pool.version == before + 2
     log = get(url, f"/review/done?task={TASK}")
     assert "文" in log
@@ -147,7 +147,7 @@ def test_a_page_of_another_site_can_send_nothing(url: str) -> None:
 def test_an_unknown_task_and_an_empty_form_say_so(url: str) -> None:
     answer = ask(url, "GET", "/review?task=nope")
     assert answer.status == 404
-    assert "there is no task" in unescape(answer.body.decode())
+    assert "this service has no task" in unescape(answer.body.decode())
     assert send(url, "/try", task="nope", f__text="x").status == 404
     assert send(url, "/try").status == 422
 

@@ -132,7 +132,7 @@ def test_a_label_by_the_keyboard_changes_the_prediction_of_its_neighbour(
     assert browser.switch_to.active_element.get_attribute("id") == "card"  # keys go on working
     press(browser, "u", f'#card[data-review="{review}"], #last:not(:has(#again button))')
     WebDriverWait(browser, 60).until(
-        lambda d: "Taken back" in d.find_element(By.CSS_SELECTOR, "#last").text
+        lambda d: "Undone" in d.find_element(By.CSS_SELECTOR, "#last").text
     )
     assert predictions(browser)[other] == (now, before)  # undo restores
     log = found(browser, "#done").text

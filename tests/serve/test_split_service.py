@@ -122,7 +122,7 @@ def test_arms_that_do_not_belong_together_are_refused(log: TrafficLog) -> None:
     other = FewShotClassifier(
         "product_category", ScriptedEngine(), k=1, embedder="hashed", calibration_size=0
     ).fit(["shoe", "tea"], ["Shoes", "Food"])
-    with pytest.raises(ConfigError, match="'B' answers another task"):
+    with pytest.raises(ConfigError, match="'B' has another task"):
         SplitService({"A": classifier(), "B": other}, SPLIT, log)
     with pytest.raises(ConfigError, match="two or more"):
         SplitService({"A": classifier()}, TrafficSplit({"A": 1}), log)

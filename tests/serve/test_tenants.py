@@ -154,9 +154,9 @@ def test_a_name_that_could_be_another_tenants_task_is_refused() -> None:
     with Pool.in_memory(EXAMPLES) as pool:
         options: dict[str, Any] = {"k": 1, "embedder": "hashed", "calibration_size": 0}
         clf = FewShotClassifier("review_sentiment", ScriptedEngine(), **options).fit(pool)
-        with pytest.raises(ConfigError, match="'north/reviews' of a task or tenant holds '/'"):
+        with pytest.raises(ConfigError, match="'north/reviews' of a task or tenant contains '/'"):
             create_app({"north/reviews": clf})
-    with pytest.raises(ConfigError, match="key 'a': 'north/x' names no tenant"):
+    with pytest.raises(ConfigError, match="key 'a': 'north/x' is not a valid tenant name"):
         Keys([ApiKey("a", digest_of("a"), frozenset(["label"]), tenant="north/x")])
 
 

@@ -1,1 +1,1 @@
-"""The routes under ``/v1/``: one module for each noun."""
+"""The routes under ``/v1/``, one module per resource."""

@@ -1,4 +1,4 @@
-"""``/v1/ab``: the variants that share a task's traffic, and which is better so far."""
+"""``/v1/ab``: the variants of a task with split traffic, and their comparison so far."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class AbOut(Out):
     predictions: dict[str, int] = Field(description="variant → logged predictions")
     labelled: int = Field(description="logged rows that were labelled in a review")
     scores: dict[str, dict[str, str]] = Field(description="variant → metric → score")
-    decision: str = Field(description="in words; why there is none yet, where there is none")
-    decided: bool = Field(description="whether there were enough labels to compare at all")
+    decision: str = Field(description="the decision in words, or why there is none yet")
+    decided: bool = Field(description="whether there were enough labels to compare")
     notes: list[str]
 
 
@@ -32,8 +32,8 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/v1/ab")
     def ab(request: Request, caller: Predicts, task: TaskQuery = None) -> AbOut:
-        """The variants, and how they compare on the rows that people labelled in reviews; a row is
-        found by the id that its caller gave it."""
+        """Compare the variants on the rows that people labelled in reviews. Rows are matched by the
+        ids that callers gave them."""
         return results(context, context.task(task, request))
 
     return router
@@ -53,7 +53,7 @@ def results(context: Context, task: ServedTask) -> AbOut:
     log = task.split.record()
     gold = task.reviews.labelled()
     variants = task.split.variants()
-    notes = ["Labels are of rows that were sent to review, which need not be a fair sample."]
+    notes = ["The labels are from reviewed rows, which may not be a representative sample."]
     try:
         found = context.compare(log, gold, task.card)
     except EmptyInputError as error:

@@ -1,4 +1,4 @@
-"""What routes share: the tasks, who is calling, and a quick way for those that are asked most."""
+"""What routes share: the tasks, the caller, and a fast path for the most frequent requests."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=200,
         pattern=r"^[\x21-\x7e]+$",
-        description="of a write that may be sent again: the first one's answer is given",
+        description="makes a write repeatable: a repeated request gets the first response",
     ),
 ]
 Reviewer = Annotated[
     Annotated[StorableText, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+$")] | None,
     Field(
-        description="who decides, where the service has no keys; otherwise it is the key's name",
+        description="who decides, if the service has no keys; otherwise the name of the key",
     ),
 ]
 
 
-TaskQuery = Annotated[StorableText | None, Query(description="which task, of several")]
+TaskQuery = Annotated[StorableText | None, Query(description="the task, if there are several")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Context:
 
     Attributes:
         max_body_bytes: limit of a request.
-        runs: of each task, by its key.
-        keys: of callers; ``None``: the service has none.
-        compare: how variants of split traffic are compared.
+        runs: key of a task → its runs.
+        keys: API keys; ``None``: the service has none.
+        compare: function that compares the variants of split traffic.
     """
 
     tasks: Tasks
@@ -67,15 +67,15 @@ class Context:
         return self.tasks.find(name, request.state.caller)
 
     def refusals(self, *more: int) -> dict[int | str, dict[str, Any]]:
-        """The documentation of the errors that every route can answer, and some more."""
+        """The documentation of the errors of every route, and of further status codes."""
         keyed = (401, 403, 429) if self.keys is not None else ()
         return problem_responses(400, *keyed, 404, 413, 415, 422, 500, 503, *more)
 
 
 def requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency: the caller, who must have a scope."""
+    """A FastAPI dependency that returns the caller, who must have a scope."""
 
-    # Were it no coroutine, every request would pass through a thread for it.
+    # A coroutine, because FastAPI would run a plain function in a thread for every request.
     async def caller(request: Request) -> Caller:
         found: Caller = request.state.caller
         if not found.may(scope):
@@ -90,7 +90,7 @@ Labeller = Annotated[Caller, Depends(requires("label"))]
 
 
 def reviewer_name(caller: Caller, reviewer: str | None) -> str:
-    """Who stands beside a decision."""
+    """The name recorded with a decision."""
     return reviewer.strip() or caller.name if caller.anonymous and reviewer else caller.name
 
 
@@ -98,12 +98,12 @@ _PARAMETERS = {"request", "caller", "body"}
 
 
 class QuickRoute(APIRoute):
-    """A route of ``request``, ``caller`` and ``body``.
+    """A fast route for handlers with the parameters ``request``, ``caller`` and ``body``.
 
-    FastAPI parses a body, validates it, solves dependencies and validates the answer in steps that
-    cost more than the request itself. Here the bytes become the body's model, and the answer's
-    model becomes bytes. A body that is not valid is left to FastAPI, which says what is wrong.
-    Other routes of the router are FastAPI's own.
+    FastAPI's parsing, validation and dependency injection cost more than the request itself. This
+    route parses the bytes directly into the model of the body, and serialises the model of the
+    response. An invalid body is passed to FastAPI, which reports the error. Other handlers use
+    FastAPI's own route.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -119,7 +119,7 @@ class QuickRoute(APIRoute):
             try:
                 sent = await request.body()
             except ClientDisconnect:
-                raise HTTPException(400, "the body was cut short") from None
+                raise HTTPException(400, "the body is incomplete") from None
             caller = await who(request)
             try:
                 body = model.model_validate_json(sent)

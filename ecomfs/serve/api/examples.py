@@ -22,7 +22,7 @@ from ecomfs.types import Example
 _Note = Annotated[StorableText, Field(max_length=500, description="reason, kept in the history")]
 _Version = Annotated[
     int | None,
-    Field(ge=0, le=2**31, description="of the pool as you saw it; a later change is 409"),
+    Field(ge=0, le=2**31, description="version of the pool as you saw it; 409 if it has changed"),
 ]
 
 
@@ -33,16 +33,16 @@ class ExampleOut(Out):
     row: dict[str, JsonValue]
     label: str
     synthetic: bool
-    source_id: str = Field(description="what a synthetic example was made from")
+    source_id: str = Field(description="id of the source of a synthetic example")
 
 
 class ExamplesOut(Out):
     """Part of the examples."""
 
     examples: list[ExampleOut]
-    total: int = Field(description="examples that match")
-    version: int = Field(description="of the pool")
-    labels: dict[str, int] = Field(description="label → examples, over the whole pool")
+    total: int = Field(description="number of examples that match")
+    version: int = Field(description="version of the pool")
+    labels: dict[str, int] = Field(description="label → number of examples in the pool")
 
 
 class NewExample(In):
@@ -50,7 +50,7 @@ class NewExample(In):
 
     row: RowIn
     label: StorableText
-    id: StorableText | None = Field(None, description="by default a digest of the row")
+    id: StorableText | None = Field(None, description="by default a hash of the row")
 
 
 class AddExamples(In):
@@ -58,7 +58,7 @@ class AddExamples(In):
 
     task: TaskName = None
     examples: list[NewExample] = Field(min_length=1, max_length=MAX_ROWS)
-    new_label: bool = Field(False, description="take labels that an open task does not have yet")
+    new_label: bool = Field(False, description="accept labels that an open task does not have yet")
     note: _Note = ""
 
 
@@ -69,12 +69,12 @@ class Relabel(In):
     id: StorableText
     label: StorableText
     version: _Version = None
-    new_label: bool = Field(False, description="take a label that an open task does not have yet")
+    new_label: bool = Field(False, description="accept a label that an open task does not have yet")
     note: _Note = ""
 
 
 class Retire(In):
-    """Examples to take out; older versions of the pool keep them."""
+    """Examples to remove; older versions of the pool keep them."""
 
     task: TaskName = None
     ids: list[StorableText] = Field(min_length=1, max_length=1000)
@@ -86,7 +86,7 @@ class ChangedPool(Out):
     """The pool after a change."""
 
     version: int
-    ids: list[str] = Field(description="of the examples that the request named")
+    ids: list[str] = Field(description="ids of the examples in the request")
 
 
 class StateOut(Out):
@@ -108,7 +108,7 @@ class HistoryOut(Out):
 
 
 class VersionOut(Out):
-    """One version of the pool, and what made it."""
+    """One version of the pool, and the change that made it."""
 
     version: int
     at: str
@@ -139,11 +139,11 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         caller: Labeller,
         task: TaskQuery = None,
         label: Annotated[StorableText | None, Query(description="only with this label")] = None,
-        q: Annotated[StorableText | None, Query(description="text that the row holds")] = None,
+        q: Annotated[StorableText | None, Query(description="text that the row contains")] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
     ) -> ExamplesOut:
-        """The examples in use, in the order in which they were added."""
+        """List the current examples, in the order in which they were added."""
         served = context.task(task, request)
         version, all_ = served.examples()
         found = matching(served, all_, label, q)
@@ -161,7 +161,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         body: AddExamples = new,
         key: IdempotencyKey = None,
     ) -> ChangedPool:
-        """Add examples; they count from the next prediction on."""
+        """Add examples. They are used from the next prediction on."""
         served = context.task(body.task, request)
         made = made_examples(served, body)
         add = partial(served.pool.add, made, noted(body.note, caller))
@@ -174,7 +174,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         body: Relabel = relabelled,
         key: IdempotencyKey = None,
     ) -> ChangedPool:
-        """Give an example another label; it counts from the next prediction on."""
+        """Change the label of an example. It is used from the next prediction on."""
         served = context.task(body.task, request)
         label = served.label(body.label, f"example {body.id!r}", new=body.new_label)
 
@@ -188,7 +188,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
     def retire(
         request: Request, caller: Labeller, body: Retire, key: IdempotencyKey = None
     ) -> ChangedPool:
-        """Take examples out: all of them, or none."""
+        """Remove examples: all of them, or none."""
         served = context.task(body.task, request)
 
         def retire() -> int:
@@ -205,10 +205,10 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         id: Annotated[StorableText, Query(description="of the example")],
         task: TaskQuery = None,
     ) -> HistoryOut:
-        """Every state that an example ever had."""
+        """List every state that an example has had."""
         states = context.task(task, request).pool.history(id)
         if not states:
-            raise NotFoundError(f"there never was an example {id!r}", hint="check the id")
+            raise NotFoundError(f"the pool never had an example {id!r}", hint="check the id")
         return HistoryOut(
             id=id,
             row=dict(states[-1].example.fields),
@@ -231,7 +231,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         task: TaskQuery = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> VersionsOut:
-        """The latest versions of the pool and what made them."""
+        """List the latest versions of the pool and the changes that made them."""
         changes = context.task(task, request).pool.changes()[-limit:]
         return VersionsOut(versions=[VersionOut.model_validate(c) for c in reversed(changes)])
 
@@ -246,7 +246,7 @@ def _changed(
     ids: list[str],
     change: Callable[[], int],
 ) -> ChangedPool:
-    """Change the pool, unless an earlier request with this idempotency key did."""
+    """Change the pool, unless an earlier request with this idempotency key already did."""
     request = {action: body.model_dump() for action, body in asked.items()}
     done = served.idempotent_writes.once(caller.name, key, request, lambda: {"version": change()})
     return ChangedPool(version=done["version"], ids=ids)
@@ -255,7 +255,7 @@ def _changed(
 def matching(
     served: ServedTask, examples: list[Example], label: str | None, q: str | None
 ) -> list[Example]:
-    """Examples with a label, and whose text holds some words, whatever their case."""
+    """Examples with a label and a text, ignoring case."""
     wanted = (q or "").casefold().strip()
     return [
         e
@@ -266,10 +266,10 @@ def matching(
 
 
 def made_examples(served: ServedTask, body: AddExamples) -> list[Example]:
-    """The examples of a request, checked as those of a file are.
+    """The examples of a request, with the same checks as for a file.
 
     Raises:
-        InputError: a row, a label or an id that cannot be used; the message says which.
+        InputError: a row, a label or an id cannot be used; the message says which.
     """
     rows = served.rows([new.row for new in body.examples])
     made = []
@@ -283,21 +283,21 @@ def made_examples(served: ServedTask, body: AddExamples) -> list[Example]:
 
 
 def unchanged_since(served: ServedTask, ids: list[str], version: int | None) -> None:
-    """Refuse a change of examples that are not there, or that were changed after ``version``.
+    """Refuse a change of examples that do not exist, or that were changed after ``version``.
 
     Raises:
-        NotFoundError: an id that the pool does not hold.
-        ConflictError: one was changed.
+        NotFoundError: an id is not in the pool.
+        ConflictError: an example was changed.
     """
     for id in dict.fromkeys(ids):
         alive = [s for s in served.pool.history(id) if s.retired_in is None]
         if not alive:
-            raise NotFoundError(f"the pool holds no example {id!r}", hint="check the id")
+            raise NotFoundError(f"the pool has no example {id!r}", hint="check the id")
         if version is not None and alive[0].added_in > version:
             raise ConflictError(
                 f"example {id!r} was changed in version {alive[0].added_in} of the pool, after "
                 f"{version}",
-                hint="load it again: somebody changed it meanwhile",
+                hint="load it again: it was changed in the meantime",
             )
 
 
@@ -308,6 +308,6 @@ def _example(e: Example) -> ExampleOut:
 
 
 def noted(note: str, caller: Caller) -> str:
-    """The reason with who gave it."""
+    """The note with the name of the caller."""
     by = "" if caller.anonymous else f"by {caller.name}"
     return ": ".join(filter(None, [by, note]))

@@ -36,7 +36,7 @@ from ecomfs.types import Status
 
 
 class QueueOut(Out):
-    """Rows for people."""
+    """Numbers of reviews."""
 
     open: int
     decided: int
@@ -54,7 +54,7 @@ class TaskOut(Out):
     k: int = Field(description="demonstrations per prompt")
     pool: PoolOut
     reviews: QueueOut
-    problem: str = Field(description="why the pool as it is now is not in use; empty while it is")
+    problem: str = Field(description="why the current pool is not in use; empty if it is")
 
 
 class TasksOut(Out):
@@ -82,14 +82,14 @@ class RankRequest(In):
     positive: EncodableText | None = Field(
         None, description="the label whose probability is the score; by default the card's"
     )
-    top: Annotated[int, Field(ge=1)] | None = Field(None, description="only the best so many")
+    top: Annotated[int, Field(ge=1)] | None = Field(None, description="length of the list")
 
 
 class PlaceOut(Out):
-    """An item at its place."""
+    """An item with its rank."""
 
     id: str
-    rank: int | None = Field(description="from 1; null when the item has no score")
+    rank: int | None = Field(description="from 1; null if the item has no score")
     score: float | None = Field(description="probability of the positive label")
     status: Status
     error: str
@@ -112,18 +112,18 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
     async def classify(
         request: Request, caller: Predicts, body: ClassifyRequest = classify_body
     ) -> ClassifyResponse:
-        """One prediction per row, in order. A row that cannot be classified has status `failed`
-        and an `error`; the others are answered."""
+        """Classify rows: one prediction per row, in order. A row that cannot be classified has
+        status `failed` and an `error`; the other rows are not affected."""
         task = context.task(body.task, request)
         if body.ids is not None and len(body.ids) != len(body.rows):
             raise InputError(
                 f"{len(body.rows)} rows but {len(body.ids)} ids",
-                hint="one id per row, or none at all",
+                hint="send one id per row, or no ids",
             )
         if body.ids is None and task.split is not None:
             raise InputError(
-                "this service splits its traffic between variants by the ids of rows",
-                hint="send ids: they decide the variant, and join the log with gold labels",
+                "this service splits its traffic between variants by row ids, and ids are missing",
+                hint="send ids: they select the variant, and match the log with gold labels",
             )
         ids = body.ids if body.ids is not None else [str(i) for i in range(len(body.rows))]
         rows = task.rows(body.rows)
@@ -148,7 +148,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
     async def explain(
         request: Request, caller: Predicts, body: ExplainRequest = explain_body
     ) -> ExplainResponse:
-        """How one row is answered: demonstrations, prompt, reading, prediction."""
+        """Explain how one row is classified: demonstrations, prompt, reading, prediction."""
         task = context.task(body.task, request)
         [answer] = await task.answer(task.rows([body.row]), [body.id])
         context.metrics.answered(task.key, [answer])
@@ -159,14 +159,14 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
 
     @router.post("/v1/rank")
     async def rank(request: Request, caller: Predicts, body: RankRequest) -> RankResponse:
-        """Order the items by the probability that this user likes them. Each pair of user and item
-        is one row of the task; the caller chooses the items, and leaves out those that the user
+        """Rank items by the probability that this user likes them. Each pair of user and item is
+        one row of the task. The caller chooses the items and leaves out those that the user already
         has."""
         task = context.task(body.task, request)
         positive = _positive(task, body.positive)
         ids = [item.id for item in body.items]
         if len(set(ids)) < len(ids):
-            raise InputError("two items have the same id", hint="every item needs its own")
+            raise InputError("two items have the same id", hint="give every item its own id")
         empty: RowFields = {spec.name: "" for spec in task.card.fields}
         rows = [empty | _own(task, body.user | item.fields) for item in body.items]
         answers = await task.answer(task.rows(rows), ids)
@@ -190,14 +190,14 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
 
     @router.get("/v1/tasks")
     def tasks(request: Request, caller: Predicts) -> TasksOut:
-        """The tasks of this service that the caller may see."""
+        """List the tasks of this service that the caller may see."""
         return TasksOut(tasks=[task_out(task) for task in context.tasks.visible(caller)])
 
     return router
 
 
 def health_routes(context: Context) -> APIRouter:
-    """What tells whether the service works."""
+    """The routes that report the state of the service."""
     router = APIRouter(tags=["health"])
     keyed = problem_responses(401, 403, 429) if context.keys is not None else {}
 
@@ -207,7 +207,7 @@ def health_routes(context: Context) -> APIRouter:
         caller: Predicts,
         task: Annotated[StorableText | None, Query(description="which task")] = None,
     ) -> Health:
-        """What is served: task, labels, engine, pool, limits."""
+        """The state of a task: labels, engine, pool, limits."""
         served = context.task(task, request)
         pipeline = await asyncio.to_thread(served.refresh)
         return Health(
@@ -230,19 +230,19 @@ def health_routes(context: Context) -> APIRouter:
 
     @router.get("/livez")
     async def livez() -> Alive:
-        """The process answers; needs no key."""
+        """Liveness: the process responds. Needs no key."""
         return Alive(status="ok")
 
     @router.get("/readyz", response_model=Alive, responses=problem_responses(422, 503))
     def readyz(
         stale: Annotated[
             Literal["no", "ok"],
-            Query(description="ok: an older version of a pool that answers counts as ready"),
+            Query(description="ok: a task that uses an older version of its pool counts as ready"),
         ] = "no",
     ) -> Any:
-        """Every task can be answered now, with its pool as it is now; needs no key, and names no
-        task. A pool that cannot be used as it is now does not stop answers: its last good version
-        gives them."""
+        """Readiness: every task can be served with its current pool. Needs no key, and names no
+        task. If a current pool cannot be used, the service continues with its last usable version.
+        """
         for task in context.tasks:
             try:
                 task.reviews.counts()
@@ -253,7 +253,7 @@ def health_routes(context: Context) -> APIRouter:
             for service in task.services:
                 service.refresh_unless_busy()
             if task.problem and stale == "no":
-                why = "a pool cannot be used as it is now; its last good version answers"
+                why = "a pool cannot be used as it is now; its last usable version is in use"
                 return problem(503, why, hint="see GET /healthz")
         return Alive(status="ok")
 
@@ -267,9 +267,9 @@ def health_routes(context: Context) -> APIRouter:
         },
     )
     def metrics(caller: Annotated[Caller, Depends(requires("admin"))]) -> Response:
-        """Counts and times for Prometheus, of every task of every tenant."""
+        """Prometheus metrics of all tasks of all tenants."""
         if caller.tasks is not None or caller.tenant:
-            hint = "a key of no tenant, without tasks, sees them"
+            hint = "use a key without tenant and tasks"
             raise HTTPException(403, f"the key {caller.name!r} sees some tasks only: {hint}")
         text = context.metrics.text(context.tasks)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -286,7 +286,7 @@ def _positive(task: ServedTask, wanted: str | None) -> str:
 
 
 def _own(task: ServedTask, given: RowFields) -> RowFields:
-    """The fields, none of which the task does not have: a misspelt one would not count."""
+    """The fields, after a check that the task has each of them: a misspelt one would be ignored."""
     names = [spec.name for spec in task.card.fields]
     for name in given:
         if name not in names:
@@ -326,7 +326,7 @@ _CELLS: dict[str, Any] = {
     "history": '["first", "latest"]',
     "json": "{}",
 }
-"""Example cell of each kind, for the documentation; text is its field's title."""
+"""Kind → example cell for the documentation; for texts it is the title of the field."""
 
 
 def example_row(card: TaskCard) -> dict[str, Any]:
@@ -335,7 +335,7 @@ def example_row(card: TaskCard) -> dict[str, Any]:
 
 
 def _bodies(card: TaskCard) -> tuple[Any, Any]:
-    """The two request bodies, with examples of this task to try out."""
+    """The two request bodies, with examples of this task."""
     row = example_row(card)
     classify: dict[str, Any] = {"objects": {"value": {"rows": [row], "ids": ["r1"]}}}
     needed = [spec for spec in card.fields if spec.required]

@@ -1,4 +1,4 @@
-"""``/v1/reviews``: rows that wait for a person, and what people decided."""
+"""``/v1/reviews``: rows that wait for review, and decisions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ecomfs.task import TaskCard
 ReviewId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the review")]
 _Version = Annotated[
     int | None,
-    Field(ge=1, le=2**31, description="of the review as you saw it; another one is 409"),
+    Field(ge=1, le=2**31, description="version of the review as you saw it; 409 if it has changed"),
 ]
 
 
@@ -43,7 +43,7 @@ class ReviewsOut(Out):
 
 
 class AddReviews(In):
-    """Rows for a person; each is classified first."""
+    """Rows to review; each is classified first."""
 
     task: TaskName = None
     rows: list[RowIn] = Field(min_length=1, max_length=MAX_ROWS)
@@ -56,7 +56,7 @@ class Decide(In):
     task: TaskName = None
     label: StorableText
     version: _Version = None
-    new_label: bool = Field(False, description="take a label that an open task does not have yet")
+    new_label: bool = Field(False, description="accept a label that an open task does not have yet")
     reviewer: Reviewer = None
 
 
@@ -69,7 +69,7 @@ class ChangeReview(In):
 
 
 class SecondOpinion(In):
-    """Another person's label of a decided row."""
+    """Another person's label for a decided row."""
 
     task: TaskName = None
     label: StorableText
@@ -77,20 +77,20 @@ class SecondOpinion(In):
 
 
 class AddedReviews(Out):
-    """The reviews of the rows that were sent, in order; a row that was there is not added."""
+    """The reviews of the rows in the request, in order; a row that has one is not added again."""
 
     reviews: list[ReviewOut]
 
 
 class ReviewResponse(Out):
-    """A review after a change, and new predictions of it and of the open rows most like it."""
+    """A review after a change, and new predictions for it and for the most similar open rows."""
 
     review: ReviewOut
     predictions: list[AgainOut]
 
 
 class ReviewHistory(Out):
-    """A review and everything that was done to it, the newest first."""
+    """A review and its history, the newest first."""
 
     review: ReviewOut
     log: list[DecisionOut]
@@ -120,7 +120,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> ReviewsOut:
-        """Open rows, those first whose labels help most; or decided ones, the latest first."""
+        """List open reviews, the most useful to label first; or decided ones, the latest first."""
         served = context.task(task, request)
         if state == "open":
             found = served.waiting(limit, offset=offset)
@@ -135,7 +135,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         caller: Labeller,
         body: AddReviews = row,
     ) -> AddedReviews:
-        """Send rows to people. A row that is in the queue already, or was decided, is not added
+        """Queue rows for review. A row that is in the queue already, or was decided, is not added
         twice, so the request can be repeated."""
         if body.ids is not None and len(body.ids) != len(body.rows):
             raise InputError(
@@ -145,7 +145,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         rows = served.rows(body.rows)
         for place, value in enumerate(rows):
             if problem := unreadable(value):
-                raise InputError(f"rows[{place}]: {problem}", hint="take it out, or leave it out")
+                raise InputError(f"rows[{place}]: {problem}", hint="correct the row, or remove it")
         found = await add_reviews(served, rows, body.ids, source="api", by=caller.name)
         return AddedReviews(reviews=found)
 
@@ -156,13 +156,13 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         task: TaskQuery = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> DecisionsOut:
-        """Who decided what, and when."""
+        """List the latest decisions: reviewer, label and time."""
         served = context.task(task, request)
         return DecisionsOut(decisions=served.reviews.log(limit))
 
     @router.get("/agreement")
     def agreement(request: Request, caller: Labeller, task: TaskQuery = None) -> AgreementOut:
-        """How two people agree on the rows that both labelled, and where they do not."""
+        """The agreement of two people on the rows that both labelled, and their conflicts."""
         return context.task(task, request).reviews.agreement()
 
     @router.get("/{id}")
@@ -181,8 +181,8 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         body: Decide = decision,
         key: IdempotencyKey = None,
     ) -> ReviewResponse:
-        """Label a row. It is an example of the pool at once; the answer has the new predictions
-        of this row and of the open rows most like it."""
+        """Label a row. It becomes an example of the pool at once. The response has new predictions
+        for this row and for the most similar open rows."""
         served = context.task(body.task, request)
         label = served.label(body.label, f"review {id}", new=body.new_label)
         who = reviewer_name(caller, body.reviewer)
@@ -198,7 +198,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         body: ChangeReview,
         key: IdempotencyKey = None,
     ) -> ReviewResponse:
-        """Take a decision back: its example is retired, and the row waits again."""
+        """Undo a decision: its example is retired, and the row waits for review again."""
         served = context.task(body.task, request)
         who = reviewer_name(caller, body.reviewer)
         undo = partial(served.reviews.undo, id, reviewer=who, version=body.version)
@@ -213,7 +213,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         body: ChangeReview,
         key: IdempotencyKey = None,
     ) -> ReviewHistory:
-        """Pass a row over: it comes again after the others."""
+        """Skip a row: it comes again after the others."""
         served = context.task(body.task, request)
         who = reviewer_name(caller, body.reviewer)
         skip = partial(served.reviews.skip, id, reviewer=who)
@@ -228,7 +228,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         body: SecondOpinion,
         key: IdempotencyKey = None,
     ) -> ReviewHistory:
-        """Another person's label of a decided row; the pool keeps the first."""
+        """Add another person's label for a decided row; the pool keeps the first label."""
         served = context.task(body.task, request)
         label = served.label(body.label, f"review {id}")
         who = reviewer_name(caller, body.reviewer)
@@ -248,7 +248,7 @@ def _once(
     body: In,
     change: Callable[[], ReviewOut],
 ) -> None:
-    """Change a review, unless an earlier request with this idempotency key did."""
+    """Change a review, unless an earlier request with this idempotency key already did."""
     asked = {"action": action, "id": id, **body.model_dump()}
     served.idempotent_writes.once(caller.name, key, asked, lambda: {"id": change().id})
 
@@ -262,7 +262,7 @@ async def _predicted_again(served: ServedTask, id: str) -> ReviewResponse:
 async def add_reviews(
     served: ServedTask, rows: Any, ids: list[str] | None, *, source: str, by: str
 ) -> list[ReviewOut]:
-    """Classify rows and queue them for a person."""
+    """Classify rows and queue them for review."""
     named = ids if ids is not None else [str(i) for i in range(len(rows))]
     answers = await served.answer(rows, named)
     found = [a.explanation.prediction for a in answers]

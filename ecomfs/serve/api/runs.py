@@ -1,4 +1,4 @@
-"""``/v1/runs``: upload a table, watch it, download it."""
+"""``/v1/runs``: upload a table, follow its scoring, download the result."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def routes(context: Context) -> APIRouter:
         task: TaskQuery = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> RunsOut:
-        """The latest runs of a task."""
+        """List the latest runs of a task."""
         served = context.task(task, request)
         found = context.runs[served.key].latest(served.key, limit)
         return RunsOut(runs=[run_out(run) for run in found])
@@ -64,17 +64,17 @@ def routes(context: Context) -> APIRouter:
         caller: Predicts,
         name: Annotated[
             StorableText,
-            Query(max_length=200, description="of the file; its end is the format, as reviews.csv"),
+            Query(max_length=200, description="file name; its suffix is the format: reviews.csv"),
         ],
         task: TaskQuery = None,
     ) -> RunOut:
-        """Score a table: the body is the file itself. It is queued when it is complete and its
-        columns are those of the task."""
+        """Score a table; the body is the file itself. The run is queued when the upload is complete
+        and the columns are those of the task."""
         return run_out(await uploaded(context, context.task(task, request), request, name, caller))
 
     @router.get("/{id}")
     def one(request: Request, caller: Predicts, id: RunId) -> RunOut:
-        """How far a run is."""
+        """The progress of a run."""
         return run_out(find(context, caller, id)[1])
 
     @router.get(
@@ -83,7 +83,7 @@ def routes(context: Context) -> APIRouter:
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
     )
     async def events(request: Request, caller: Predicts, id: RunId) -> EventSourceResponse:
-        """How far a run is, as server-sent events: one at every change, until it has ended."""
+        """The progress of a run as server-sent events: one at every change, until it has ended."""
         store, _ = await asyncio.to_thread(find, context, caller, id)
         return EventSourceResponse(_changes(store, id))
 
@@ -99,7 +99,7 @@ def routes(context: Context) -> APIRouter:
         """The table with its predictions."""
         store, run = find(context, caller, id)
         if run.state != "done":
-            raise ConflictError(f"run {id} is {run.state}", hint="it can be loaded when it is done")
+            raise ConflictError(f"run {id} is {run.state}", hint="download it when it is done")
         file = store.result_of(run)
         if not file.is_file():
             raise NotFoundError(f"the result of run {id} is gone", hint="send the table again")
@@ -114,9 +114,9 @@ def routes(context: Context) -> APIRouter:
         below: Annotated[float, Query(ge=0, le=1, description="confidence")] = 0.8,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
     ) -> AddedReviews:
-        """Send the rows of a finished run that a person should look at to the queue: those that
-        abstained, or are less confident than ``below``, the least confident first. A row that is
-        there already is not added twice."""
+        """Queue rows of a finished run for review: rows that abstained, or with less confidence
+        than ``below``, the least confident first. A row that is in the queue already is not added
+        twice."""
         store, run = find(context, caller, id)
         if run.state != "done":
             raise ConflictError(f"run {id} is {run.state}", hint="wait until it is done")
@@ -144,10 +144,10 @@ def routes(context: Context) -> APIRouter:
 
 
 def find(context: Context, caller: Caller, id: str) -> tuple[Runs, RunOut]:
-    """A run that the caller may see, and where it is kept.
+    """A run that the caller may see, and the store that has it.
 
     Raises:
-        NotFoundError: there is none, or its task is not served any more.
+        NotFoundError: there is no such run, or its task is not served any more.
     """
     seen = {task.key: task for task in context.tasks.visible(caller)}
     for store in context.runs.values():
@@ -172,7 +172,7 @@ async def uploaded(
     """Store the body of a request as the table of a new run.
 
     Raises:
-        InputError: it is no table of the task; nothing is kept.
+        InputError: it is not a table of the task; nothing is kept.
         OutputError: it cannot be stored.
     """
     store = context.runs[task.key]
@@ -188,13 +188,13 @@ async def uploaded(
         return await asyncio.to_thread(store.add, id, task.key, name, caller.name)
     except ClientDisconnect:
         drop(folder)
-        raise InputError("the upload was cut short", hint="send it again") from None
+        raise InputError("the upload is incomplete", hint="send it again") from None
     except OSError as error:
         drop(folder)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise OutputError(
             "the disk of the service is full" if full else "the table cannot be stored",
-            hint="nothing of it was kept; try again later",
+            hint="try again later; nothing was stored",
         ) from error
     except BaseException:
         drop(folder)
@@ -224,5 +224,5 @@ async def _changes(store: Runs, id: str) -> AsyncIterator[dict[str, str]]:
 
 
 def run_out(run: RunOut) -> RunOut:
-    """A run as it goes over the wire: with the name of its task."""
+    """A run for a response: with the name of its task instead of the key."""
     return run.model_copy(update={"task": parts_of(run.task)[1]})

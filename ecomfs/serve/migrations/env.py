@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that :func:`ecomfs.serve.tables.migrate` gives."""
+"""Runs migrations on the connection given by :func:`ecomfs.serve.tables.migrate`."""
 
 from alembic import context
 

@@ -3,6 +3,6 @@
 translations.py every text on the pages, English and Chinese
 render.py     templates, language, headers
 views.py      overview, try it, review, examples, sign in
-quality.py    examples that contradict or repeat each other
+quality.py    conflicting and duplicate examples
 reference.py  /docs, made from the OpenAPI document
 """

@@ -1,4 +1,4 @@
-"""Examples that contradict or repeat each other."""
+"""Conflicting and duplicate examples."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ecomfs.io import same_text
 from ecomfs.types import Example
 
 MOST = 5000
-"""Examples that are compared."""
+"""Most examples that are compared."""
 _NEAR = 0.8  # Jaccard similarity of shingles, as prepare clean uses it
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two examples of the same, or nearly the same text.
+    """Two examples with the same or nearly the same text.
 
     Attributes:
-        similarity: 1: the same to a reader.
+        similarity: similarity of the texts; 1 if equal after normalisation.
     """
 
     one: Example
@@ -29,8 +29,8 @@ class Pair:
 
 
 def repeated(examples: Sequence[Example], texts: Sequence[str]) -> tuple[list[Pair], list[Pair]]:
-    """Pairs of other labels, and pairs of the same label; the most similar first. Without the
-    ``clean`` extra only texts that are the same to a reader are found.
+    """Pairs with different labels, and pairs with the same label, the most similar first. Without
+    the ``clean`` extra only texts that are equal after normalisation are found.
 
     >>> a, b = Example("a", {"text": "Fits!"}, "x"), Example("b", {"text": "fits"}, "y")
     >>> [(p.one.id, p.other.id, p.similarity) for p in repeated([a, b], ["Fits!", "fits"])[0]]

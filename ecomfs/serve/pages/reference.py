@@ -17,7 +17,7 @@ def routes(app: FastAPI) -> APIRouter:
 
     @router.get("/docs")
     def docs(request: Request) -> HTMLResponse:
-        """What can be asked, with examples."""
+        """The reference of all requests, with examples."""
         spec = app.openapi()
         return page(
             request,
@@ -31,8 +31,7 @@ def routes(app: FastAPI) -> APIRouter:
 
 
 def operations(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The requests of an OpenAPI document as it describes them, and what the page needs of their
-    bodies."""
+    """The operations of an OpenAPI document, with schemas and examples of their bodies."""
     out = []
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():

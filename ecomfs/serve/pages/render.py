@@ -20,7 +20,7 @@ from ecomfs.types import Language
 
 HERE = Path(__file__).parent
 LANGUAGE_COOKIE = "ecomfs_language"
-# Nothing from another server, no script in the page itself: text of a row cannot become one.
+# No content from other servers and no inline scripts, so text of a row cannot become a script.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -59,7 +59,7 @@ def moment(at: str) -> str:
 
 
 def digest(id: str) -> str:
-    """An id of any characters as part of an element's id.
+    """A hash of an id, for use in the id of an HTML element.
 
     >>> digest("a b")
     'c8687a08aa5d'
@@ -78,7 +78,7 @@ _templates.filters.update(percent=percent, ranked=ranked, moment=moment, digest=
 
 
 def language_of(request: Request) -> Language:
-    """``?lang=``, else the cookie, else what the browser prefers."""
+    """The language: ``?lang=``, else the cookie, else the preference of the browser."""
     for given in (request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE)):
         if given in ("en", "zh"):
             return "zh" if given == "zh" else "en"
@@ -112,10 +112,10 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are HTML: part of the page where htmx asked, else a page."""
+    """A route with HTML errors: a part of the page for htmx requests, else a whole page."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler with the errors caught."""
+        """The handler that turns errors into HTML."""
         handler = super().get_route_handler()
 
         async def handling(request: Request) -> Response:

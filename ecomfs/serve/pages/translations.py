@@ -1,4 +1,4 @@
-"""Every text on the pages: key → English, Chinese."""
+"""The texts of the pages: key → English, Chinese."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ WORDS: dict[str, tuple[str, str]] = {
     # sign in
     "sign_in": ("Sign in", "登录"),
     "your_key": ("Your key", "访问密钥"),
-    "wrong_key": ("This key is not known here.", "此密钥无效。"),
+    "wrong_key": ("This key is not valid.", "此密钥无效。"),
     # overview
-    "served": ("What is served", "当前服务"),
+    "served": ("Tasks", "当前服务"),
     "pool_size": ("Labelled examples", "已标注样例"),
     "open_reviews": ("Waiting for review", "等待审核"),
     "decided_reviews": ("Decided", "已审核"),
@@ -49,9 +49,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "predictions": ("Predictions", "预测数"),
     "status": ("By status", "按状态"),
     "cache_share": ("Prompt tokens from the cache", "缓存命中的提示词元"),
-    "drift": ("Drift of labels against the pool", "标签分布与样例库的偏移"),
+    "drift": ("Label drift from the pool", "标签分布与样例库的偏移"),
     "drift_about": (
-        "0: the same shares as in the pool; 1: no label in common.",
+        "0: same label shares as in the pool; 1: no common label.",
         "0 表示与样例库占比相同；1 表示没有共同标签。",
     ),
     "problem": ("Problem", "问题"),
@@ -61,16 +61,16 @@ WORDS: dict[str, tuple[str, str]] = {
     "result": ("Answer", "结果"),
     "no_label": ("no label", "无标签"),
     "send_to_review": ("Send to review", "送去审核"),
-    "in_review": ("It waits for review.", "已进入审核队列。"),
-    "was_decided": ("It was decided already.", "此行已审核。"),
+    "in_review": ("Queued for review.", "已进入审核队列。"),
+    "was_decided": ("This row was decided already.", "此行已审核。"),
     "demonstrations": ("Demonstrations", "示范样例"),
     "demonstrations_about": (
-        "The labelled examples in the prompt, in its order: the most similar one stands last.",
+        "The labelled examples in the prompt, in prompt order: the most similar one is last.",
         "提示词中的已标注样例，按其顺序排列：最相似的在最后。",
     ),
-    "no_demonstrations": ("No demonstrations stand in a prompt.", "提示词中没有示范样例。"),
+    "no_demonstrations": ("The prompt has no demonstrations.", "提示词中没有示范样例。"),
     "prompt": ("Prompt", "提示词"),
-    "no_prompt": ("The model was not asked.", "未询问模型。"),
+    "no_prompt": ("The model did not read this row.", "未询问模型。"),
     "tokens": (
         "{n} tokens, {cached} of them from the cache",
         "{n} 个词元，其中 {cached} 个来自缓存",
@@ -88,10 +88,9 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     # review
     "waiting": ("Rows waiting: {n}", "等待审核：{n} 行"),
-    "nothing_waits": ("Nothing waits for review.", "没有等待审核的行。"),
+    "nothing_waits": ("No rows are waiting for review.", "没有等待审核的行。"),
     "nothing_waits_about": (
-        "Rows come here from Try it, from POST /v1/reviews, and from predictions that are not sure "
-        "enough.",
+        "Rows come from Try it, from POST /v1/reviews, and from predictions with low confidence.",
         "“试一试”、POST /v1/reviews 以及把握不足的预测会进入此处。",
     ),
     "which_label": ("Which label?", "应是哪个标签？"),
@@ -107,14 +106,14 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "reviewer": ("Your name", "您的姓名"),
     "decided_as": ("Labelled {label}", "已标为 {label}"),
-    "undone": ("Taken back: it waits again", "已撤销：重新等待审核"),
-    "skipped": ("Skipped: it comes later", "已跳过：稍后再审"),
+    "undone": ("Undone: the row waits for review again", "已撤销：重新等待审核"),
+    "skipped": ("Skipped: the row comes again later", "已跳过：稍后再审"),
     "counts_now": (
-        "It counts already. New predictions of this row and of the rows most like it:",
+        "The label is in use. New predictions for this row and the most similar rows:",
         "已生效。此行及最相似各行的新预测：",
     ),
     "counts_no_more": (
-        "It counts no more. Predictions of this row and of the rows most like it:",
+        "The label is no longer in use. Predictions for this row and the most similar rows:",
         "已不再生效。此行及最相似各行的预测：",
     ),
     "this_row": ("this row", "此行"),
@@ -122,7 +121,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "before": ("Before", "之前"),
     "after": ("Now", "现在"),
     "changed": ("changed", "有变化"),
-    "who_and_when": ("Who and when", "操作记录"),
+    "who_and_when": ("Decisions", "操作记录"),
     "when": ("When (UTC)", "时间（UTC）"),
     "who": ("Who", "审核人"),
     "what": ("What", "操作"),
@@ -132,18 +131,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "action_second": ("second opinion", "复核"),
     "agreement": ("Agreement of two people", "两人一致性"),
     "agreement_about": (
-        "{same} of {rows} rows with the same label; Cohen's kappa {kappa}.",
+        "{same} of {rows} rows have the same label from both; Cohen's kappa {kappa}.",
         "{rows} 行中有 {same} 行标签相同；Cohen's kappa 为 {kappa}。",
     ),
     "agreement_none": (
-        "No row has two opinions yet. A second person gives one below.",
+        "No row has two opinions yet. A second person can add one below.",
         "尚无两人标注的行。第二位审核人可在下方复核。",
     ),
     "first_said": ("{who}: {label}", "{who}：{label}"),
     "conflicts": ("Conflicts", "冲突"),
     "second_opinion": ("Second opinion", "复核"),
     "second_about": (
-        "Rows that somebody else labelled. The pool keeps the first label.",
+        "A row that another person labelled. The pool keeps the first label.",
         "他人已标注的行。样例库保留首次标签。",
     ),
     # examples
@@ -154,12 +153,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "relabel": ("Relabel", "更改标签"),
     "retire": ("Retire", "停用"),
     "history": ("History", "历史"),
-    "relabelled": ("Relabelled: counts from the next prediction on.", "已更改：下次预测即生效。"),
+    "relabelled": ("Relabelled; used from the next prediction on.", "已更改：下次预测即生效。"),
     "retired": ("Retired. Older versions keep it.", "已停用，旧版本仍保留。"),
     "coverage": ("Coverage", "覆盖情况"),
-    "coverage_about": ("Examples per label.", "每个标签的样例数。"),
+    "coverage_about": ("Number of examples per label.", "每个标签的样例数。"),
     "quality": ("Duplicates and conflicts", "重复与冲突"),
-    "loading": ("Looking …", "正在检查……"),
+    "loading": ("Checking …", "正在检查……"),
     "same_text_other_label": (
         "Same or nearly the same text, different labels",
         "文本相同或近似，标签不同",
@@ -170,7 +169,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "looked_at": ("The first {n} examples were compared.", "比较了前 {n} 条样例。"),
     "add_example": ("Add an example", "添加样例"),
     "add": ("Add", "添加"),
-    "added": ("Added: counts from the next prediction on.", "已添加：下次预测即生效。"),
+    "added": ("Added; used from the next prediction on.", "已添加：下次预测即生效。"),
     "previous": ("Previous", "上一页"),
     "next": ("Next", "下一页"),
     "state_from_to": ("versions {first} to {last}", "第 {first} 至 {last} 版"),
@@ -181,8 +180,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "file": ("File ({ends})", "文件（{ends}）"),
     "upload": ("Upload", "上传"),
     "uploading": ("Uploading …", "正在上传……"),
-    "cut_short": ("The upload was cut short: send it again.", "上传中断，请重新发送。"),
-    "no_runs": ("No table was sent yet.", "尚未上传表格。"),
+    "cut_short": ("The upload was interrupted. Send the file again.", "上传中断，请重新发送。"),
+    "no_runs": ("No table was uploaded yet.", "尚未上传表格。"),
     "state": ("State", "状态"),
     "progress": ("Progress", "进度"),
     "rows": ("Rows", "行数"),
@@ -202,7 +201,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "decision": ("Decision", "结论"),
     "labelled_rows": (
-        "{n} logged rows were labelled in reviews.",
+        "{n} rows of the log were labelled in reviews.",
         "日志中有 {n} 行已通过审核标注。",
     ),
     "variant": ("Variant", "变体"),

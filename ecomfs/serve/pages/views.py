@@ -32,11 +32,11 @@ from ecomfs.serve.tasks import ServedTask
 
 _Text = Annotated[StorableText, Form()]
 _MANY = 9
-"""Labels that have a key; with more labels, the likeliest."""
+"""Number of labels with a shortcut key; with more labels, the likeliest ones have it."""
 _PAGE = 25
-"""Examples on one page."""
+"""Examples per page."""
 _LOG = 15
-"""Decisions shown."""
+"""Number of decisions shown."""
 
 
 def routes(context: Context) -> APIRouter:
@@ -44,17 +44,19 @@ def routes(context: Context) -> APIRouter:
     router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
     def shared(request: Request, name: str | None, here: str) -> dict[str, Any]:
-        """What every page has: its task, and those to choose from."""
+        """The values that every page needs: its task, and the tasks to choose from."""
         seen = context.tasks.visible(request.state.caller)
         if not seen:
-            raise NotFoundError("this key sees no task", hint="ask the operator of the service")
+            raise NotFoundError(
+                "this key has access to no task", hint="ask the operator of the service"
+            )
         task = context.tasks.find(name or seen[0].name, request.state.caller)
         keyed = context.keys is not None
         return {"task": task, "tasks": seen, "here": here, "signed_in": keyed}
 
     @router.get("/")
     def overview(request: Request, caller: Predicts, task: TaskQuery = None) -> HTMLResponse:
-        """What is served, and how it is doing."""
+        """The tasks of the service and their state."""
         served = context.tasks.visible(caller)
         cards = [_card(each, context.metrics.totals.get(each.key, TaskTotals())) for each in served]
         return page(request, "overview.html", cards=cards, **shared(request, task, "overview"))
@@ -68,7 +70,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.post("/try")
     async def tried(request: Request, caller: Predicts, task: _Text) -> HTMLResponse:
-        """The answer for one row, and what led to it."""
+        """The prediction for one row, with its explanation."""
         served = context.tasks.find(task, caller)
         row = await _row_of(request, served)
         [answer] = await served.answer(served.rows([row]), ["page"])
@@ -79,7 +81,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.post("/try/review")
     async def to_review(request: Request, caller: Labeller, task: _Text) -> HTMLResponse:
-        """Queue the row that was tried."""
+        """Queue the row for review."""
         served = context.tasks.find(task, caller)
         rows = served.rows([await _row_of(request, served)])
         [review] = await add_reviews(served, rows, None, source="page", by=caller.name)
@@ -89,7 +91,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/review")
     def review(request: Request, caller: Labeller, task: TaskQuery = None) -> HTMLResponse:
-        """The row that is the most uncertain, and what was decided."""
+        """The next row to review, and the latest decisions."""
         values = shared(request, task, "review")
         served = values["task"]
         return page(request, "review.html", **values, **_desk(served), **_done(served, caller))
@@ -122,7 +124,7 @@ def routes(context: Context) -> APIRouter:
             values = await asyncio.to_thread(_done, served, caller)
             return page(request, "review_done.html", task=served, **values)
         else:
-            raise NotFoundError(f"nothing is called {action!r} here")
+            raise NotFoundError(f"unknown action {action!r}", hint="use decide, undo or skip")
         again = await served.after(done) if action in ("decide", "undo") else []
         values = await asyncio.to_thread(_desk, served)
         values |= {"done": done, "action": action, "again": again}
@@ -130,7 +132,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/review/done")
     def done(request: Request, caller: Labeller, task: TaskQuery = None) -> HTMLResponse:
-        """Who decided what, and how two people agree."""
+        """The latest decisions, and the agreement of two people."""
         served = context.task(task, request)
         return page(request, "review_done.html", task=served, **_done(served, caller))
 
@@ -168,7 +170,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/examples/quality")
     def compared(request: Request, caller: Labeller, task: TaskQuery = None) -> HTMLResponse:
-        """Examples that contradict or repeat each other."""
+        """Conflicting and duplicate examples."""
         served = context.task(task, request)
         looked = served.examples()[1][: quality.MOST]
         apart, same = quality.repeated(looked, [served.text(e.fields) for e in looked])
@@ -194,7 +196,7 @@ def routes(context: Context) -> APIRouter:
         action: _Text,
         label: _Text = "",
     ) -> HTMLResponse:
-        """Another label for an example, or take it out; its row of the table again."""
+        """Relabel or retire an example; returns its new table row."""
         served = context.tasks.find(task, caller)
         with served.pool.database.writing():
             unchanged_since(served, [id], version)
@@ -210,7 +212,7 @@ def routes(context: Context) -> APIRouter:
     async def add(
         request: Request, caller: Labeller, task: _Text, label: Annotated[str, Form()]
     ) -> HTMLResponse:
-        """A new example; its row of the table."""
+        """Add an example; returns its table row."""
         served = context.tasks.find(task, caller)
         new_one = {"row": await _row_of(request, served), "label": label}
         body = AddExamples.model_validate({"examples": [new_one]})
@@ -222,7 +224,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/runs")
     def listed(request: Request, caller: Predicts, task: TaskQuery = None) -> HTMLResponse:
-        """Uploaded tables, and how far they are."""
+        """Uploaded tables and their progress."""
         values = shared(request, task, "runs")
         served = values["task"]
         found = context.runs[served.key].latest(served.key, 50)
@@ -230,12 +232,12 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/runs/{id}")
     def run_row(request: Request, caller: Predicts, id: RunId) -> HTMLResponse:
-        """One run's row of the table."""
+        """The table row of one run."""
         return page(request, "run_row.html", run=find(context, caller, id)[1])
 
     @router.post("/runs/{id}/cancel")
     def cancelled(request: Request, caller: Predicts, id: RunId) -> HTMLResponse:
-        """Stop a run; its row of the table."""
+        """Cancel a run; returns its table row."""
         store, run = find(context, caller, id)
         return page(request, "run_row.html", run=store.cancel(run.id))
 
@@ -243,7 +245,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/ab")
     def variants(request: Request, caller: Predicts, task: TaskQuery = None) -> HTMLResponse:
-        """The variants that share the traffic, and which is better so far."""
+        """The variants of split traffic, and their comparison so far."""
         values = shared(request, task, "ab")
         found = results(context, values["task"]) if values["task"].split else None
         return page(request, "ab.html", **values, found=found)
@@ -259,7 +261,7 @@ def routes(context: Context) -> APIRouter:
     def signed_in(
         request: Request, key: Annotated[str, Form()], next: Annotated[str, Form()] = "/"
     ) -> Response:
-        """Keep a key's name, signed, in a cookie that no script and no other site can use."""
+        """Store the signed name of the key in a cookie that scripts and other sites cannot use."""
         caller = None if context.keys is None else context.keys.find(key.strip())
         if caller is None or context.keys is None:
             return page(request, "login.html", status=401, next=_inside(next), wrong=True)
@@ -276,7 +278,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.post("/logout")
     def signed_out(request: Request) -> Response:
-        """Forget the key."""
+        """Delete the cookie."""
         response = RedirectResponse("/login", 303)
         response.delete_cookie(COOKIE)
         return response
@@ -285,7 +287,7 @@ def routes(context: Context) -> APIRouter:
 
 
 def _inside(path: str) -> str:
-    """A path of this service, whatever the page asked for.
+    """The path if it is one of this service, else ``/``.
 
     >>> _inside("/review"), _inside("//evil.example"), _inside("https://evil.example")
     ('/review', '/', '/')
@@ -301,7 +303,7 @@ async def _row_of(request: Request, served: ServedTask) -> dict[str, Any]:
     names = {f"f.{spec.name}": spec.name for spec in served.card.fields}
     row = {names[key]: str(value) for key, value in form.items() if key in names}
     if not row:
-        raise InputError("the form holds no field of the task", hint="load the page again")
+        raise InputError("the form has no field of the task", hint="load the page again")
     return row
 
 
@@ -321,7 +323,7 @@ def _card(task: ServedTask, totals: TaskTotals) -> dict[str, Any]:
 
 
 def _desk(task: ServedTask) -> dict[str, Any]:
-    """The next row, with the labels in the order of their keys."""
+    """The next row to review, with the labels in the order of their shortcut keys."""
     review = next(iter(task.waiting(1)), None)
     names = list(task.pipeline.space.names)
     if len(names) > _MANY and review is not None:
