@@ -1,4 +1,4 @@
-"""Variants of a classifier on the same rows, or on split live traffic, to a decision."""
+"""Compares variants of a classifier on the same rows, or on split live traffic."""
 
 from ecomfs.ab.from_log import compare_log
 from ecomfs.ab.outcome import METRICS, Outcome, check_page, check_targets, write_pages

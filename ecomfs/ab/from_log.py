@@ -1,7 +1,7 @@
-"""Variants of a live traffic split compared by its log and true labels that came later.
+"""Compares the variants of split live traffic, from its log and true labels that came later.
 
-Each row went to one variant only, so the comparison is unpaired. It is fair because the variant
-was drawn by a hash of the id, not by anything about the row.
+Each row went to only one variant, so the comparison is unpaired. It is unbiased because the variant
+was assigned by a hash of the id, independent of the content of the row.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from ecomfs_eval import Predictions
 from ecomfs_eval.compare import compare_arms
 
 UNLIKELY = 0.001
-"""P-value under which the sizes of the variants' groups are not what the weights say."""
+"""P-value below which the group sizes do not match the weights (sample ratio mismatch)."""
 
 
 @harness_errors()
 def compare_log(
     log: TrafficRecord, gold: GoldLabels, card: TaskCard, design: Design, *, where: str = "gold"
 ) -> Outcome:
-    """Compare the variants of a live split with the first of them.
+    """Compare the variants of split live traffic with the first one.
 
     Args:
         card: the task of the log.
-        design: ``sequential`` is not for logs: decide beforehand when the labels are complete.
-        where: what to call the gold labels in errors.
+        design: the design; ``sequential`` cannot be used with logs.
+        where: name of the gold labels in error messages.
 
     Raises:
-        UnknownLabelError: a true label that the service did not know.
-        EmptyInputError: no logged row has a true label, or only one variant's have.
+        UnknownLabelError: a true label that the service did not have.
+        EmptyInputError: no logged row has a true label, or only rows of one variant have.
         InputError, ConfigError: the harness refuses the rows, or the design.
 
     >>> from ecomfs.task import load_task
@@ -54,7 +54,7 @@ def compare_log(
     {'A': 0.0, 'B': 1.0}
     """
     last = log.starts[-1]
-    # A pool that grew while it was served may have brought labels that the start did not know.
+    # The pool may have got new labels while it was served.
     known = dict.fromkeys([*last.labels, *(name for e in log.entries for name in e.probabilities)])
     space = LabelSpace.resolve(card, known, "the log")
     by: dict[str, list[LoggedPrediction]] = {name: [] for name in last.weights}
@@ -65,12 +65,12 @@ def compare_log(
     if len(empty) == len(by):
         raise EmptyInputError(
             f"{where}: none of its {len(gold.labels):,} ids is in the log",
-            hint="ids must be those that were sent to the service; see --id-column",
+            hint="use the ids that were sent to the service; see --id-column",
         )
     if len(by) - len(empty) < 2:
         raise EmptyInputError(
-            f"{where}: no gold labels for rows that {', '.join(empty)} answered",
-            hint="a comparison needs labelled rows of two variants",
+            f"{where}: no gold labels for rows of {', '.join(empty)}",
+            hint="label rows of at least two variants",
         )
     systems = [
         _arm(name, entries, gold, space, design, where) for name, entries in by.items() if entries
@@ -129,7 +129,7 @@ def _notes(
     last = log.starts[-1]
     notes = [f"{n}: {text}" for n, text in last.variants.items() if text]
     notes.append(
-        "Unpaired: each row was answered by one variant, drawn by a hash of its id "
+        "Unpaired: each row was classified by one variant, assigned by a hash of its id "
         f"(weights {', '.join(f'{n} {w:g}' for n, w in last.weights.items())}; seed {last.seed})."
     )
     ids = {e.id for e in log.entries}
@@ -137,8 +137,8 @@ def _notes(
         "logged rows without a gold label": len(ids - set(gold.labels)),
         "gold labels of rows that are not in the log": len(set(gold.labels) - ids),
         "rows of the gold file without a label": gold.unlabelled,
-        "predictions repeated for an id, the first counts": log.repeated,
-        "ids answered by several variants, left out": log.crossed,
+        "repeated predictions of an id, only the first counts": log.repeated,
+        "ids classified by several variants, left out": log.crossed,
         "lines of the log that cannot be read": log.unreadable,
     }
     notes += [f"{n:,} {what}." for what, n in counts.items() if n]
@@ -152,9 +152,9 @@ def _notes(
 
 
 def _mismatch(log: TrafficRecord) -> str:
-    """A warning when the groups' sizes are not what the weights say (chi-square, p < 0.001): rows
-    are then lost in one group more than in the other, and the comparison is not fair. Empty when
-    they are, or when the weights were changed on the way."""
+    """A warning if the group sizes do not match the weights (sample ratio mismatch; chi-square,
+    p < 0.001): more rows were lost in one group than in another, and the comparison is biased.
+    Empty if they match, or if the weights were changed during the test."""
     from scipy.stats import chisquare
 
     splits = {(tuple(s.weights.items()), s.seed) for s in log.starts}
@@ -170,6 +170,6 @@ def _mismatch(log: TrafficRecord) -> str:
         for (n, share), size in zip(shares.items(), sizes, strict=True)
     )
     return (
-        f"WARNING: the groups are not as large as their weights say ({shown}); find out which rows "
-        "are lost before you trust the comparison."
+        f"WARNING: the group sizes do not match the weights ({shown}); find out which rows are "
+        "lost before you trust the comparison."
     )

@@ -1,4 +1,4 @@
-"""The outcome of a comparison: one value for the terminal, the JSON file and the report."""
+"""The outcome of a comparison, used for the terminal, the JSON file and the report."""
 
 from __future__ import annotations
 
@@ -27,22 +27,21 @@ METRICS = {
     "log_loss": "log loss",
     "prompt_tokens": "prompt tokens",
 }
-"""What the terminal shows of each variant: metric → title."""
+"""Metrics shown on the terminal for each variant: metric → title."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a comparison of variants found.
+    """The outcome of a comparison of variants.
 
     Attributes:
-        systems: each variant's answers on the rows that were compared; the first is the one in use.
-        result: the comparisons with the first.
+        systems: predictions of each variant on the compared rows; the first is the one in use.
+        result: the comparisons with the first variant.
         scores: variant → metric → score.
-        notes: sentences on how it was made: what was compared, on which rows, what was kept out.
-        about: the same for programs.
-        texts: whether rows and prompts may stand in what is written.
-        model_alone: the same comparison by the model alone, before fusion; ``None`` without
-            experts.
+        notes: sentences on the comparison: variants, rows, and what was left out.
+        about: the same as values for programs.
+        texts: whether reports may contain rows and prompts.
+        model_alone: the comparison of the models before fusion; ``None`` without experts.
 
     >>> from ecomfs_eval.compare import compare_many
     >>> gold = ["good", "bad"] * 20
@@ -65,13 +64,13 @@ class Outcome:
 
     @property
     def decision(self) -> str:
-        """The decision in words; for one comparison more than the summary of several."""
+        """The decision in words; more detailed if there is only one comparison."""
         if len(self.result.comparisons) == 1:
             return self.result.comparisons[0].decision.text
         return self.result.decision
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the decision, every variant's scores, the differences."""
+        """HTML for notebooks: the decision, the scores of every variant, the differences."""
         from ecomfs_eval.html_view import paragraph, table, view
 
         shown = [
@@ -88,7 +87,7 @@ class Outcome:
         ]
         pairs = [c._repr_html_() for c in self.result.comparisons]
         notes = [paragraph(note, note=True) for note in self.notes]
-        # The decision of the only comparison stands above its own table.
+        # A single comparison has its decision above its own table.
         title = self.decision if len(pairs) > 1 else f"{len(self.scores)} variants"
         return view(title, table(titles, found) if shown else "", *pairs, *notes)
 
@@ -121,10 +120,10 @@ def outcome(
     texts: bool = True,
     model_alone: Outcome | None = None,
 ) -> Outcome:
-    """The outcome with every variant's scores.
+    """The outcome, with the scores of every variant.
 
     Args:
-        texts: with ``False``, rows and prompts are taken out of systems and flips.
+        texts: ``False`` removes rows and prompts from the outcome.
     """
     if not texts:
         systems = [replace(s, extra={}) for s in systems]
@@ -138,7 +137,7 @@ def outcome(
     abstains = any("abstained" in s.status for s in systems)
     metrics = {name: get_metric(name) for name in (METRICS | ANSWERED if abstains else METRICS)}
     kind = systems[0].kind
-    # Of one label a row, micro F1 is the accuracy.
+    # With one label per row, micro F1 equals accuracy.
     here = {
         name: metric
         for name, metric in metrics.items()
@@ -149,21 +148,21 @@ def outcome(
 
 
 def check_targets(*paths: Path | None, folder: Path | None = None) -> None:
-    """Refuse files that cannot be written, before any time is spent.
+    """Refuse files that cannot be written, before the comparison starts.
 
     Args:
         *paths: files that will be written.
-        folder: folder of the report; it may be missing.
+        folder: folder of the report; it need not exist.
 
     Raises:
-        OutputError: a path is a folder, or lies in none; the folder is a file.
+        OutputError: a path is a folder, its folder does not exist, or ``folder`` is a file.
 
     >>> check_targets(Path("no-such-folder/ab.json"))
     Traceback (most recent call last):
     ecomfs.errors.OutputError: no-such-folder/ab.json: no folder no-such-folder (name a file in ...
     """
     if folder is not None and folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is no folder", hint="name a folder for the report")
+        raise OutputError(f"{folder} is not a folder", hint="name a folder for the report")
     for path in paths:
         if path is None:
             continue
@@ -174,11 +173,11 @@ def check_targets(*paths: Path | None, folder: Path | None = None) -> None:
 
 
 def check_page(path: Path | None, language: str = "en") -> None:
-    """Refuse a page whose name does not say what it is, or a language without words.
+    """Refuse a page whose suffix is unknown, or an unknown language.
 
     Args:
         path: the page; ``-`` is standard output.
-        language: of the report.
+        language: language of the report.
 
     Raises:
         ConfigError: none of ``.html``, ``.md`` and ``.json``; neither ``en`` nor ``zh``.
@@ -189,7 +188,7 @@ def check_page(path: Path | None, language: str = "en") -> None:
     ecomfs.errors.ConfigError: -o ab.pdf (name a .html, .md or .json file, or use --report FOLDER)
     """
     if language not in ("en", "zh"):
-        raise ConfigError(f"report language {language!r}", hint="en or zh")
+        raise ConfigError(f"report language {language!r}", hint="use en or zh")
     if path is None or is_standard(path):  # Markdown
         return
     if path.suffix.lower() not in (".html", ".htm", ".md", ".json"):
@@ -217,10 +216,10 @@ def write_pages(
         title: of the report.
         language: ``en`` or ``zh``.
         how: resamples, level and seed of the intervals.
-        source: where the numbers come from (:func:`ecomfs.evaluation.source.numbers_source`).
+        source: provenance of the numbers (:func:`ecomfs.evaluation.source.numbers_source`).
 
     Returns:
-        The files that were written; none when neither page nor folder is named.
+        The written files; empty if neither page nor folder is given.
 
     Raises:
         OutputError: it cannot be written.

@@ -1,4 +1,4 @@
-"""The rows of a comparison with their true labels, and labels that come after a live split."""
+"""Reads the rows of a comparison with their true labels, and true labels for a traffic log."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ecomfs.task import TaskCard, column_labels, find_column, space_of
 from ecomfs.types import Example
 
 MOST_VALUES = 50
-"""Most values of a slicing; a column with more is no category."""
+"""Most values of a slice column."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedRows:
-    """Labelled rows that every variant answers.
+    """Labelled rows that every variant classifies.
 
     Attributes:
-        rows: with their true labels in the pool's spelling.
+        rows: the rows with their true labels in the pool's spelling.
         slices: column → one value per row.
 
     >>> len(ComparedRows((Example("r1", {"text": "fits"}, "positive"),), {"shop": ("A",)}))
@@ -49,18 +49,18 @@ def read_test_rows(
     limit: int | None = None,
     encoding: str | None = None,
 ) -> ComparedRows:
-    r"""The rows to compare on.
+    r"""Read the rows to compare on.
 
     Args:
-        pool: all labelled examples (before any sample of them), which define the labels.
-        slice_columns: columns to compare by.
+        pool: all labelled examples (before sampling); they define the labels.
+        slice_columns: columns by which differences are reported.
         limit: only the first rows.
-        encoding: of a table that is not UTF-8; detected by default.
+        encoding: encoding of a table that is not UTF-8; detected by default.
 
     Raises:
-        InputError: the file, a row, a column, doubled ids, or a synthetic row.
+        InputError: the file, a row or a column cannot be used, ids repeat, or a row is synthetic.
         UnknownLabelError: a true label that the pool does not have.
-        ConfigError: a slice column with too many values, or a limit below 1.
+        ConfigError: a slice column has too many values, or the limit is below 1.
 
     >>> import tempfile
     >>> from ecomfs.task import load_task
@@ -73,7 +73,7 @@ def read_test_rows(
     (['positive', 'negative'], {'shop': ('A', 'B')})
     """
     if limit is not None and limit < 1:
-        raise ConfigError(f"limit {limit}", hint="one row or more")
+        raise ConfigError(f"limit {limit}", hint="use 1 or more")
     rows = read_examples(
         path, card, fields=fields, label_column=label_column, id_column=id_column, encoding=encoding
     )[:limit]
@@ -84,7 +84,7 @@ def read_test_rows(
 def in_labels_of(
     pool: Sequence[Example], rows: Sequence[Example], card: TaskCard, where: str
 ) -> tuple[Example, ...]:
-    """Rows with their true labels as the pool spells them.
+    """The rows with their true labels in the pool's spelling.
 
     Raises:
         InputError: a synthetic row.
@@ -105,7 +105,7 @@ def in_labels_of(
 def _slices_of(
     path: Path, columns: Sequence[str], rows: int, encoding: str | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """The cells of some columns in the first rows of a table."""
+    """The cells of the slice columns in the first rows of a table."""
     if not columns:
         return {}
     reader = TableReader(path, encoding=text_encoding(path, encoding))
@@ -130,9 +130,9 @@ class GoldLabels:
     """True labels of logged rows.
 
     Attributes:
-        labels: row id → true label, as its file spells it.
+        labels: row id → true label, as spelt in the file.
         slices: column → row id → value.
-        unlabelled: rows of the file that have no label yet.
+        unlabelled: number of rows without a label.
     """
 
     labels: Mapping[str, str]
@@ -149,13 +149,13 @@ def read_gold(
     slice_columns: Sequence[str] = (),
     encoding: str | None = None,
 ) -> GoldLabels:
-    """True labels by row id.
+    """Read true labels by row id.
 
     Args:
-        encoding: of a table that is not UTF-8; detected by default.
+        encoding: encoding of a table that is not UTF-8; detected by default.
 
     Raises:
-        InputError: the file, its columns or a row; an id that is there twice.
+        InputError: the file, a column or a row cannot be used, or an id repeats.
         EmptyInputError: no row has a label.
 
     >>> import tempfile
@@ -182,7 +182,7 @@ def read_gold(
         if id_ in cells:
             raise DuplicateIdError(
                 f"{where}: id {id_!r} is already used on line {cells[id_].line}",
-                hint="one true label per row",
+                hint="keep one row per id",
             )
         cells[id_] = row
     rows = cells.values()

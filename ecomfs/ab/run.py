@@ -1,8 +1,8 @@
-"""A comparison of variants on the same rows, to its outcome.
+"""Compares variants on the same rows.
 
-Rows come in seeded random order, and for every few rows the variants take turns in a new random
-order: a drift during the comparison (a server that warms up, a pool of connections, a cache that
-fills) affects all alike. Readings that the cache holds are not sent again.
+Rows are shuffled with a seed. For every few rows the variants take turns in a new random order, so
+that drift during the comparison (server warm-up, a connection pool, a cache that fills) affects all
+variants equally. Cached readings are not repeated.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ from ecomfs_eval.errors import EmptyDataError
 from ecomfs_eval.metrics.accuracy import correct
 from ecomfs_eval.sequential import SequentialState, SequentialTest, all_decided_by
 
-SETS = "Several labels a row: a row counts as right where exactly its labels are given."
+SETS = "Several labels per row: a row counts as right if exactly its labels are predicted."
 CHUNK = 64
-"""Rows after which the variants' turn changes."""
+"""Rows per turn of a variant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """How variants are compared; to be chosen before looking.
+    """The design of a comparison; choose it before looking at results.
 
     Attributes:
         primary: the metric that decides.
-        alpha: rate of false decisions.
-        margin: the smallest difference that matters; ``None``: none is named.
-        sequential: look every ``every`` rows and stop when decided.
-        failed_as_wrong: count rows a variant failed on as wrong, instead of keeping the row out for
-            all.
-        seed: of orders and resamples.
+        alpha: significance level (rate of false decisions).
+        margin: the smallest difference that matters; ``None``: no margin.
+        sequential: test after every ``every`` rows, and stop at a decision.
+        failed_as_wrong: count rows on which a variant failed as wrong, instead of leaving them out
+            for all variants.
+        seed: seed of orders and resamples.
 
     Raises:
-        ConfigError: values out of range, or a running test of another metric than accuracy.
+        ConfigError: a value out of range, or a sequential test of a metric other than accuracy.
 
     >>> Design(primary="log_loss", margin=0.01).how.level
     0.95
@@ -78,39 +78,39 @@ class Design:
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 0.5:
-            raise ConfigError(f"alpha {self.alpha}", hint="between 0 and 0.5, such as 0.05")
+            raise ConfigError(f"alpha {self.alpha}", hint="use a value between 0 and 0.5")
         with harness_errors():
             unit = get_metric(self.primary).unit
         most = 1.0 if unit == "share" else math.inf
         if self.margin is not None and not 0 < self.margin < most:
-            hint = "between 0 and 1; 0.01 is one point" if unit == "share" else "more than 0"
+            hint = "use 0 to 1 (0.01 is one point)" if unit == "share" else "use more than 0"
             raise ConfigError(f"margin {self.margin}", hint=hint)
         if self.every < 1:
-            raise ConfigError(f"every {self.every}", hint="one row or more between looks")
+            raise ConfigError(f"every {self.every}", hint="use 1 or more rows")
         if self.sequential and self.primary != "accuracy":
             raise ConfigError(
                 f"a sequential test of {self.primary}",
-                hint="only accuracy can be watched row by row; leave out --primary",
+                hint="leave out --primary: a sequential test needs accuracy",
             )
 
     def plan(self, rows: int, challengers: int) -> PowerPlan:
-        """What these rows can show; the margin is the effect that rows are counted for."""
+        """The statistical power with this number of rows, for the margin as effect size."""
         effect = self.margin if self.primary == "accuracy" else None
         return plan(rows, challengers=challengers, effect=effect, alpha=self.alpha)
 
     @property
     def how(self) -> Bootstrap:
-        """The resampling at this level."""
+        """The bootstrap at this significance level."""
         return Bootstrap(level=1 - self.alpha, seed=self.seed)
 
 
 class VariantAnswers:
-    """The answers of all variants to the same rows, so far.
+    """The predictions of all variants on the same rows so far.
 
     Args:
         test: the rows.
-        pipelines: name → pipeline of a variant.
-        seed: of the order of rows and turns.
+        pipelines: variant → pipeline.
+        seed: seed of the order of rows and turns.
         progress: called after each turn.
     """
 
@@ -133,11 +133,11 @@ class VariantAnswers:
 
     @property
     def done(self) -> bool:
-        """Whether every row has its answers."""
+        """Whether all variants have classified every row."""
         return self.asked == len(self._test)
 
     def ask(self, rows: int | None = None) -> None:
-        """Put the next rows to every variant (all that are left, by default)."""
+        """Classify the next rows with every variant; by default all remaining rows."""
         self._report_progress()
         end = len(self._test) if rows is None else min(len(self._test), self.asked + rows)
         while self.asked < end:
@@ -166,10 +166,10 @@ class VariantAnswers:
         return self._systems(lambda prediction: prediction)
 
     def model_alone(self) -> list[Predictions]:
-        """The same systems by the model alone, before fusion; none where no experts are used, or
-        a variant has no model. A row that skipped the model keeps its answer."""
+        """The same systems by the model alone, before fusion; empty without experts, or if a
+        variant has no model. A row that skipped the model keeps its prediction."""
         if not all(isinstance(pipeline, Pipeline) for pipeline in self._pipelines.values()):
-            return []  # the steps of a hierarchy are its levels
+            return []  # the stages of a hierarchy are its levels
         sources = {p.source for rows in self._found.values() for _, p in rows.values()}
         models = all(pipeline.has_model for pipeline in self._pipelines.values())
         return self._systems(_model_alone) if models and sources & {"fused", "experts"} else []
@@ -186,8 +186,8 @@ class VariantAnswers:
         cases = [self._found[name][i][0] for i in asked]
         found = [stage(self._found[name][i][1]) for i in asked]
         texts = tuple(pipeline.text(row.fields) for row in rows)
-        # A true label that the pipeline cannot answer (a sampled pool may lack it) stays in the
-        # comparison: every variant has it wrong.
+        # A true label that the pipeline does not have (a sampled pool may lack it) stays in the
+        # comparison; every variant is wrong on it.
         return as_predictions(
             found,
             [row.label for row in rows],
@@ -227,7 +227,7 @@ def _model_alone(prediction: Prediction) -> Prediction:
 
 
 def _positive(pipeline: VariantPipeline) -> str | None:
-    """The card's positive label, where there are two labels and it is one of them."""
+    """The card's positive label, if the task has two labels and it is one of them."""
     wanted, names = pipeline.card.positive, pipeline.space.names
     if not wanted or len(names) != 2 or isinstance(pipeline, MultiLabelPipeline):
         return None
@@ -241,21 +241,21 @@ def run_sequential(
     design: Design,
     on_look: Callable[[list[SequentialState]], None] = lambda states: None,
 ) -> list[SequentialState]:
-    """Put rows to the variants until every challenger is decided, or none are left.
+    """Run a sequential test of accuracy until every challenger is decided, or no rows are left.
 
-    The accuracy is what is watched. With several challengers each test runs at the ``alpha`` of the
-    design divided by their number, so that all decisions together are wrong no more often.
+    With several challengers, each test uses the ``alpha`` of the design divided by their number
+    (Bonferroni), so that the overall error rate holds.
 
     Args:
-        answers: of no rows yet; afterwards of the rows that were used.
-        challengers: variants besides the first.
+        answers: the predictions; empty at the start, then filled with the rows used.
+        challengers: number of variants besides the first.
         on_look: called at each look, with one state per challenger.
 
     Returns:
-        The last state of each challenger; its rows are those that count.
+        The last state of each challenger, with the number of rows that count.
 
     Raises:
-        EmptyDataError: on every row some variant failed.
+        EmptyDataError: some variant failed on every row.
     """
     level = 1 - design.alpha / challengers
     tests = [SequentialTest(level, design.margin) for _ in range(challengers)]
@@ -278,7 +278,7 @@ def run_sequential(
 
 
 def _counted(answers: VariantAnswers, failed_as_wrong: bool) -> Sequence[Predictions]:
-    """The systems on the rows that count; none while every row so far failed in some variant."""
+    """The systems on the rows that count; empty while every row failed in some variant."""
     systems = answers.predictions()
     if failed_as_wrong:
         return systems
@@ -300,17 +300,17 @@ def run(
     progress: Progress = silent,
     on_look: Callable[[list[SequentialState]], None] = lambda states: None,
 ) -> Outcome:
-    """Put the rows to every variant, compare, and decide.
+    """Classify the rows with every variant, compare, and decide.
 
     Args:
-        variants: the first is the one in use.
-        texts: whether rows and prompts may stand in what is written.
-        progress: called with the answers of all variants together.
-        on_look: called at each look of a sequential run.
+        variants: the variants; the first is the one in use.
+        texts: whether reports may contain rows and prompts.
+        progress: called with the number of predictions of all variants together.
+        on_look: called at each look of a sequential test.
 
     Raises:
         InputError, ConfigError: the harness refuses the rows, or the design.
-        EngineError: an engine is gone.
+        EngineError: an engine is unavailable.
     """
     pipelines = {c.name: c.pipeline for c in variants}
     card = next(iter(pipelines.values())).card
@@ -356,20 +356,21 @@ def run(
 
 
 def hidden_differences(systems: Sequence[Predictions], alone: Sequence[Predictions]) -> list[str]:
-    """One line per challenger: on how many rows it differs from the first, by the model alone and
-    after fusion with the experts, which are the same for all.
+    """One line per challenger: the number of rows on which it differs from the first variant, by
+    the model alone and after fusion with the experts, which are the same for all.
 
     Args:
-        systems: the variants' answers.
-        alone: those of their models alone.
+        systems: predictions of the variants.
+        alone: predictions of their models alone.
     """
     out = []
     for one, behind in zip(systems[1:], alone[1:], strict=True):
         after, before = _differ(systems[0], one), _differ(alone[0], behind)
-        hides = " Fusion hides most of what differs between them." if 2 * after < before else ""
+        hides = " Fusion hides most of their differences." if 2 * after < before else ""
         out.append(
-            f"{one.name} and {systems[0].name} answer {before:,} of {len(behind):,} rows "
-            f"differently by the model alone, and {after:,} after fusion with the experts.{hides}"
+            f"The predictions of {one.name} and {systems[0].name} differ on {before:,} of "
+            f"{len(behind):,} rows by the model alone, and on {after:,} after fusion with the "
+            f"experts.{hides}"
         )
     return out
 
@@ -379,7 +380,7 @@ def _differ(one: Predictions, other: Predictions) -> int:
 
 
 def _examples_of(variants: Sequence[FittedVariant]) -> int:
-    """How many labelled examples all variants have."""
+    """The number of labelled examples of each variant."""
     retriever = variants[0].pipeline.retriever
     return 0 if retriever is None else len(retriever.examples)
 
@@ -457,8 +458,8 @@ def compare(
     """Classify the same rows with each variant, and test whether the variants differ.
 
     The tests are paired: exact McNemar for accuracy, the bootstrap for other metrics, with Holm's
-    correction where several variants are compared with the first. With ``sequential`` the test
-    stops as soon as the difference is decided, at the same error rate.
+    correction for several challengers. With ``sequential`` the test stops as soon as there is a
+    decision, at the same error rate.
 
     Parameters
     ----------
@@ -474,36 +475,36 @@ def compare(
     fields : mapping of str to str, optional
         Task field → column, where names differ.
     label_column : str, optional
-        Column that holds the label. By default found by the task's names.
+        Column of the label; found by the names in the card by default.
     primary : str, default "accuracy"
         The metric that decides.
     margin : float, optional
         The smallest difference that matters, in the unit of the metric (0.01 is one point).
     alpha : float, default 0.05
-        Rate of false decisions.
+        Significance level (rate of false decisions).
     sequential : bool, default False
         Test while rows are read, and stop at a decision.
     seed : int, default 0
         Seed of the classifiers, of the order of rows, and of resampling.
     progress : callable or bool, optional
-        Receives the progress; ``True``: shown; ``None``: shown in notebooks only.
+        Called with the progress; ``True``: show it; ``None``: show it in notebooks only.
     **options
         Options of the classifier that all variants share, such as ``engine``.
 
     Returns
     -------
     Outcome
-        ``decision`` is the result in one sentence; ``scores`` has every variant's metrics with
+        ``decision`` is the result in one sentence; ``scores`` has the metrics of every variant with
         intervals, ``result`` the paired differences, ``to_dict()`` everything.
 
     Raises
     ------
     ConfigError
-        Fewer than two variants, variants that are the same, an unknown option or a wrong value.
+        Fewer than two variants, equal variants, an unknown option or an invalid value.
     InputError
-        A row, a label or a column of ``examples`` or ``data``.
+        A row, a label or a column of ``examples`` or ``data`` cannot be used.
     EngineError
-        An engine cannot be opened, or is lost.
+        An engine cannot be opened, or becomes unavailable.
 
     Examples
     --------
@@ -536,7 +537,7 @@ def compare(
     pool = examples if isinstance(examples, Pool) else _examples(examples, card, *given)
     labelled = pool.examples() if isinstance(pool, Pool) else pool
     if not labelled:
-        raise PoolError("examples: no labelled examples", hint="give at least one of each label")
+        raise PoolError("there are no labelled examples", hint="give at least one of each label")
     where = Path(data).name if isinstance(data, str | PathLike) else "data"
     test = ComparedRows(in_labels_of(labelled, _examples(data, card, *given), card, where))
     with showing(progress) as report:

@@ -1,4 +1,4 @@
-"""Variants of a classifier: as a user writes them, checked, and fitted."""
+"""Parses, checks and fits the variants of a classifier."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ecomfs.types import Example, Language
 SUFFIXES = (".jinja", ".j2")
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 _LONGEST = 24
-"""Longest text of options that serves as a name."""
+"""Longest text of options that is used as a name."""
 _MOST = len(string.ascii_uppercase)
 _NAMED = re.compile(r"\s*([^:=]{1,40}?)\s*:(?:\s+|$)(.*)", re.DOTALL)
 
@@ -37,12 +37,12 @@ class Variant:
     """One variant of the classifier.
 
     Attributes:
-        name: A, B, C, … unless the user names it; the first is the one in use.
-        source: as the user wrote it.
-        options: parameters of :class:`~ecomfs.FewShotClassifier` in which it differs from what is
-            common to all.
-        weight: its share of the traffic of a service, relative to the others'; not used where all
-            variants answer the same rows.
+        name: name given by the user, else A, B, C, …; the first variant is the one in use.
+        source: the variant as written by the user.
+        options: parameters of :class:`~ecomfs.FewShotClassifier` in which it differs from the
+            common options.
+        weight: relative share of the traffic of a service; not used if all variants classify the
+            same rows.
 
     >>> Variant("B", "k=4", {"k": 4}, weight=0.1).options
     {'k': 4}
@@ -55,21 +55,21 @@ class Variant:
 
 
 def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list[Variant]:
-    """All variants of a command line.
+    """Parse the variants of a command line.
 
     Args:
         templates: each a version (``v1``), a template file, or one of either per language
-            (``en=A.jinja,zh=v1``). The version, or the name of the file, is the variant's name;
-            where there is none, or two are equal, it is a letter. A file serves every language,
-            unless its name starts with ``en.`` or ``zh.``: then the other language keeps the card's
+            (``en=A.jinja,zh=v1``). The variant is named after the version or the file; without
+            one, or if two names are equal, the name is a letter. A file is used for every language,
+            unless its name starts with ``en.`` or ``zh.``; then the other language keeps the card's
             template.
-        written: each ``name: option=value …`` (the name may be left out), or a YAML file that maps
+        written: each ``name: option=value …`` (the name is optional), or a YAML file that maps
             names to options.
 
     Raises:
-        ConfigError: fewer than two, too many, two of one name, an unknown option, or a value that
-            does not fit its option.
-        MissingFileError: a named file is not there.
+        ConfigError: fewer than two, too many, two with the same name, an unknown option, or an
+            invalid value.
+        MissingFileError: a file does not exist.
 
     >>> for v in read_variants(["v1", "en=v2"], ["more: k=16 engine=vllm:http://127.0.0.1:8000"]):
     ...     print(v.name, v.options)
@@ -88,10 +88,10 @@ def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list
             '--variant "few: k=4" --variant "many: k=16"',
         )
     if len(found) > _MOST:
-        raise ConfigError(f"{len(found)} variants to compare", hint=f"at most {_MOST}")
+        raise ConfigError(f"{len(found)} variants to compare", hint=f"use at most {_MOST}")
     own = [v.name or _called(v) for v in found]
     given = [v.name for v in found if v.name]
-    # Only a name that somebody wrote may be had twice, which is an error.
+    # Only names given by the user can be equal, which is an error.
     names = [
         name if v.name or (own.count(name) == 1 and name not in given) else ""
         for v, name in zip(found, own, strict=True)
@@ -106,14 +106,14 @@ def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list
 
 
 def _variant(name: str, source: str, options: dict[str, Any]) -> Variant:
-    """A variant as it is written; without a name that is empty."""
+    """A variant as written; the name may be empty."""
     weight = options.pop("weight", 1.0)
     return Variant(name, source, options, weight)
 
 
 def _called(written: Variant) -> str:
-    """What a variant without a name is called: by its template, or by its options where these are
-    short; empty for neither."""
+    """The name of an unnamed variant: its template, or its options if they are short; else
+    empty."""
     if not written.source or "=" not in written.source:
         return Path(written.source).name.removesuffix(".jinja")
     by_language = isinstance(written.options.get("template"), Mapping)
@@ -128,7 +128,7 @@ def _template(word: str) -> TemplateChoice:
 
     Raises:
         ConfigError: it is neither a version, nor a template file, nor one of either per language.
-        MissingFileError: the template file is not there.
+        MissingFileError: the template file does not exist.
     """
     if "=" in word:
         chosen: dict[str, str | Path] = {}
@@ -180,7 +180,7 @@ def _from_text(text: str) -> Variant:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise ConfigError(f"{where}: {word!r} is no option", hint=form)
+            raise ConfigError(f"{where}: {word!r} is not an option", hint=form)
         _put(options, key, value, where)
     if not name and not options:
         raise ConfigError(f"{where}: empty", hint=form)
@@ -199,12 +199,12 @@ def _from_yaml(path: Path) -> list[Variant]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {yaml_problem(error)}", hint=form) from error
     if not isinstance(data, dict) or not data:
-        raise ConfigError(f"{path}: holds no variants", hint=form)
+        raise ConfigError(f"{path} has no variants", hint=form)
     found = []
     for name, given in data.items():
         where = f"{path}, variant {name!r}"
         if given is not None and not isinstance(given, dict):
-            raise ConfigError(f"{where}: {given!r} are no options", hint=form)
+            raise ConfigError(f"{where}: {given!r} are not options", hint=form)
         options: dict[str, Any] = {}
         for key, value in (given or {}).items():
             _put(options, str(key), value, where)
@@ -238,7 +238,7 @@ def _weight(value: Any, where: str) -> float:
 
 
 VariantPipeline: TypeAlias = Pipeline | TaxonomyPipeline | MultiLabelPipeline
-"""What answers the rows of a variant."""
+"""The pipeline of a variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,7 @@ class FittedVariant:
 
     @property
     def templates(self) -> dict[str, str]:
-        """Language → template with its hash; of a hierarchy that of the parents."""
+        """Language → template with its hash; for a hierarchy, that of level one."""
         found = self.pipeline
         if isinstance(found, MultiLabelPipeline):
             asked = found.setups.items()
@@ -267,10 +267,10 @@ class FittedVariant:
         return {language: str(setup.builder.ref) for language, setup in setups.items()}
 
     def describe(self) -> str:
-        """Name, what the user wrote, and what it became, for reports."""
+        """Name, source and resulting parameters, for reports."""
         templates = ", ".join(f"{lang} {ref}" for lang, ref in self.templates.items())
         if not self.pipeline.has_model:
-            return f"{self.name}: {self.variant.source}; no model, the experts alone"
+            return f"{self.name}: {self.variant.source}; no model, experts alone"
         return (
             f"{self.name}: {self.variant.source}; template {templates}; "
             f"k = {self.pipeline.k}; engine {self.pipeline.engine.spec}"
@@ -280,16 +280,15 @@ class FittedVariant:
 def check_variants(
     variants: Sequence[Variant], common: Mapping[str, Any], card: TaskCard, task: str | Path
 ) -> None:
-    """Compile every template that may be needed, and refuse variants that are the same, before an
-    engine is loaded.
+    """Compile every template, and refuse equal variants, before an engine is loaded.
 
     Args:
-        common: the classifier's options that no variant names.
+        common: the common options of the classifier.
 
     Raises:
-        TemplateError: a template does not compile; the message names its file and line.
+        TemplateError: a template does not compile; the message has its file and line.
         TaskError: the task has no such version.
-        ConfigError: two variants do not differ.
+        ConfigError: two variants are equal.
 
     >>> from ecomfs.task import load_task
     >>> same = [Variant("A", "k=4", {"k": 4}), Variant("B", "k=4", {"k": 4})]
@@ -301,7 +300,7 @@ def check_variants(
     for variant in variants:
         options = {**common, **variant.options}
         chosen = options.get("language") or card.language
-        # Of several labels a row there is one template, which is no option.
+        # With several labels per row there is one fixed template.
         shas = tuple(
             load_template(card, options.get("template"), language, task).ref.sha
             for language in LANGUAGES
@@ -316,7 +315,7 @@ def check_variants(
         if key in seen:
             why = "they build the same prompts"
             if without:
-                why = "without a model (engine none) no prompt is read"
+                why = "without a model (engine none) prompts are not used"
             raise ConfigError(
                 f"variants {seen[key]!r} and {variant.name!r} are the same",
                 hint=f"{why}; change one of them",
@@ -332,14 +331,14 @@ def fit_variants(
     *,
     progress: Progress = silent,
 ) -> list[FittedVariant]:
-    """Fit every variant before the first row is read: an error in the last one must not cost the
-    time of the others.
+    """Fit all variants before the first row is classified, so that an error in the last one does
+    not waste the time of the others.
 
     Args:
         progress: called with the progress, phase by phase of every variant.
 
     Raises:
-        EcomfsError: as :meth:`FewShotClassifier.fit`, naming the variant.
+        EcomfsError: as in :meth:`FewShotClassifier.fit`, with the name of the variant.
 
     >>> wrong = Variant("few", "k=-1", {"k": -1})
     >>> try:

@@ -1,4 +1,4 @@
-"""The client of ``ecomfs serve``: rows go in over HTTP, predictions come out."""
+"""The Python client of ``ecomfs serve``: rows to predictions over HTTP."""
 
 from ecomfs.client.client import Client
 

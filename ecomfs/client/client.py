@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 REQUEST_ROWS = 64
-"""Rows per request: enough to keep a server busy, few enough to be answered in time."""
-_PAGE = 500  # reviews or examples asked for at a time
+"""Rows per request: enough to keep a server busy, few enough for the time limit."""
+_PAGE = 500  # reviews or examples fetched at a time
 _PART = 128  # reviews or examples sent in one request
-_MOST_BYTES = 2**31  # the result of a run is larger than its upload
-_FIRST_PAUSE = 0.25  # seconds before the first repetition
+_MOST_BYTES = 2**31  # largest result of a run (it is larger than the upload)
+_FIRST_PAUSE = 0.25  # seconds before the first retry
 _FINAL = ("done", "failed", "cancelled")
 
 
@@ -55,8 +55,8 @@ def _sync_and_async(
     Callable[Concatenate[Client, P], T],
     Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
 ]:
-    """A method, and its form for callers that have an event loop (any). Both run on the background
-    loop, where the connections are."""
+    """A synchronous and an asynchronous method. Both run on the background event loop, which owns
+    the connections."""
 
     def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return event_loop.run(core(self, *args, **kwargs))
@@ -74,26 +74,26 @@ def _sync_and_async(
 class Client:
     """A classifier served by ``ecomfs serve``.
 
-    Connections open at first use; :meth:`close` (or a ``with`` block) ends them. Every method has
-    a form for callers that have an event loop, with an ``a`` before its name: ``await
-    client.aclassify(rows)``. Every change carries an idempotency key: a request that is sent again
-    changes nothing twice.
+    Connections open at first use; :meth:`close` (or a ``with`` block) closes them. Every method has
+    an asynchronous form with the prefix ``a``: ``await client.aclassify(rows)``. Changes have an
+    idempotency key, so that a retry changes nothing twice.
 
     Parameters
     ----------
     url : str
-        Where ``ecomfs serve`` runs.
+        URL of ``ecomfs serve``.
     api_key : str, optional
-        Its key, if it has one; default ``$ECOMFS_API_KEY``.
+        API key, if the service has keys; default ``$ECOMFS_API_KEY``.
     task : str, optional
-        Which task, where the service has several (:meth:`tasks` lists them).
+        The task, if the service has several (:meth:`tasks` lists them).
     timeout : float
-        Seconds one request may take.
+        Time limit of one request in seconds.
     retries : int
-        How often a request is repeated while the service is busy or restarting (429, 502, 503, a
-        broken connection), with growing pauses or the one it asks for (at most a minute).
+        Number of retries while the service is busy or restarting (429, 502, 503, a broken
+        connection), with exponential backoff, or after the time that it asks for (at most a
+        minute).
     concurrency : int
-        Requests in flight.
+        Number of requests in flight.
 
     Raises
     ------
@@ -101,11 +101,11 @@ class Client:
         The URL is invalid, or the key is refused.
     InputError
         The rows are not rows of the served task; same class and message as from the local
-        classifier. A change that comes too late is a ``ConflictError``.
+        classifier. A change of an outdated version is a ``ConflictError``.
     EngineUnavailableError
-        Nothing answers there, or the model behind it does not.
+        The service, or the model behind it, is not available.
     EngineTimeoutError
-        No answer within ``timeout``.
+        No response within ``timeout``.
     EngineResponseError
         The server is not ``ecomfs serve``.
 
@@ -131,10 +131,12 @@ class Client:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(
-                f"{masked(url)!r} is no address", hint="such as http://127.0.0.1:8080"
+                f"{masked(url)!r} is not a URL", hint="use a URL such as http://127.0.0.1:8080"
             )
         if "@" in parts.netloc:
-            raise ConfigError(f"{masked(url)}: a name or password in it", hint="give api_key=")
+            raise ConfigError(
+                f"{masked(url)} contains a user name or password", hint="use api_key= instead"
+            )
         if concurrency < 1 or retries < 0 or timeout <= 0:
             raise ConfigError("concurrency, retries or timeout out of range")
         self.url = url.rstrip("/")
@@ -155,7 +157,7 @@ class Client:
         X: pd.DataFrame | Iterable[Any],  # noqa: N803 (the scikit-learn name)
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
-        """One :class:`~ecomfs.types.Prediction` a row, in order; any number of rows."""
+        """One :class:`~ecomfs.types.Prediction` per row, in order, for any number of rows."""
         encoded = wire.encode_rows(X)
         names = [str(i) for i in (range(len(encoded)) if ids is None else ids)]
         if len(names) != len(encoded):
@@ -175,7 +177,7 @@ class Client:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._answered(request)) for request in wanted]
         except BaseExceptionGroup as errors:
-            # One cause is enough: the others were cancelled or have the same cause.
+            # Raise one error: the other requests were cancelled or have the same cause.
             raise errors.exceptions[0] from None
         return [prediction for task in tasks for prediction in task.result()]
 
@@ -188,7 +190,7 @@ class Client:
             answer = await self._request("POST", "/v1/classify", request.body)
         found = wire.predictions(answer, request.ids, self.url)
         if self._known is not None:
-            self._known["labels"] = answer["labels"]  # a new pool version may have new ones
+            self._known["labels"] = answer["labels"]  # a new pool version may have new labels
         return found
 
     async def _predict(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[Any]:  # noqa: N803
@@ -214,7 +216,7 @@ class Client:
     predict_proba, apredict_proba = _sync_and_async(_predict_proba)
 
     async def _explain(self, row: str | Row) -> Explanation:
-        """How one row is answered: demonstrations, prompt, reading, prediction."""
+        """How one row is classified: demonstrations, prompt, reading, prediction."""
         [encoded] = wire.encode_rows([row])
         body = b"{" + wire.task_field(self._task) + b'"row":' + encoded + b"}"
         return wire.explanation(await self._request("POST", "/v1/explain", body), self.url)
@@ -227,7 +229,7 @@ class Client:
         return np.array(sorted((self._known or self.health())["labels"]), dtype=object)
 
     async def _health(self) -> dict[str, Any]:
-        """What is served now: task, labels, engine, pool size and version, limits."""
+        """The state of the service: task, labels, engine, pool size and version, limits."""
         query = "" if self._task is None else f"?task={quote(self._task, safe='')}"
         answer = await self._request("GET", f"/healthz{query}")
         if not {"labels", "max_rows", "max_body_bytes"} <= answer.keys():
@@ -239,7 +241,7 @@ class Client:
 
     health, ahealth = _sync_and_async(_health)
 
-    # -- what people correct -------------------------------------------------------------------
+    # -- reviews, examples and runs ------------------------------------------------------------
 
     async def _tasks(self) -> list[dict[str, Any]]:
         """The tasks that the key may see, with their labels and open reviews."""
@@ -253,7 +255,7 @@ class Client:
         X: pd.DataFrame | Iterable[Any],  # noqa: N803
         ids: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Queue rows for a person; one row of the result a review."""
+        """Queue rows for review; the result has one row per review."""
         encoded = [json.loads(row) for row in wire.encode_rows(X)]
         if ids is not None and len(ids) != len(encoded):
             raise InputError(f"{len(encoded)} rows but {len(ids)} ids")
@@ -268,8 +270,8 @@ class Client:
     send_to_review, asend_to_review = _sync_and_async(_send_to_review)
 
     async def _reviews(self, n: int = 50, *, state: str = "open") -> pd.DataFrame:
-        """The rows that wait, the most helpful first; or with ``state="decided"`` those that were
-        labelled, the latest first."""
+        """The open reviews, the most useful to label first; or with ``state="decided"`` the decided
+        ones, the latest first."""
         found: list[dict[str, Any]] = []
         while len(found) < n:
             size = min(_PAGE, n - len(found))
@@ -285,25 +287,25 @@ class Client:
     async def _decide(
         self, id: str, label: str, *, version: int | None = None, reviewer: str | None = None
     ) -> dict[str, Any]:
-        """Label a review: it is an example of the pool at once. Gives the review, and new
-        predictions of it and of the open rows most like it.
+        """Label a review: the row becomes an example of the pool at once. Returns the review, and
+        new predictions for it and for the most similar open rows.
 
         Args:
-            version: of the review as you saw it; a change since is a ``ConflictError``.
-            reviewer: who decides, where the service has no keys.
+            version: version of the review as you saw it; a later change is a ``ConflictError``.
+            reviewer: who decides, if the service has no keys.
         """
         return await self._change(id, "decide", label=label, version=version, reviewer=reviewer)
 
     decide, adecide = _sync_and_async(_decide)
 
     async def _undo(self, id: str, *, version: int | None = None) -> dict[str, Any]:
-        """Take a decision back."""
+        """Undo a decision."""
         return await self._change(id, "undo", version=version)
 
     undo, aundo = _sync_and_async(_undo)
 
     async def _skip(self, id: str) -> dict[str, Any]:
-        """Pass a review over: it comes again after the others."""
+        """Skip a review: it comes again after the others."""
         return await self._change(id, "skip")
 
     skip, askip = _sync_and_async(_skip)
@@ -311,7 +313,7 @@ class Client:
     async def _second_opinion(
         self, id: str, label: str, *, reviewer: str | None = None
     ) -> dict[str, Any]:
-        """Another person's label of a decided review; the pool keeps the first."""
+        """Add another person's label for a decided review; the pool keeps the first."""
         return await self._change(id, "second", label=label, reviewer=reviewer)
 
     second_opinion, asecond_opinion = _sync_and_async(_second_opinion)
@@ -321,7 +323,7 @@ class Client:
         return await self._write(f"/v1/reviews/{quote(id, safe='')}/{action}", given)
 
     async def _examples(self, *, label: str | None = None, q: str | None = None) -> pd.DataFrame:
-        """The labelled examples, or those with a label or some text."""
+        """The labelled examples; optionally those with a label, or that contain a text."""
         given = {name: value for name, value in (("label", label), ("q", q)) if value}
         found: list[dict[str, Any]] = []
         while True:
@@ -342,7 +344,8 @@ class Client:
         note: str = "",
         new_label: bool = False,
     ) -> int:
-        """Add labelled examples; the pool's version. They count from the next prediction on."""
+        """Add labelled examples, and return the pool's version. They are used from the next
+        prediction on."""
         encoded = [json.loads(row) for row in wire.encode_rows(X)]
         named = [str(plain(label)) for label in y]
         if len(named) != len(encoded) or (ids is not None and len(ids) != len(encoded)):
@@ -364,7 +367,7 @@ class Client:
     async def _relabel(
         self, id: str, label: str, *, version: int | None = None, note: str = ""
     ) -> int:
-        """Give an example another label; the pool's version."""
+        """Change the label of an example, and return the pool's version."""
         body: dict[str, Any] = {"id": id, "label": label, "note": note}
         if version is not None:
             body |= {"version": version}
@@ -373,7 +376,7 @@ class Client:
     relabel, arelabel = _sync_and_async(_relabel)
 
     async def _retire(self, ids: Iterable[str], *, note: str = "") -> int:
-        """Take examples out; the pool's version."""
+        """Remove examples, and return the pool's version."""
         named = [ids] if isinstance(ids, str) else list(ids)
         done = await self._write("/v1/examples/retire", {"ids": named, "note": note})
         return int(done["version"])
@@ -381,7 +384,7 @@ class Client:
     retire, aretire = _sync_and_async(_retire)
 
     async def _history(self, id: str) -> pd.DataFrame:
-        """Every state that an example ever had, the oldest first."""
+        """Every state that an example has had, the oldest first."""
         return _frame((await self._read("/v1/examples/history", {"id": id}))["states"])
 
     history, ahistory = _sync_and_async(_history)
@@ -394,8 +397,8 @@ class Client:
         on_progress: Callable[[dict[str, Any]], None] | None = None,
         every: float = 1.0,
     ) -> dict[str, Any]:
-        """Upload a table, wait until the service has scored it, and write the result to ``output``;
-        the run with its counts.
+        """Upload a table, wait until the service has scored it, and write the result to ``output``.
+        Returns the run with its counts.
 
         Args:
             on_progress: called with the run, every ``every`` seconds, on another thread.
@@ -422,7 +425,7 @@ class Client:
     score_table, ascore_table = _sync_and_async(_score_table)
 
     async def _close(self) -> None:
-        """Close the connections; closing twice is fine, using it again opens new ones."""
+        """Close the connections; later calls open new ones."""
         await self._http.close()
 
     close, aclose = _sync_and_async(_close)
@@ -443,7 +446,7 @@ class Client:
         return f"Client({self.url!r})"  # never the key
 
     async def _write(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        # NumPy's numbers, as a table of reviews has them, are no JSON.
+        # A table of reviews has NumPy numbers, which are not JSON.
         data = json.dumps(plain(dict(body) | self._mine())).encode()
         return await self._request("POST", path, data, {"Idempotency-Key": uuid4().hex})
 
@@ -470,8 +473,8 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """A response; requests are repeated while the service is busy or restarting. An upload is
-        sent once: it would be two runs."""
+        """Send a request, with retries while the service is busy or restarting. An upload is not
+        retried, because it would start two runs."""
 
         async def once() -> Response:
             try:
@@ -483,7 +486,7 @@ class Client:
                 cause = error.__cause__
                 cut = isinstance(cause, aiohttp.ClientError)
                 if not cut or isinstance(cause, aiohttp.ClientConnectorError):
-                    permanent(error)  # another try would take as long, or find nothing again
+                    permanent(error)  # a retry would fail the same way
                 raise
 
         upload = method == "POST" and path.startswith("/v1/runs?")
@@ -499,7 +502,7 @@ class Client:
 
 
 def _frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A table with a column for each field of the row; ``row.NAME`` where a name is taken."""
+    """A table with a column for each field of the row; ``row.NAME`` if the name is taken."""
     import pandas as pd
 
     out = []

@@ -1,4 +1,4 @@
-"""Rows to JSON, and JSON to the values of :mod:`ecomfs.types`."""
+"""Encodes rows as JSON, and decodes responses to the values of :mod:`ecomfs.types`."""
 
 from __future__ import annotations
 
@@ -38,24 +38,23 @@ from ecomfs.types import (
 if TYPE_CHECKING:
     from ecomfs.pipeline import Explanation
 
-WRONG_SERVER = "is this the address of an ecomfs serve?"
+WRONG_SERVER = "check that the URL is that of ecomfs serve"
 _BUSY = (429, 502, 503)
 _ENVELOPE = 64  # bytes of a body besides its rows and ids
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request's body, and the ids of its rows."""
+    """The body of one request, and the ids of its rows."""
 
     ids: tuple[str, ...]
     body: bytes
 
 
 def encode_rows(rows: Any) -> list[bytes]:
-    """Each row as JSON: a DataFrame, texts, or mappings.
+    """Encode each row of a DataFrame, of texts, or of mappings as JSON.
 
-    Mappings get the fields of all rows, so that a field only some rows have is missing in the
-    others, as it would be in a table.
+    Mappings get the fields of all rows; a field that a row lacks is null, like in a table.
 
     >>> encode_rows([{"text": "好", "n": float("nan")}, {"text": 2.5}])
     [b'{"text": "\\xe5\\xa5\\xbd", "n": null}', b'{"text": 2.5, "n": null}']
@@ -74,7 +73,7 @@ def _encode(item: Any, names: Iterable[str]) -> bytes:
         value: Any = {name: plain(item.get(name)) for name in names}
     else:
         value = "" if item is None else item
-    # The service refuses half a surrogate pair, with the number of the row.
+    # The service refuses a lone surrogate, with the number of the row.
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
@@ -86,8 +85,8 @@ def requests(
     most_bytes: int,
     task: str | None = None,
 ) -> list[Request | Prediction]:
-    """Requests within the service's limits, in order. A row too large for any request is answered
-    at once, as failed.
+    """Requests within the limits of the service, in order. A row too large for any request fails
+    without being sent.
 
     >>> [r.ids for r in requests([b'"a"', b'"b"', b'"c"'], "123", most_rows=2, most_bytes=1000)]
     [('1', '2'), ('3',)]
@@ -99,9 +98,9 @@ def requests(
         name = json.dumps(id_).encode()
         cost = len(row) + len(name) + 2
         if _ENVELOPE + cost > most_bytes:
-            why = f"the row has {len(row):,} bytes, the service takes {most_bytes:,}"
+            why = f"the row has {len(row):,} bytes; the service accepts {most_bytes:,}"
             parts.append(Prediction(id_, None, status=Status.FAILED, error=why))
-            size = most_bytes  # the next row begins a request
+            size = most_bytes  # the next row starts a new request
             continue
         if len(batch) == most_rows or size + cost > most_bytes:
             batch, size = [], _ENVELOPE
@@ -139,7 +138,7 @@ def checked(response: Response) -> dict[str, Any]:
 
 
 def refused(response: Response) -> EcomfsError:
-    """The error that a response stands for."""
+    """The error for a response."""
     url, status, answer = response.url, response.status, _object(response)
     kind = response.headers.get("Content-Type", "").partition(";")[0]
     told = answer or {}
@@ -168,8 +167,8 @@ def _object(response: Response) -> dict[str, Any] | None:
 
 
 def _error_class(uri: str) -> type[InputError] | None:
-    """The exception class a problem type names, so that an error is the same near and far;
-    ``None``: it names none.
+    """The exception class of a problem type, so that local and remote errors are the same; ``None``
+    if the type is unknown.
 
     >>> _error_class("urn:ecomfs:error:unknown-label").__name__, _error_class("about:blank")
     ('UnknownLabelError', None)
@@ -197,15 +196,17 @@ def predictions(answer: Mapping[str, Any], ids: Sequence[str], url: str) -> list
     except (KeyError, TypeError, ValueError) as error:
         raise _strange(url, error) from error
     if got != tuple(ids):
-        raise EngineResponseError(f"{url}: {len(got)} predictions for {len(ids)} rows, or others")
+        raise EngineResponseError(
+            f"{url}: {len(got)} predictions for {len(ids)} rows, or for other rows"
+        )
     return found
 
 
 def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
-    """The explanation of a response, as the local classifier would give it.
+    """The explanation of a response, equal to that of the local classifier.
 
     Raises:
-        EngineResponseError: as :func:`predictions`.
+        EngineResponseError: as in :func:`predictions`.
     """
     from ecomfs.pipeline import Explanation, RowState
 
@@ -249,9 +250,9 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
 
 def _prediction(p: Mapping[str, Any]) -> Prediction:
     given = {str(k): math.nan if v is None else float(v) for k, v in p["probabilities"].items()}
-    stages = p.get("stages", {})  # services before this field do not send it
+    stages = p.get("stages", {})  # older services do not send this field
     if bad := [label for label, value in given.items() if not math.isfinite(value)]:
-        # JSON has no NaN: null replaces it. Only this row has no answer.
+        # JSON has no NaN, so it is sent as null. Only this row fails.
         why = f"the service gave no probability of {bad[0]!r}"
         p = {**p, "label": None, "status": "failed", "error": why, "prediction_set": []}
         given, stages = {}, {}
@@ -287,6 +288,6 @@ def _demonstration(d: Mapping[str, Any]) -> Demonstration:
 
 def _strange(url: str, error: Exception) -> EngineResponseError:
     return EngineResponseError(
-        f"{url}: an answer of another shape ({type(error).__name__}: {error})",
-        hint="do client and service have the same version of ecomfs?",
+        f"{url}: unexpected response ({type(error).__name__}: {error})",
+        hint="use the same version of ecomfs for client and service",
     )

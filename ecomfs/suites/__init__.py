@@ -1,4 +1,4 @@
-"""Data sets, label budgets and seeds to stored results and one report."""
+"""Runs data sets with label budgets and seeds, stores the results, and makes one report."""
 
 from ecomfs.suites.config import Dataset, Suite, available_suites, load_suite
 from ecomfs.suites.report import compare_results, suite_board, write_details

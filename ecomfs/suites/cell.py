@@ -1,5 +1,5 @@
-"""One cell of a suite: a data set, a label budget, a seed and options, run once; and every system
-of it from that run: the final answers, the stages before, and the baselines."""
+"""One cell of a suite: a data set, a label budget, a seed and options, run once. All systems come
+from that run: the final predictions, earlier stages, and baselines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from ecomfs_eval.manifest import hash_file
 _CHUNK = 64
 MAIN = "ecomfs"
 AnyPipeline: TypeAlias = Pipeline | TaxonomyPipeline | MultiLabelPipeline
-"""What answers the rows of a cell."""
+"""The pipeline of any kind of task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class Cell:
     """One cell of a suite.
 
     Attributes:
-        dataset: of the suite.
-        shots: labelled examples, or ``all``.
-        seed: of the draw of labelled examples, and of the classifier.
-        variant: name of the options; empty for the only ones.
-        options: of the classifier: the suite's, the data set's and the variant's.
+        dataset: the data set.
+        shots: number of labelled examples, or ``all``.
+        seed: seed of the draw of labelled examples, and of the classifier.
+        variant: name of the variant; empty if there is only one.
+        options: options of the classifier, merged from suite, data set and variant.
     """
 
     dataset: Dataset
@@ -65,13 +65,13 @@ class Cell:
 
     @property
     def folder(self) -> str:
-        """Where its results are, below those of the suite."""
+        """The folder of its results, below that of the suite."""
         name = f"n{self.shots}-s{self.seed}" + (f"-{self.variant}" if self.variant else "")
         return f"cells/{self.dataset.name}/{name}"
 
     @property
     def title(self) -> str:
-        """As shown in progress and reports."""
+        """The title in progress and reports."""
         variant = f" · {self.variant}" if self.variant else ""
         return f"{self.dataset.name} · {self.shots} labelled · seed {self.seed}{variant}"
 
@@ -82,8 +82,8 @@ class CellResult:
 
     Attributes:
         systems: the classifier first, then its stages, then the baselines.
-        absent: baseline → why it is not there.
-        measured: seconds, tokens and counts, for the record; no two runs have the same.
+        absent: baseline → why it is missing.
+        measured: seconds, tokens and counts; they differ between runs.
     """
 
     systems: tuple[Predictions, ...]
@@ -93,14 +93,14 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Engine and embedder of a cell, opened."""
+    """The open engine and embedder of a cell."""
 
     engine: Engine
     embedder: Embedder
 
 
 def identity(cell: Cell, data: Data, systems: Sequence[str], tools: Tools) -> dict[str, Any]:
-    """Everything that decides the result of a cell, as plain values."""
+    """Everything that determines the result of a cell, as plain values."""
     pool = data.examples(cell.shots, cell.seed)
     named = ("engine", "embedder", "template")  # identified by content, not by name
     chosen = {k: v for k, v in sorted(cell.options.items()) if k not in named}
@@ -142,13 +142,13 @@ def _templates(cell: Cell, data: Data) -> dict[str, str]:
         if chosen in ("auto", language):
             choice, task = cell.options.get("template"), task_of(cell.dataset)
             ref = load_template(data.card, choice, language, task).ref
-            # Of several labels a row there is one template, which is no option.
+            # With several labels per row there is one fixed template.
             found[language] = str(label_template(language).ref if data.card.several_labels else ref)
     return found
 
 
 def _name(value: Any) -> str:
-    """What an option without a plain form is called in a cell's identity."""
+    """The name of an option value without a plain form, in the identity of a cell."""
     if isinstance(value, Path):
         return str(value)
     return str(getattr(value, "fingerprint", type(value).__name__))
@@ -169,7 +169,7 @@ def run_cell(
 
     Raises:
         EcomfsError: the labelled examples or the options do not fit the task, or the engine is
-            gone. A row that fails stays in the results, as failed.
+            unavailable. A row that fails stays in the results, as failed.
     """
     pool = data.examples(cell.shots, cell.seed)
     card = data.card
@@ -205,7 +205,7 @@ def run_cell(
         "templates": sorted({str(p.template) for p in found if p.template}),
         "pool_version": clf.pipeline_.pool_version,
         "k": clf.pipeline_.k,
-        # With the defaults of the day, which the cell's identity does not hold.
+        # With the current defaults, which are not part of the cell's identity.
         "parameters": plain(
             {k: v for k, v in clf.get_params().items() if k not in ("task", "fields")},
             fallback=_name,
@@ -215,7 +215,7 @@ def run_cell(
 
 
 def _classify(clf: Classifier, rows: Sequence[Example], progress: Progress) -> list[Prediction]:
-    """In chunks, so that progress can be seen; rows of one chunk may share prompts."""
+    """Classify rows in chunks, for the progress; rows of one chunk may share prompt prefixes."""
     found: list[Prediction] = []
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
@@ -237,7 +237,7 @@ async def _answered(
 
 
 class ScoredRows:
-    """Makes predictions of a system on the test rows; ``groups`` names one group per row."""
+    """Makes predictions of systems on the test rows; ``groups`` has one group per row."""
 
     def __init__(
         self, pipeline: AnyPipeline, test: Sequence[Example], groups: Sequence[str] | None
@@ -256,7 +256,7 @@ class ScoredRows:
             self.common["groups"] = tuple(groups)
 
     def of(self, name: str, predicted: Any, probabilities: Any) -> Predictions:
-        """Predictions on these rows, of one label each."""
+        """Predictions on these rows, one label per row."""
         made = structure_of(self.pipeline.card, self.labels)
         return Predictions.of(
             self.gold,
@@ -305,19 +305,19 @@ def answers(
 
 
 _BEFORE = {"fused": "calibrated", "calibrated": "read"}
-"""A row that skipped a step has the distribution of the step before (a language may have too few
-examples to calibrate)."""
+"""A row that skipped a step has the distribution of the previous step (for example, if a language
+has too few examples to calibrate)."""
 
 
 def _chain(name: str) -> list[str]:
-    """A step and those before it."""
+    """A step and all earlier ones."""
     return [name, *(_chain(_BEFORE[name]) if name in _BEFORE else ())]
 
 
 def baselines(
     scored: ScoredRows, pool: Sequence[Example], wanted: Collection[str], seed: int
 ) -> tuple[list[Predictions], dict[str, str]]:
-    """The baselines that the data allow, and why the others are absent."""
+    """The baselines that the data allow, and why others are missing."""
     pipeline = scored.pipeline
     found: dict[str, Predictions | Undefined]
     if isinstance(pipeline, MultiLabelPipeline):
@@ -337,7 +337,7 @@ def _of_labels(
     wanted: Collection[str],
     seed: int,
 ) -> dict[str, Predictions | Undefined]:
-    """Of rows with one label."""
+    """The baselines for one label per row."""
     found: dict[str, Predictions | Undefined] = {}
     if "knn" in wanted and pipeline.retriever is not None:
         texts = [pipeline.text(row) for row in scored.rows]
@@ -368,8 +368,8 @@ def _of_sets(
     wanted: Collection[str],
     seed: int,
 ) -> dict[str, Predictions | Undefined]:
-    """Of rows with several labels: label by label, but for those that know nothing of the row. The
-    most common set is also the trivial rule."""
+    """The baselines for several labels per row: one classifier per label, except for those that
+    ignore the row. The most common set is also the trivial rule."""
     if not pool:
         return {}
     cells: dict[str, list[str] | Undefined] = {}
@@ -392,7 +392,7 @@ def _trained(wanted: Collection[str]) -> list[str]:
 
 
 def _ruled(scored: ScoredRows, rule: RuleAnswers) -> Predictions:
-    """The trivial rule as a system; without probabilities where it only names labels."""
+    """The trivial rule as a system; without probabilities if it only names labels."""
     names = scored.pipeline.space.names
     answers = [names[place] for place in rule.probabilities.argmax(axis=1)]
     if not rule.scored:

@@ -1,4 +1,4 @@
-"""What a suite is: data sets, label budgets, seeds and options, as a YAML file says it."""
+"""The YAML configuration of a suite: data sets, label budgets, seeds and options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.io import YAML_HINT, read_text, yaml_problem
 
 Shots = int | Literal["all"]
-"""How many labelled examples a cell has; ``all``: every one of the pool."""
+"""Number of labelled examples of a cell; ``all``: the whole pool."""
 
 SYSTEMS = (
     "ecomfs",
@@ -44,9 +44,9 @@ class Table(_Strict):
 
     Attributes:
         file: path below the data folder.
-        label: column that holds the label; ``None``: by the task's names.
+        label: column of the label; ``None``: found by the names in the card.
         fields: card field → column, where the names differ.
-        filter: column → value; only rows that have all of them count.
+        filter: column → value; only rows with all these values are used.
     """
 
     file: str
@@ -56,18 +56,17 @@ class Table(_Strict):
 
 
 class TestRows(_Strict):
-    """The rows that are predicted: the same ones for every label budget and seed.
+    """The test rows: the same ones for every label budget and seed.
 
     Attributes:
-        file: a table of its own; ``None``: rows are set apart from the pool's table, and never
-            stand in the pool.
-        label, fields, filter: as of a :class:`Table`; by default the pool's.
-        rows: how many, drawn without replacement; ``None``: all of ``file``.
-        seed: of the draw.
-        group: column of what was sampled (user, query, session): a table is split by whole
-            groups, and intervals resample whole groups.
-        disjoint: leave out rows whose fields equal those of a row of the pool's table;
-            ``None``: yes for tasks of text, no for tables, where rows are equal by chance.
+        file: a separate table; ``None``: rows are split off from the pool's table.
+        label, fields, filter: as in :class:`Table`; by default those of the pool.
+        rows: number of rows, drawn without replacement; ``None``: all of ``file``.
+        seed: seed of the draw.
+        group: column of the sampling unit (user, query, session): a table is split by whole groups,
+            and intervals resample whole groups.
+        disjoint: leave out rows whose fields equal those of a row of the pool's table; ``None``:
+            yes for text tasks, no for tables, where rows may be equal by chance.
     """
 
     __test__ = False  # not a test class
@@ -91,15 +90,15 @@ class TestRows(_Strict):
 
 
 class Published(_Strict):
-    """A published result, to stand beside ours.
+    """A published result to show in the report.
 
     Attributes:
-        system: what it is called.
+        system: name of the system.
         metric: name of a metric of the harness.
-        value: in the unit of the metric (shares from 0 to 1).
-        shots: labelled examples it had, in words or as a number.
+        value: value in the unit of the metric (shares from 0 to 1).
+        shots: number of labelled examples, as text or a number.
         source: paper, table, page.
-        note: what differs from our protocol.
+        note: differences from our protocol.
     """
 
     system: str
@@ -116,14 +115,14 @@ class Dataset(_Strict):
     Attributes:
         name: unique in the suite; data sets of one ``series`` are averaged in the report (folds).
         task: name of a task, or its folder, relative to the suite's file.
-        pool, test: where labelled examples and test rows come from.
-        shots, seeds: instead of the suite's.
-        draw: labelled examples are drawn ``even`` over the labels, as a few-shot benchmark does, or
-            at ``random``, as a shop that labels what comes: then their label shares are those of
-            the test rows, which calibration relies on where labels are skewed.
-        options: of the task's classifier, beside the suite's.
-        published: results of others on the same data.
-        note: what a reader of the results must know.
+        pool, test: sources of labelled examples and test rows.
+        shots, seeds: replace those of the suite.
+        draw: labelled examples are drawn ``even`` over the labels, like in few-shot benchmarks, or
+            at ``random``, like in practice; then they have the label shares of the test rows, on
+            which calibration relies if labels are skewed.
+        options: options of the classifier, in addition to the suite's.
+        published: published results on the same data.
+        note: a note for readers of the results.
 
     >>> Dataset(name="shop", task="review_sentiment", pool={"file": "pool.csv"},
     ...         test={"file": "test.csv"}).draw
@@ -153,15 +152,15 @@ class Suite(_Strict):
     """Data sets, label budgets and seeds that are run once and reported together.
 
     Attributes:
-        name, title, description: for people; ``name`` is also that of the results.
-        datasets: what is run.
-        shots, seeds: label budgets and draws of them; every data set is run with each pair.
-        options: of the classifiers (``engine``, ``embedder``, ``k``, …): of
-            :class:`~ecomfs.FewShotClassifier`, or what the task's card asks for.
-        variants: name → further options; every cell is run with each. Empty: one, of no name.
-        systems: which systems a cell scores; by default all that the data allow.
-        metrics: what the report shows; each must be defined for the labels of every task. Empty:
-            for each data set what is usual for its labels (:data:`ecomfs_eval.metrics.USUAL`).
+        name, title, description: texts for people; ``name`` also names the results.
+        datasets: the data sets.
+        shots, seeds: label budgets and seeds; every data set is run with each pair.
+        options: options of the classifiers (``engine``, ``embedder``, ``k``, …), which the tasks
+            select.
+        variants: name → further options; every cell is run with each. Empty: one unnamed variant.
+        systems: systems that a cell scores; by default all that the data allow.
+        metrics: metrics of the report; each must be defined for the labels of every task. Empty:
+            the usual ones for each data set (:data:`ecomfs_eval.metrics.USUAL`).
         main: the system that others are compared with.
 
     >>> from ecomfs.suites import plan
@@ -232,7 +231,7 @@ def _known(name: str, known: tuple[str, ...], what: str) -> None:
 
 
 def available_suites() -> dict[str, Path]:
-    """Name → file of every suite that ships.
+    """Name → file of the included suites.
 
     >>> all(load_suite(name).name == name for name in available_suites())
     True
@@ -262,10 +261,10 @@ def find_suite(name: str | Path) -> Path:
 
 
 def load_suite(name: str | Path) -> Suite:
-    """A suite from its YAML file; tasks named by a folder are found beside it.
+    """Load a suite from its YAML file; folders of tasks are relative to it.
 
     Args:
-        name: the file, or the name of a suite that ships.
+        name: the file, or the name of an included suite.
 
     Raises:
         MissingFileError: no such file or suite.

@@ -1,4 +1,4 @@
-"""The data of a suite: which rows are labelled examples, which are predicted."""
+"""Reads the data of a suite, and splits labelled examples and test rows."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ENVIRONMENT = "ECOMFS_DATA"
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A data set, read.
+    """A data set in memory.
 
     Attributes:
-        card: of its task.
-        pool: every labelled example there is.
-        test: the rows that are predicted, their labels in the pool's spelling.
-        groups: one name a test row, where the suite names a column.
+        card: card of its task.
+        pool: all labelled examples.
+        test: the test rows, with labels in the pool's spelling.
+        groups: one group per test row, if the suite names a column.
         files: path below the data folder → file.
-        left_out: test rows left out because the pool has the same.
+        left_out: number of test rows left out because they are also in the pool.
     """
 
     dataset: Dataset
@@ -45,7 +45,7 @@ class Data:
         """The labelled examples of a cell.
 
         Raises:
-            InputError: the pool has fewer.
+            InputError: the pool has too few.
         """
         if shots == "all":
             return list(self.pool)
@@ -64,8 +64,8 @@ def data_folder(path: str | Path | None) -> Path:
     """The folder of the data sets.
 
     Raises:
-        ConfigError: none is named.
-        MissingFileError: it is not there.
+        ConfigError: no folder is given.
+        MissingFileError: it does not exist.
     """
     chosen = path or os.environ.get(ENVIRONMENT)
     if not chosen:
@@ -74,20 +74,20 @@ def data_folder(path: str | Path | None) -> Path:
         )
     folder = Path(chosen)
     if not folder.is_dir():
-        raise MissingFileError(f"{folder}: no such folder", hint="it is the folder of the data")
+        raise MissingFileError(f"{folder}: no such folder", hint="name the folder of the data sets")
     return folder
 
 
 def task_of(dataset: Dataset) -> str | Path:
-    """The name of its task, or the folder of its card."""
+    """The name of the task of a data set, or the folder of its card."""
     return Path(dataset.task) if "/" in dataset.task else dataset.task
 
 
 def read_data(dataset: Dataset, folder: Path) -> Data:
-    """Read a data set and set its test rows apart. The same file gives the same rows.
+    """Read a data set and split off its test rows. The same file gives the same rows.
 
     Raises:
-        InputError: a file or a column is not there, a row is not usable, or too few rows.
+        InputError: a file or a column is missing, a row cannot be used, or there are too few rows.
     """
     card = load_task(task_of(dataset))
     spec = dataset.test
@@ -177,7 +177,7 @@ def _split(
     seed: int,
     name: str,
 ) -> tuple[list[Example], list[Example]]:
-    """Test rows and the rest; of a group that is in the test, no row is in the rest."""
+    """Test rows and the rest; a group is never split between them."""
     if n >= len(rows):
         raise InputError(
             f"data set {name!r}: {n} test rows wanted of {len(rows)} in all",
@@ -202,7 +202,7 @@ def _split(
 
 
 def _without(rows: Sequence[Example], others: Sequence[Example]) -> list[Example]:
-    """The rows whose fields are not the same to a reader as those of another."""
+    """The rows whose fields, after normalisation, differ from those of all other rows."""
     known = {_content(row) for row in others}
     return [row for row in rows if _content(row) not in known]
 
@@ -213,6 +213,6 @@ def _content(row: Example) -> tuple[str, ...]:
 
 
 def rows_hash(rows: Sequence[Example]) -> str:
-    """A fingerprint of which rows, in which order, with which labels."""
+    """A hash of rows, their order and their labels."""
     text = "\n".join(f"{row.id}\t{row.label}" for row in rows)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,5 +1,5 @@
-"""The results of a suite: a board of every data set and label budget, averaged over its runs; a
-full report of each; and two results compared, with what they were made from."""
+"""Reports of a suite: a board of all data sets and label budgets, averaged over seeds; a full
+report of each; and the comparison of two results."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def suite_board(
     how: Bootstrap | None = None,
     language: ReportLanguage = "en",
 ) -> Board:
-    """The board of a results folder: every data set and label budget, beside the baselines.
+    """The board of a results folder: every data set and label budget, with baselines.
 
     Args:
-        results: folder that :func:`ecomfs.suites.run_suite` wrote.
+        results: folder written by :func:`ecomfs.suites.run_suite`.
         only: names of data sets or series.
         main: the system that others are compared with; by default the suite's.
-        metrics: instead of the suite's; the first decides which baseline is best.
+        metrics: replace those of the suite; the first decides which baseline is best.
         how: resamples, level and seed of the intervals.
-        language: of the report.
+        language: language of the report.
 
     Returns:
-        What :mod:`ecomfs_eval.board` renders.
+        The board, for :mod:`ecomfs_eval.board`.
 
     Raises:
-        MissingFileError: no results, or none of these.
+        MissingFileError: there are no results, or none of these data sets.
         InputError: a file differs from its manifest.
         ConfigError: an unknown system, metric or language.
 
@@ -71,7 +71,7 @@ def suite_board(
         notes=_notes(suite, stored),
         how=how,
         language=language,
-        without=f"{main}:experts" if asked else "",  # the part that answers without the model
+        without=f"{main}:experts" if asked else "",  # the part without the model
     )
 
 
@@ -84,21 +84,21 @@ def write_details(
     main: str | None = None,
     how: Bootstrap | None = None,
 ) -> list[Path]:
-    """A full report of the first seed of each data set and label budget.
+    """Write a full report of the first seed of each data set and label budget.
 
-    It has confusion, reliability, ROC and worst errors of the main system, and what each baseline
-    differs in.
+    It has confusion matrix, reliability, ROC and worst errors of the main system, and its
+    differences from each baseline.
 
     Args:
-        results: folder that :func:`ecomfs.suites.run_suite` wrote.
-        folder: of the files, one stem per cell.
-        only, main, how: as for :func:`suite_board`.
+        results: folder written by :func:`ecomfs.suites.run_suite`.
+        folder: folder of the reports, one file stem per cell.
+        only, main, how: as in :func:`suite_board`.
 
     Returns:
         The HTML files.
 
     Raises:
-        MissingFileError, InputError, ConfigError: as :func:`suite_board`.
+        MissingFileError, InputError, ConfigError: as in :func:`suite_board`.
         OutputError: a file cannot be written.
 
     >>> write_details("no-such-folder", "details")
@@ -173,7 +173,7 @@ def _entry(cell: Stored, dataset: Dataset) -> BoardEntry:
 
 
 def _rule(cell: Stored) -> str:
-    """The system that is the trivial rule of the task: the majority where there is no other."""
+    """The system of the task's trivial rule; by default the majority."""
     names = [p.name for p in cell.results.systems if p.name in RULES]
     return next((name for name in names if name != MAJORITY), MAJORITY if names else "")
 
@@ -220,10 +220,10 @@ class Changed:
     """A data set with one label budget in both results.
 
     Attributes:
-        name, shots, variant: which.
-        runs: seeds that both have.
-        causes: what differs in inputs, options, model and code; empty when nothing does.
-        differences: metric → new − old of one system, paired; empty when the rows differ.
+        name, shots, variant: data set, label budget and variant.
+        runs: number of common seeds.
+        causes: differences in inputs, options, model and code; empty if there are none.
+        differences: metric → paired difference new − old of one system; empty if the rows differ.
         note: why there are no differences.
     """
 
@@ -237,7 +237,7 @@ class Changed:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The title in reports."""
         variant = f" · {self.variant}" if self.variant else ""
         runs = "1 run" if self.runs == 1 else f"mean of {self.runs} runs"
         return f"{self.name} · {self.shots} labelled{variant} · {runs}"
@@ -248,8 +248,8 @@ class ResultsDiff:
     """Two results of one suite.
 
     Attributes:
-        changed: the cells that both results have, by data set and label budget.
-        only_old, only_new: folders of the cells that one has alone.
+        changed: the cells in both results, by data set and label budget.
+        only_old, only_new: folders of the cells in only one of them.
     """
 
     changed: tuple[Changed, ...]
@@ -269,18 +269,18 @@ def compare_results(
     """Compare two folders of results, cell by cell.
 
     Args:
-        new, old: folders that :func:`ecomfs.suites.run_suite` wrote.
-        system: which; by default the main one of the new results' suite.
-        metrics: instead of the suite's.
+        new, old: folders written by :func:`ecomfs.suites.run_suite`.
+        system: the system to compare; by default the main system of the new suite.
+        metrics: replace those of the suite.
         how: resamples, level and seed of the intervals.
 
     Returns:
-        The cells that both have, with paired differences; and those that one has alone.
+        The cells in both, with paired differences; and the cells in only one of them.
 
     Raises:
-        MissingFileError: one of them holds no results.
+        MissingFileError: a folder has no results.
         InputError: no cell is in both, or a file is damaged.
-        ConfigError: one has no such system, or an unknown metric.
+        ConfigError: a result lacks the system, or a metric is unknown.
 
     >>> compare_results("no-such-folder", "old")
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""Running a suite: every cell that is not done yet, the first seed of all data sets first."""
+"""Runs the cells of a suite that are not done yet, the first seed of all data sets first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ecomfs.suites.store import ResultsFolder
 
 @dataclass(frozen=True, slots=True)
 class SuiteRun:
-    """Which cells were run, which were there already, and which could not be run, with why.
+    """The cells that were run, that were done already, and that failed, with the error.
 
     >>> len(SuiteRun(run=(), kept=()).failed)
     0
@@ -41,15 +41,15 @@ def plan(
     seeds: Sequence[int] = (),
     options: Mapping[str, Any] | None = None,
 ) -> list[Cell]:
-    """The cells of a suite, in the order they are run.
+    """The cells of a suite, in the order in which they are run.
 
     Args:
-        only: names of data sets, or of series of them.
-        shots, seeds: of those that the suite has, only these.
-        options: instead of the suite's, such as ``engine``.
+        only: names of data sets or series.
+        shots, seeds: use only these of the suite.
+        options: options that replace those of the suite, such as ``engine``.
 
     Raises:
-        ConfigError: the suite has no such data set, or nothing is left.
+        ConfigError: the suite has no such data set, or no cell is left.
 
     >>> from ecomfs.suites import available_suites, load_suite
     >>> suite = load_suite(next(iter(available_suites())))
@@ -80,7 +80,7 @@ def plan(
             f"suite {suite.name!r}: nothing to run",
             hint="the suite has none of these shots or seeds",
         )
-    # All data sets of one seed before the next seed: half a run is then a whole, smaller one.
+    # All data sets of one seed before the next seed, so that half a run is a complete smaller run.
     order = list(dict.fromkeys(seed for d in suite.datasets for seed in d.seeds or suite.seeds))
     return sorted(cells, key=lambda c: order.index(c.seed))
 
@@ -99,21 +99,21 @@ def run_suite(
     redo: bool = False,
     progress: Progress = silent,
 ) -> SuiteRun:
-    """Run what is not done yet. A cell that cannot be run does not stop the others.
+    """Run the cells that are not done yet. A cell that fails does not stop the others.
 
     Args:
         output: folder of the results.
         data: folder of the data sets; ``None``: the variable ``ECOMFS_DATA``.
-        engine, embedder: instead of the suite's.
+        engine, embedder: replace those of the suite.
         only, shots, seeds: see :func:`plan`.
-        rows: at most this many test rows a data set, for a look; they are other results.
-        redo: run again cells whose inputs or options have changed.
+        rows: most test rows per data set, for a quick run; such results are different cells.
+        redo: run cells again whose inputs or options have changed.
         progress: called with the progress, phase by phase of every cell.
 
     Raises:
         ConfigError: a stored cell was made from other inputs or options, and ``redo`` is off.
-        InputError: data that cannot be used. Nothing has been run then.
-        EngineError: the engine is gone; finished cells are kept.
+        InputError: data cannot be used; nothing has been run then.
+        EngineError: the engine is unavailable; finished cells are kept.
         OutputError: the folder cannot be written.
 
     >>> from ecomfs.suites import available_suites, load_suite
@@ -145,7 +145,7 @@ def run_suite(
         changed = results.changes(cell, who, table.files)
         if changed and not redo:
             raise ConfigError(
-                f"{results.folder / cell.folder} was made otherwise: {'; '.join(changed)}",
+                f"{results.folder / cell.folder} has other inputs or options: {'; '.join(changed)}",
                 hint="run it again with --redo, or choose another -o",
             )
         if changed == []:
@@ -160,7 +160,7 @@ def run_suite(
         try:
             result = run_cell(cell, table, suite.systems, opened.tools(cell), progress=shown)
         except (EngineError, StoppedError) as error:
-            error.add_note(f"in {cell.title}; what was finished is kept")
+            error.add_note(f"in {cell.title}; finished cells are kept")
             raise
         except EcomfsError as error:
             failed.append((cell, error))
@@ -171,7 +171,7 @@ def run_suite(
 
 
 class _Opened:
-    """Engines and embedders, each opened once."""
+    """Opens each engine and embedder once."""
 
     def __init__(self) -> None:
         self._embedders: dict[str, Embedder] = {}

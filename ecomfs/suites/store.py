@@ -1,11 +1,11 @@
-"""The folder of results of a suite.
+"""The results folder of a suite.
 
     RESULTS/
       suite.json                               the suite, as it was run
-      cells/DATASET/n32-s0/manifest.json       what the cell was made from; written last
-      cells/DATASET/n32-s0/predictions/…       one table a system
+      cells/DATASET/n32-s0/manifest.json       inputs and options of the cell; written last
+      cells/DATASET/n32-s0/predictions/…       one table per system
 
-A cell with a manifest is whole. One whose manifest says what would be run now is not run again.
+A cell with a manifest is complete. It is not run again if its manifest equals that of the new run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SUITE = "suite.json"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A cell's results, read back."""
+    """The stored results of a cell."""
 
     folder: Path
     results: StoredResults
@@ -54,7 +54,7 @@ class Stored:
 
     @property
     def budget(self) -> tuple[str, int | str, str]:
-        """Data set, labelled examples and variant: what the seeds of a cell share."""
+        """Data set, number of labelled examples, and variant, which all seeds share."""
         who = self.identity
         return who["dataset"], who["shots"], who["variant"]
 
@@ -78,10 +78,10 @@ class Stored:
 
 
 class ResultsFolder:
-    """Where a suite's results are kept.
+    """The results folder of a suite.
 
     Args:
-        folder: made when something is written.
+        folder: the folder; created at the first write.
 
     >>> import tempfile
     >>> list(ResultsFolder(tempfile.mkdtemp()).cells())
@@ -96,7 +96,7 @@ class ResultsFolder:
 
         Raises:
             MissingFileError: there are no results.
-            InputError: what is there was not written by this version.
+            InputError: the results were not written by this version.
         """
         path = self.folder / SUITE
         if not path.is_file():
@@ -111,16 +111,16 @@ class ResultsFolder:
             ) from error
 
     def begin(self, suite: Suite) -> None:
-        """Write down which suite is run.
+        """Store the suite.
 
         Raises:
-            ConfigError: the folder holds another suite's results.
+            ConfigError: the folder has results of another suite.
             OutputError: it cannot be written.
         """
         path = self.folder / SUITE
         if path.is_file() and (was := self.suite()).name != suite.name:
             raise ConfigError(
-                f"{self.folder} holds results of the suite {was.name!r}", hint="choose another -o"
+                f"{self.folder} has results of the suite {was.name!r}", hint="choose another -o"
             )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -131,8 +131,8 @@ class ResultsFolder:
     def changes(
         self, cell: Cell, identity: Mapping[str, Any], inputs: Mapping[str, Path]
     ) -> list[str] | None:
-        """What differs between the stored cell and the one that would be run; empty when
-        nothing does, ``None`` when nothing is stored."""
+        """Differences between the stored cell and the new one; empty if they are equal, ``None`` if
+        nothing is stored."""
         try:
             with harness_errors():
                 was = load_manifest(self.folder / cell.folder)
@@ -165,8 +165,7 @@ class ResultsFolder:
             write_results(folder, result.systems, settings=settings, inputs=inputs)
 
     def cells(self) -> Iterator[Stored]:
-        """Every whole cell, in the order of their names; files that are not what their manifest
-        says are an error."""
+        """All complete cells, sorted by name; a file that differs from its manifest is an error."""
         for path in sorted(self.folder.glob("cells/*/*/manifest.json")):
             yield Stored(path.parent, read_results(path.parent))
 

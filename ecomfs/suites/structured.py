@@ -32,8 +32,8 @@ WHOLE = ("majority", "prior_random")
 def structured_systems(
     gold: Gold, answers: MultiLabelPipeline | TaxonomyPipeline
 ) -> dict[str, Predictions]:
-    """The predictions, those of the neighbours' vote, and the most common label or set of the
-    labelled examples; on the rows that have a true label.
+    """The predictions, the neighbours' vote, and the most common label or set of the labelled
+    examples, on the rows that have a true label.
 
     Raises:
         EmptyInputError: no row has a true label.
@@ -74,7 +74,7 @@ def of_sets(
     name: str,
     groups: Sequence[str] | None = None,
 ) -> Predictions:
-    """Cells of labels as predictions of the harness."""
+    """Cells with sets of labels, as predictions of the harness."""
     labels = label_order({*gold, *(cell for cell in given if cell is not None)})
     made = structure_of(answers.card, labels, answers.space.names)
     return Predictions.of(
@@ -89,14 +89,14 @@ def of_sets(
 
 
 def as_sets(scores: NDArray[np.float64], examples: Sequence[Collection[object]]) -> Flags:
-    """Which labels rows have, by one threshold for all scores: the rows have as many labels on
-    average as the labelled examples. With few examples of each label, hardly any score is above
-    one half.
+    """Turn scores into label sets with one threshold, chosen so that rows have as many labels on
+    average as the labelled examples. (With few examples of each label, hardly any score is above
+    one half.)
 
     Source: Read et al. 2011, doi:10.1007/s10994-011-5256-5.
 
     Args:
-        scores: rows x labels.
+        scores: shape (rows, labels).
         examples: the labels of each example.
 
     >>> as_sets(np.array([[0.4, 0.1], [0.3, 0.2]]), [{"a"}, {"b"}]).tolist()
@@ -109,7 +109,7 @@ def as_sets(scores: NDArray[np.float64], examples: Sequence[Collection[object]])
 
 
 def set_votes(answers: MultiLabelPipeline, rows: Sequence[Row]) -> list[str]:
-    """The labels of the nearest examples, as cells.
+    """The label sets by the vote of the nearest examples, as cells.
 
     Raises:
         ValueError: there are no labelled examples.
@@ -174,7 +174,7 @@ def _cell(answers: MultiLabelPipeline, has: NDArray[np.bool_]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WholeLabels:
-    """A hierarchy as a task of one label a row, for baselines: its whole labels."""
+    """A hierarchy as a task with one label per row, its whole labels, for baselines."""
 
     card: TaskCard
     space: LabelSpace
@@ -187,7 +187,7 @@ class WholeLabels:
 
 
 def whole_labels(answers: TaxonomyPipeline) -> WholeLabels:
-    """A fitted hierarchy as a task of one label a row.
+    """A fitted hierarchy as a task with one label per row.
 
     Raises:
         ValueError: there are no labelled examples.

@@ -96,7 +96,7 @@ def test_targets_that_cannot_be_written_are_named_before_any_work(tmp_path: Path
         check_targets(tmp_path)
     with pytest.raises(OutputError, match="no folder"):
         check_targets(tmp_path / "nowhere" / "ab.json")
-    with pytest.raises(OutputError, match="is no folder"):
+    with pytest.raises(OutputError, match="is not a folder"):
         check_targets(folder=file)
 
 

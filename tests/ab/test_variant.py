@@ -131,8 +131,8 @@ def test_invalid_variants_are_refused(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no variants"),
-        ("- k: 4\n", "holds no variants"),
+        ("", "has no variants"),
+        ("- k: 4\n", "has no variants"),
         ("A: v1\nB: v2\n", "'v1' are no options"),
         ("A: {k: [4]}\nB:\n", r"k = \[4\]"),
         ("A: {k: 4\n", "variants.yaml"),

@@ -591,7 +591,9 @@ def test_a_note_says_that_fusion_hides_differences_if_answers_differ_less_than_h
 
     same, other = system("A", "aaaa"), system("B", "bbba")
     (line,) = hidden_differences([same, system("B", "baaa")], [same, other])
-    assert line.startswith("B and A answer 3 of 4 rows differently by the model alone, and 1 after")
-    assert line.endswith("Fusion hides most of what differs between them.")
+    assert line.startswith(
+        "The predictions of B and A differ on 3 of 4 rows by the model alone, and on 1 after"
+    )
+    assert line.endswith("Fusion hides most of their differences.")
     (line,) = hidden_differences([same, system("B", "bbaa")], [same, other])
     assert "hides" not in line

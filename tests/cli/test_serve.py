@@ -134,7 +134,7 @@ def test_the_command_splits_traffic_and_the_log_is_compared(tmp_path: Path) -> N
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert "Unpaired: each row was answered by one variant" in done.stdout
+    assert "Unpaired: each row was classified by one variant" in done.stdout
     assert "8 rows compared" in done.stdout
 
 

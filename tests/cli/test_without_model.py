@@ -82,7 +82,7 @@ def test_variants_that_differ_in_prompts_only_are_refused(
 ) -> None:
     pair = ["ab", "-t", "review_sentiment", "-e", "pool.csv", "-d", "test.csv"]
     assert run([*pair, "v1", "v2"]) == 2
-    assert "without a model (engine none) no prompt is read" in capsys.readouterr().err
+    assert "without a model (engine none) prompts are not used" in capsys.readouterr().err
     variants = ["--variant", "a: rendering=words", "--variant", "b: rendering=raw"]
     assert run([*pair, *variants, "--embedder", "hashed"]) == 0
     shown = capsys.readouterr().out

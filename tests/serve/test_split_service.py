@@ -180,7 +180,7 @@ def test_the_arms_are_compared_when_labels_have_come(
     assert told["systems"][1]["scores"]["accuracy"]["value"] == 1
     assert {s["value"] for s in c["slices"]["shop"]} == {"north", "south"}
     shown = " ".join(capsys.readouterr().out.split())
-    assert "Unpaired: each row was answered by one variant" in shown
+    assert "Unpaired: each row was classified by one variant" in shown
     assert "Fisher's exact test p < 0.0001" in shown
     assert "2 logged rows without a gold label" in shown
     assert "1 gold labels of rows that are not in the log" in shown
@@ -250,7 +250,7 @@ def test_arms_of_the_wrong_size_are_a_warning(
     kept = [x for n, x in enumerate(lines) if '"variant":"B"' not in x or n % 3 == 0]
     served.write_text("\n".join(kept) + "\n", encoding="utf-8")
     ab(from_log=served, gold=gold_file(tmp_path / "gold.csv", dict.fromkeys(IDS, "pos")))
-    assert "WARNING: the groups are not as large as their weights say" in capsys.readouterr().out
+    assert "WARNING: the group sizes do not match the weights" in capsys.readouterr().out
 
 
 # -- the command -------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def test_changed_inputs_are_refused_and_redone_when_asked(tmp_path: Path) -> Non
     rows[1][1] += " Indeed."
     with table.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
-    says = r"reviews/n16-s0 was made otherwise: review_sentiment/pool.csv has changed \(.*--redo"
+    says = r"reviews/n16-s0 has other inputs or options: review_sentiment/pool.csv has changed \(.*--redo"
     with pytest.raises(ConfigError, match=says):
         go(suite, output, data=data, only=["reviews"])
     outcome = go(suite, output, data=data, only=["reviews"], redo=True)
@@ -137,7 +137,7 @@ def test_fewer_rows_or_another_engine_are_another_result(tmp_path: Path) -> None
     other.fingerprint = "scripted-2"
     with pytest.raises(ConfigError, match="engine_fingerprint was 'scripted-1', is 'scripted-2'"):
         go(suite, tmp_path, only=["reviews"], engine=other)
-    with pytest.raises(ConfigError, match="holds results of the suite 'small'"):
+    with pytest.raises(ConfigError, match="has results of the suite 'small'"):
         go(small(name="other"), tmp_path)
 
 
