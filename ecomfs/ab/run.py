@@ -65,7 +65,7 @@ class Design:
     0.95
     >>> Design(primary="log_loss", sequential=True)
     Traceback (most recent call last):
-    ecomfs.errors.ConfigError: a sequential test of log_loss (only accuracy can be watched ...
+    ecomfs.errors.ConfigError: a sequential test of log_loss (leave out --primary: ...
     """
 
     primary: str = "accuracy"

@@ -1,4 +1,4 @@
-"""A pool to a fitted pipeline: choices made leave-one-out, and the profile that keeps them."""
+"""A pool to a fitted pipeline: leave-one-out tuning and calibration, and the profile."""
 
 from ecomfs.fit.fitting import Fitted, fit
 from ecomfs.fit.guarantees import NEVER, Guarantees, with_thresholds

@@ -1,9 +1,9 @@
-"""What is fitted on the pool, leave-one-out and without gradients.
+"""Leave-one-out fitting on the pool, without gradients.
 
-Each of a few labelled examples is read as if it were new, with demonstrations from the rest of
-the pool. The readings give the model's label bias and its confidence
-(:mod:`ecomfs.calibration.calibrate`) and the weight of each expert
-(:mod:`ecomfs.calibration.fusion`). With them the thresholds of guarantees are chosen
+Some labelled examples are read as if they were new, with demonstrations from the rest of the pool.
+From these readings come the calibration of label bias and confidence
+(:mod:`ecomfs.calibration.calibrate`), the weights of model and experts
+(:mod:`ecomfs.calibration.fusion`), and the thresholds of guarantees
 (:mod:`ecomfs.calibration.conformal`).
 """
 
@@ -53,26 +53,25 @@ from ecomfs.pipeline import LeftOutDraw, Pipeline, draw_left_out
 from ecomfs.types import Example
 
 CHUNK = 16
-"""Most readings between two reports of progress."""
+"""Most readings between two progress reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What a fit found, for people and for the profile.
+    """The result of a fit, for people and for the profile.
 
     Attributes:
-        readings: examples that were answered leave-one-out; read by the model, where there is one.
-        loss: mean log loss on them after each step, by the step's name; ``experts`` are those
-            that cost no reading, alone. The calibrated ones were fitted on these readings and
-            look a little better than they are; those of the experts and the fused ones are
-            cross-fitted.
-        accuracy: share of right answers after each step.
-        skip, accept: thresholds, with what was seen; ``None``: not asked for, or not supported.
-        decided: examples of the pool whose label the model could not change if they were new;
-            ``None``: every row is read.
-        notes: for the user, one line each.
-        engine: spec of the engine that read them.
-        rate: readings per second of it; ``None`` where all came from a cache.
+        readings: number of examples classified leave-one-out; read by the model, if there is one.
+        loss: mean log loss on them, by step; ``experts`` is that of the experts alone. The
+            ``calibrated`` value was fitted on the same readings and is slightly optimistic;
+            ``experts`` and ``fused`` are cross-fitted.
+        accuracy: accuracy by step.
+        skip, accept: thresholds with evidence; ``None``: not asked for, or not supported.
+        decided: number of examples whose label the model could not change, leave-one-out; ``None``:
+            every row is read.
+        notes: notes for the user, one line each.
+        engine: spec of the engine.
+        rate: readings per second; ``None`` if all came from the cache.
 
     >>> Fitted(16, {"read": 0.7}).skip is None
     True
@@ -97,32 +96,32 @@ async def fit(
 ) -> tuple[Pipeline, Fitted]:
     """Read examples leave-one-out and fit calibration, fusion and thresholds.
 
-    Examples that the experts find hard are read more often, and count by the inverse of their
-    probability (:mod:`ecomfs.pipeline.left_out`); reading stops when more would gain little
-    (:mod:`ecomfs.fit.stopping`). Guarantees need readings that are like new rows, and all of them:
-    with these, examples are drawn alike, and nothing stops early.
+    Examples that are hard for the experts are sampled more often, and weighted by the inverse of
+    their sampling probability (:mod:`ecomfs.pipeline.left_out`). Reading stops when more readings
+    would gain little (:mod:`ecomfs.fit.stopping`). Guarantees need all readings, and readings
+    distributed like new rows: for them, examples are sampled uniformly, without early stopping.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Not fitted yet.
+        The unfitted pipeline.
     most : int
-        Most examples of the pool that are read, one reading each. Readings that fail, and text
-        read-outs (which give no probabilities of the other labels), are left out. Without a model
-        none are read: the experts answer the pool's own examples.
+        Most examples to read, one reading each. Failed readings, and text read-outs (which give no
+        probabilities of the other labels), are left out. Without a model nothing is read; the
+        experts classify the examples of the pool.
     guarantees : Guarantees
-        What the fit shall provide.
+        The guarantees to fit.
     progress : Progress
-        Called with readings done and to do.
+        Called with the number of readings done and planned.
 
     Returns
     -------
     tuple of Pipeline and Fitted
-        The pipeline with everything applied, and what was found.
+        The fitted pipeline, and the result of the fit.
 
     Examples
     --------
-    Without a model, only the experts are fitted, on their own answers:
+    Without a model, only the experts are fitted, on their own predictions:
 
     >>> from ecomfs import FewShotClassifier
     >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
@@ -160,7 +159,7 @@ async def fit(
         if _model_excluded(experts, alone, fused, truth, weights):
             fusion, fused = Blend((EXPERTS_ALONE,), (1.0, 0.0), cheap.shares), alone
             notes.append(
-                f"the model has no part in the answers: on {len(readings)} examples it did not "
+                f"the model is not used for predictions: on {len(readings)} examples it did not "
                 "lower the log loss of the experts by more than one standard error"
             )
         policy = DecisionPolicy(fusion=fusion, cheap=cheap)
@@ -199,10 +198,10 @@ async def fit(
 
 
 def _decided(fitted: Pipeline, answers: FloatArray) -> int:
-    """How many examples have a label that the model could not change, whatever their language.
+    """The number of examples whose label the model could not change, in any language.
 
     Args:
-        answers: of the experts alone, as if the examples were new.
+        answers: leave-one-out distributions of the experts alone.
     """
     fusion = fitted.policy.fusion
     if fusion is None or not len(answers):
@@ -213,7 +212,7 @@ def _decided(fitted: Pipeline, answers: FloatArray) -> int:
 
 
 def _without_model(pipeline: Pipeline, guarantees: Guarantees) -> tuple[Pipeline, Fitted]:
-    """Weigh the experts and fit the thresholds on the pool's own examples; nothing is read."""
+    """Weigh the experts and fit the thresholds on the pool's examples, without readings."""
     experts = pipeline.experts
     if experts is None or not guarantees.fusion:
         raise ConfigError(
@@ -222,7 +221,7 @@ def _without_model(pipeline: Pipeline, guarantees: Guarantees) -> tuple[Pipeline
         )
     if guarantees.max_loss is not None:
         raise ConfigError(
-            "--max-loss without a model (--engine none), which no row is asked",
+            "--max-loss has no effect without a model (--engine none)",
             hint="leave one of them out",
         )
     cheap, answers, truth = _experts_alone(experts)
@@ -251,7 +250,7 @@ def _without_model(pipeline: Pipeline, guarantees: Guarantees) -> tuple[Pipeline
 
 
 def _read_so_far(pipeline: Pipeline) -> int | None:
-    """Readings of the engine that did not come from the cache; ``None`` without a cache."""
+    """Number of readings that did not come from the cache; ``None`` without a cache."""
     engine = pipeline.engine
     return engine.misses if isinstance(engine, CachedEngine) else None
 
@@ -264,8 +263,8 @@ async def _read_enough(
     guarantees: Guarantees,
     progress: Progress,
 ) -> tuple[list[LeftOut], FloatArray, int]:
-    """Read at most so many examples leave-one-out, fewer where more would gain little: the
-    readings, how many examples each stands for, and how many examples were read."""
+    """Read examples leave-one-out, up to a limit or until more would gain little. Returns the
+    readings, their weights, and the number of examples read."""
     retriever = bare.retriever
     if retriever is None or not most:
         return [], np.empty(0), 0
@@ -297,7 +296,7 @@ async def _read_enough(
 
 
 def _given(found: Sequence[LeftOut | None], draw: LeftOutDraw) -> tuple[list[LeftOut], FloatArray]:
-    """The readings that gave a distribution, and their weights."""
+    """The readings that have a distribution, and their weights."""
     kept = [i for i, reading in enumerate(found) if reading is not None]
     weights = weights_of(draw.weights(len(found))[kept], len(kept))
     return [reading for reading in found if reading is not None], weights
@@ -310,7 +309,7 @@ def _learning(
     truth: NDArray[np.int64],
     weights: FloatArray,
 ) -> HeldLoss:
-    """Fits on some of the readings, and judges others."""
+    """A function that fits on some readings and returns the log loss of held-out ones."""
     read = np.array([r.posterior.probabilities for r in readings])
     languages = np.array([r.state.language for r in readings])
 
@@ -333,8 +332,8 @@ def _learning(
 
 
 def _like_new_rows(weights: FloatArray) -> NDArray[np.int64]:
-    """Positions of readings, each as often as it counts: what stands for new rows where hard
-    examples are read more often."""
+    """Positions of readings, repeated by their weights, so that they are distributed like new rows
+    although hard examples were sampled more often."""
     n = len(weights)
     if not n or np.ptp(weights) == 0:
         return np.arange(n)
@@ -347,10 +346,10 @@ async def read_left_out(
     examples: Sequence[Example],
     progress: Progress = silent,
 ) -> tuple[list[LeftOut | None], float]:
-    """Read examples of the pool as if they were new; ``None`` for a reading that fails, or whose
-    posterior has no probabilities of the other labels. And the mean number of prompt tokens."""
+    """Read examples of the pool leave-one-out; ``None`` for a reading that fails, or has no
+    probabilities of the other labels. Also returns the mean number of prompt tokens."""
     traces = []
-    # A quarter of what the engine reads at once: on a small machine one of these takes seconds.
+    # A quarter of the engine's batch: on a small machine this takes seconds.
     size = min(CHUNK, max(4, pipeline.engine.capabilities.batch // 4))
     for start in range(0, len(examples), size):
         progress(FITTING, start, len(examples))
@@ -376,8 +375,8 @@ async def read_left_out(
 def _calibrated(
     pipeline: Pipeline, readings: Sequence[LeftOut], weights: FloatArray
 ) -> tuple[Pipeline, FloatArray, FloatArray]:
-    """Each language's calibration, the calibrated distributions of the readings, and the same
-    with each part of them calibrated by the other parts, as new rows are."""
+    """The calibration of each language, the calibrated distributions of the readings, and their
+    cross-fitted distributions."""
     setups = dict(pipeline.setups)
     model = np.empty((len(readings), len(pipeline.space)))
     unseen = model.copy()
@@ -394,14 +393,14 @@ def _calibrated(
 
 
 def _shares(labels: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], list[float]]:
-    """Examples per label, and the share of each label with one example of every label added."""
+    """Examples per label, and the share of each label with add-one smoothing."""
     counts = np.bincount(labels, minlength=size)
     return counts, ((counts + 1.0) / (counts + 1.0).sum()).tolist()
 
 
 def _experts_alone(experts: Experts) -> tuple[Blend, FloatArray, NDArray[np.int64]]:
-    """How the experts answer without the model, their cross-fitted leave-one-out answers for the
-    pool's own examples, and the labels of these."""
+    """The blend of the experts without the model, their cross-fitted leave-one-out distributions
+    for the pool's examples, and the labels of these."""
     scores, labels = experts.own()
     counts, shares = _shares(labels, len(experts.data.labels))
     usable = usable_rows(counts, labels)
@@ -420,19 +419,19 @@ def _fused(
     weights: FloatArray,
     notes: list[str],
 ) -> tuple[Blend, FloatArray]:
-    """How model and experts answer together, and cross-fitted distributions of the readings.
+    """The blend of model and experts, and the cross-fitted distributions of the readings.
 
     Args:
-        alone: what the experts answer for the readings without the model.
-        model: what the calibrated model answers.
+        alone: distributions of the experts without the model, for the readings.
+        model: distributions of the calibrated model.
     """
     _, labels = experts.own()
     counts, _ = _shares(labels, len(experts.data.labels))
     usable = usable_rows(counts, truth)
     if usable.sum() < MINIMUM:
         notes.append(
-            f"{usable.sum()} readings of labels with {PER_LABEL} examples or more are too "
-            "few to weigh the experts: they have the weights that were best on development sets"
+            f"{usable.sum()} readings of labels with {PER_LABEL} examples or more are too few to "
+            "weigh the experts: they get the weights that were best on development sets"
         )
     together = _FusionInputs.of(experts, alone, model, truth, weights)
     fusion = together.fit(np.arange(len(truth)))
@@ -446,8 +445,9 @@ def _model_excluded(
     truth: NDArray[np.int64],
     weights: FloatArray,
 ) -> bool:
-    """Whether the model has no part in the answers. On tasks of one text alone it always has: on
-    four development sets with 32 labels it led, and held-out answers are too few to show it."""
+    """Whether the model is left out of the predictions. Tasks with a single text field always use
+    it: on four development sets with 32 labels it was better, and held-out readings are too few to
+    show this."""
     if FEATURES not in experts.names or len(truth) < MINIMUM:
         return False
     return not adds_to_experts(alone, fused, truth, weights)
@@ -455,7 +455,7 @@ def _model_excluded(
 
 @dataclass(frozen=True, slots=True)
 class _FusionInputs:
-    """What model and experts are fused by."""
+    """The inputs of the fusion of model and experts."""
 
     evidence: Evidence
     truth: NDArray[np.int64]
@@ -474,15 +474,15 @@ class _FusionInputs:
         truth: NDArray[np.int64],
         weights: FloatArray,
     ) -> Self:
-        """Of readings: what the experts answer without the model, and the model as it is
-        calibrated."""
+        """The inputs for readings, from the distributions of the experts and of the calibrated
+        model."""
         counts, shares = _shares(experts.own()[1], len(experts.data.labels))
         prior, others = prior_fusion((MODEL, EXPERTS)), (EXPERTS_ALONE, MODEL_ALONE)
         usable = usable_rows(counts, truth)
         return cls(Evidence.of((), model, alone), truth, shares, prior, others, usable, weights)
 
     def fit(self, rows: NDArray[np.int64]) -> Blend:
-        """Fitted on some of the readings."""
+        """Fit the blend on some of the readings."""
         return fit_blend(
             self.evidence.part(rows),
             self.truth[rows],
@@ -509,8 +509,8 @@ class _FusionInputs:
 def _answers_for(
     experts: Experts, cheap: Blend, answers: FloatArray, readings: Sequence[LeftOut]
 ) -> FloatArray:
-    """The experts' leave-one-out answers without the model for the readings: cross-fitted where
-    the example is one that they were weighed on."""
+    """Leave-one-out distributions of the experts for the readings; cross-fitted for examples on
+    which they were weighed."""
     out = np.empty((len(readings), len(experts.data.labels)))
     if readings:
         out = cheap.apply(Evidence.of([r.state.opinion for r in readings if r.state.opinion]))

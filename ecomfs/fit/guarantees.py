@@ -1,4 +1,4 @@
-"""The guarantees a user asks for, and the thresholds that keep them (or a note that none can)."""
+"""The guarantees, and the thresholds that give them (or a note that there is none)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from ecomfs.pipeline import RowState, draws_alike
 from ecomfs.types import Posterior
 
 NEVER = 2.0
-"""A confidence that no row reaches."""
+"""A threshold that no row reaches."""
 
 
 class LeftOut(NamedTuple):
-    """An example that was read leave-one-out: the position of its true label, its state, and the
-    posterior as it was read."""
+    """A leave-one-out reading of an example: position of the true label, state, and uncalibrated
+    posterior."""
 
     label: int
     state: RowState
@@ -40,16 +40,16 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Guarantees:
-    """What a fit shall provide.
+    """The guarantees that a fit must provide.
 
     Attributes:
-        fusion: whether the experts answer together with the model.
-        max_loss: most accuracy, as a share, that may be lost by letting sure experts answer
-            without the model; ``None``: the model reads every row.
-        precision: of the rows that are accepted without review; ``None``: all are accepted.
-        coverage: of the prediction sets; ``None``: none are made.
-        novel_below: rows that belong to no label with a p-value below this abstain;
-            ``None``: none are.
+        fusion: whether to fuse model and experts.
+        max_loss: most accuracy (a share) that may be lost by skipping the model for confident
+            experts; ``None``: the model reads every row.
+        precision: least precision of the rows accepted without review; ``None``: all are accepted.
+        coverage: least coverage of the prediction sets; ``None``: no sets.
+        novel_below: rows abstain if their p-value of belonging to one of the labels is below this;
+            ``None``: no such test.
 
     Raises:
         ConfigError: a number that is not between 0 and 1, or ``max_loss`` without fusion.
@@ -66,14 +66,14 @@ class Guarantees:
 
     @property
     def draws_alike(self) -> bool:
-        """Whether the examples that are read have to be drawn alike."""
+        """Whether examples must be sampled uniformly."""
         return draws_alike(asdict(self))
 
     def __post_init__(self) -> None:
         for name in ("max_loss", "precision", "coverage", "novel_below"):
             OPTIONS[name].check(getattr(self, name))
         if self.max_loss is not None and not self.fusion:
-            raise ConfigError("max_loss needs the experts", hint="leave fusion on")
+            raise ConfigError("max_loss needs the experts", hint="use it with fusion")
 
 
 def fit_skip_threshold(
@@ -82,12 +82,12 @@ def fit_skip_threshold(
     labels: NDArray[np.int64],
     notes: list[str],
 ) -> Threshold | None:
-    """From which confidence on the experts may answer without the model.
+    """The confidence from which on the experts classify rows without the model.
 
     Args:
-        answers: cross-fitted, leave-one-out distributions of the experts alone, shape (m, L).
+        answers: cross-fitted leave-one-out distributions of the experts alone, shape (m, L).
         labels: positions of the true labels.
-        notes: what could not be guaranteed is added here.
+        notes: a note is added if there is no such threshold.
     """
     if guarantees.max_loss is None:
         return None
@@ -96,9 +96,9 @@ def fit_skip_threshold(
     )
     if skip is None:
         notes.append(
-            f"the experts may not answer alone: {len(labels)} examples do not show a loss of "
-            f"at most {guarantees.max_loss:.1%} (at least {round(1 / guarantees.max_loss) - 1} "
-            "are needed, and sure answers that are right)"
+            f"the model reads every row: {len(labels)} examples do not show a loss of at most "
+            f"{guarantees.max_loss:.1%} for the experts alone (at least "
+            f"{round(1 / guarantees.max_loss) - 1} are needed, with confident, correct predictions)"
         )
     return skip
 
@@ -113,18 +113,18 @@ def with_thresholds(
     notes: list[str],
     what: str = "readings",
 ) -> tuple[DecisionPolicy, Threshold | None]:
-    """Thresholds that are chosen on examples answered leave-one-out.
+    """Fit the thresholds of the guarantees on leave-one-out predictions.
 
     Args:
-        answers: their distributions by weights that did not see them, shape (n, L).
+        answers: cross-fitted distributions of the examples, shape (n, L).
         truth: positions of their true labels.
-        similarities: of the nearest example of each; fewer where some have none.
-        masses: label mass of each; ``None``: unknown.
-        notes: what could not be guaranteed is added here.
-        what: the notes call the examples.
+        similarities: similarity to the nearest example; fewer than n if some have none.
+        masses: label masses; ``None``: unknown.
+        notes: a note is added for each guarantee that cannot be given.
+        what: name of the examples in the notes.
 
     Returns:
-        The policy with its thresholds, and that of acceptance with what was seen.
+        The policy with its thresholds, and the acceptance threshold with its evidence.
 
     Examples
     --------
@@ -143,7 +143,8 @@ def with_thresholds(
         if accept is None:
             notes.append(
                 f"{len(truth)} {what} do not show a precision of {guarantees.precision:.0%} at "
-                "any threshold: every row abstains and needs review; label more, or ask for less"
+                "any threshold: every row abstains and needs review; label more, or ask for less "
+                "precision"
             )
         policy = replace(policy, accept_from=NEVER if accept is None else accept.value)
     if guarantees.coverage is not None:
@@ -152,8 +153,8 @@ def with_thresholds(
     if len(similarities) < len(truth) or len(truth) < MINIMUM:
         if guarantees.novel_below is not None:
             notes.append(
-                f"{len(similarities)} {what} with neighbours are too few to tell rows that belong "
-                f"to no label (at least {MINIMUM})"
+                f"{len(similarities)} {what} with neighbours are too few to detect rows that "
+                f"belong to no label (at least {MINIMUM} are needed)"
             )
         return policy, accept
     known = signs(similarities, answers, [np.nan if m is None else m for m in masses])

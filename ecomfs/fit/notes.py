@@ -1,4 +1,4 @@
-"""Notes of a fit: whether the model adds anything, labels that the pool makes unlikely."""
+"""Notes of a fit: whether the model improves on the experts, and labels with few examples."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ecomfs.calibration import MINIMUM, FloatArray
 from ecomfs.pipeline import Pipeline
 
 RARE = 1 / 3
-"""A label is rare that has less than this part of an even share of the examples."""
+"""A label is rare if it has less than this fraction of an even share of the examples."""
 _NAMED = 6
-"""Most rare labels that are named."""
+"""Most rare labels listed in the note."""
 
 
 def model_adds(experts: FloatArray, fused: FloatArray, truth: NDArray[np.int64]) -> str:
-    """One line on what the model adds to the experts alone, in accuracy and log loss, with 95 %
-    intervals; empty with too few readings.
+    """One line on the improvement of the model over the experts alone, in accuracy and log loss,
+    with 95 % intervals; empty with too few readings.
 
     Args:
-        experts: answers of the experts alone to examples left out, shape (n, L).
-        fused: of model and experts together, shape (n, L).
+        experts: leave-one-out distributions of the experts alone, shape (n, L).
+        fused: distributions of model and experts together, shape (n, L).
         truth: positions of the true labels, shape (n,).
 
     >>> truth = np.tile([0, 1], 8)
@@ -35,7 +35,7 @@ def model_adds(experts: FloatArray, fused: FloatArray, truth: NDArray[np.int64])
     """
     if len(truth) < MINIMUM:
         return ""
-    # The harness and its intervals are needed by a fit only.
+    # Imported here because only a fit needs the harness.
     from ecomfs_eval import Bootstrap, Predictions, get_metric
     from ecomfs_eval.compare import differences
     from ecomfs_eval.report.contribution import METRICS, contribution
@@ -51,20 +51,20 @@ def model_adds(experts: FloatArray, fused: FloatArray, truth: NDArray[np.int64])
 
 
 def rare_labels(pipeline: Pipeline) -> str:
-    """:func:`rare` of a pipeline's examples; empty without any."""
+    """:func:`rare` for the examples of a pipeline; empty without examples."""
     if pipeline.retriever is None:
         return ""
     return rare([e.label for e in pipeline.retriever.examples], pipeline.space.names)
 
 
 def rare(labels: Sequence[str], names: Sequence[str]) -> str:
-    """One line that names the labels that the examples make unlikely; empty when there are none.
+    """One line that names labels with few examples; empty if there are none.
 
-    Answers lean to labels with many examples: these are shown more often, and the shares of the
-    labels count where neither model nor experts are sure.
+    Predictions favour labels with many examples: these appear more often in prompts, and the label
+    shares matter if neither model nor experts are confident.
 
     Args:
-        labels: of the examples.
+        labels: labels of the examples.
         names: all labels.
 
     >>> rare(["good"] * 18 + ["bad"] * 2, ["good", "bad"])

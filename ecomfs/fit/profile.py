@@ -1,7 +1,7 @@
-"""A profile: everything a fit found, in a file a person can read.
+"""The profile: the result of a fit, in a readable file.
 
-A run with a profile reads nothing leave-one-out; it applies what the profile holds. The profile
-records what it was fitted on, so that a difference from what is used now is reported.
+A run with a profile applies its values and makes no leave-one-out readings. The profile records
+what it was fitted on, so that differences are reported when it is used.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ _GUARANTEES = tuple(option.name for option in options_of(groups=[GUARANTEES]))
 
 
 class FittedOn(StrictRecord):
-    """What a profile was fitted on.
+    """The engine, templates and pool of a fit.
 
     Attributes:
-        engine: the engine's fingerprint.
+        engine: fingerprint of the engine.
         templates: language → template and hash.
         pool: hash of the labelled examples.
-        examples: how many there were.
+        examples: number of labelled examples.
         labels: the label space.
-        similarity: what the retriever ranks by.
+        similarity: similarity of the retriever.
     """
 
     engine: str
@@ -60,7 +60,7 @@ class FittedOn(StrictRecord):
 
 
 class LanguageCalibration(StrictRecord):
-    """Calibration of one language's posteriors; offsets in nats by label.
+    """Calibration of the posteriors of one language; offsets in nats, by label.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class LanguageCalibration(StrictRecord):
 
     @classmethod
     def of(cls, found: Calibration, names: Sequence[str]) -> Self:
-        """A calibration whose offsets are in the order of ``names``."""
+        """Convert a calibration; its offsets are in the order of ``names``."""
         return cls(
             offsets=dict(zip(names, found.offsets, strict=True)),
             strength=found.strength,
@@ -86,13 +86,13 @@ class LanguageCalibration(StrictRecord):
         )
 
     def read(self, names: Sequence[str]) -> Calibration:
-        """The calibration, offsets in the order of ``names``; a label without one has 0."""
+        """The calibration, with offsets in the order of ``names``; 0 for a missing label."""
         offsets = tuple(self.offsets.get(name, 0.0) for name in names)
         return Calibration(offsets, self.strength, self.readings, self.temperature)
 
 
 class FusionWeights(StrictRecord):
-    """A fusion model; see :class:`ecomfs.calibration.fusion.Fusion`. Weights by source."""
+    """A fusion model with weights by source; see :class:`ecomfs.calibration.fusion.Fusion`."""
 
     weights: dict[str, float]
     readings: int
@@ -113,7 +113,7 @@ class BlendWeights(StrictRecord):
 
     @classmethod
     def of(cls, blend: Blend | None, names: Sequence[str]) -> Self | None:
-        """As it is written."""
+        """Convert a blend; ``None`` for ``None``."""
         if blend is None:
             return None
         return cls(
@@ -126,7 +126,7 @@ class BlendWeights(StrictRecord):
         )
 
     def read(self, names: Sequence[str]) -> Blend:
-        """Over a label space; a label that it did not have has the least share."""
+        """The blend over a label space; a missing label gets the smallest share."""
         least = min(self.shares.values())
         shares = [self.shares.get(name, least) for name in names]
         return Blend(
@@ -136,7 +136,7 @@ class BlendWeights(StrictRecord):
         )
 
     def sources(self) -> set[str]:
-        """Everything that has a weight."""
+        """All sources with a weight."""
         return {name for c in self.components for name, weight in c.weights.items() if weight}
 
 
@@ -156,34 +156,34 @@ class UsualReadingsKept(StrictRecord):
 
 
 class Profile(ProfileFile):
-    """What a fit found; a file of JSON.
+    """The result of a fit; saved as JSON.
 
     Attributes
     ----------
     format : int
-        Of this file.
+        Version of the file format.
     task : str
-        The card's name.
+        Name of the task card.
     fitted_on : FittedOn
         Engine, templates and pool.
     k : int
         Demonstrations per prompt.
     layout : {"retrieved", "shared", "both"}
-        How they are laid out.
+        Layout of the demonstrations.
     block : tuple of str
-        Ids of those that all rows share, in prompt order.
+        Ids of the shared block, in prompt order.
     readout : dict
-        Language → how the answer is read.
+        Language → read-out.
     prompt_format : {"completion", "chat"}
-        How prompts are written.
+        Prompt format.
     calibration : dict
-        By language; absent where too little was read.
+        Language → calibration; missing if there were too few readings.
     fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below, usual
         See :class:`ecomfs.calibration.decision.DecisionPolicy`.
     guarantees : dict
-        That were asked for.
+        The guarantees that were asked for.
     found : dict
-        Readings, log loss and accuracy after each step, notes.
+        Number of readings, log loss and accuracy by step, notes.
 
     Examples
     --------
@@ -245,7 +245,7 @@ class Profile(ProfileFile):
             novel_below=policy.novel_below,
             usual=None if policy.usual is None else UsualReadingsKept(**asdict(policy.usual)),
             guarantees=asdict(guarantees),
-            found=json.loads(json.dumps(asdict(fitted))),  # as it will be when it is read again
+            found=json.loads(json.dumps(asdict(fitted))),  # the same as after loading the file
         )
 
     def _repr_html_(self) -> str:
@@ -265,7 +265,7 @@ class Profile(ProfileFile):
                 for language, c in self.calibration.items()
             ]
             parts.append(
-                table(["language", "read-out", "readings", "temperature", "bias taken out"], kept)
+                table(["language", "read-out", "readings", "temperature", "bias removed"], kept)
             )
         if self.fusion is not None:
             parts.append(
@@ -280,35 +280,35 @@ class Profile(ProfileFile):
                 )
             )
         thresholds = {
-            "the model is not asked from": self.skip_from,
-            "a label is given from": self.accept_from,
-            "a label is in the prediction set from": self.set_from,
-            "novel below": self.novel_below,
+            "confidence to skip the model": self.skip_from,
+            "confidence to accept a label": self.accept_from,
+            "probability for the prediction set": self.set_from,
+            "novelty p-value below which a row abstains": self.novel_below,
         }
         found = [[name, value] for name, value in thresholds.items() if value is not None]
         if found:
             parts.append(table(["threshold", "probability"], found))
         asked = [[name, str(value)] for name, value in self.guarantees.items() if value is not None]
         if asked:
-            parts.append(table(["guarantee", "asked for"], asked))
+            parts.append(table(["guarantee", "requested"], asked))
         parts.append(paragraph(f"engine {on.engine}", note=True))
         return view(f"profile of {self.task}", *parts)
 
     def readout_choice(self) -> Literal["auto"] | StepName:
-        """The read-out as an option of a run: of several, the one that stands lowest."""
+        """The read-out as an option of a run; if there are several, the last step of the chain."""
         if not self.readout:
             return "auto"  # it was fitted without a model
         names = {name.removeprefix("logprob-") for name in self.readout.values()}
         found: list[StepName] = [step.name for step in CHAIN if step.name in names]
         if not found:
             raise ConfigError(
-                f"the profile names no read-out that is known: {', '.join(sorted(names))}",
+                f"the profile has unknown read-outs: {', '.join(sorted(names))}",
                 hint="fit again",
             )
         return found[-1]
 
     def differences(self, pipeline: Pipeline) -> list[str]:
-        """What is no longer as it was when the profile was fitted, one line each."""
+        """Differences from the state in which the profile was fitted, one line each."""
         now, then = _fitted_on(pipeline), self.fitted_on
         out = []
         if self.task != pipeline.card.name:
@@ -335,7 +335,7 @@ class Profile(ProfileFile):
             elif gone := len(set(self.block) - set(pipeline.layout.block)):
                 out.append(
                     f"{gone} of the {len(self.block)} shared demonstrations it was fitted with "
-                    "are not in the pool; others stand in their place"
+                    "are not in the pool; others replace them"
                 )
         for language, setup in pipeline.setups.items():
             if self.readout.get(language, setup.readout.name) != setup.readout.name:
@@ -345,12 +345,11 @@ class Profile(ProfileFile):
         return out
 
     def apply(self, pipeline: Pipeline) -> Pipeline:
-        """The pipeline with what the profile holds.
+        """Apply the profile to a pipeline.
 
         Raises:
-            ConfigError: the profile gives weight to an expert that this pool does not have; it
-                was fitted with a model and is used without one, or the other way round, and does
-                not hold there.
+            ConfigError: the profile weighs an expert that this pool does not have, or it was fitted
+                with a model and is not valid without one, or the reverse.
         """
         self._require_fit_for(pipeline)
         names = pipeline.space.names
@@ -374,7 +373,7 @@ class Profile(ProfileFile):
                 )
         cheap = None if self.cheap is None else self.cheap.read(names)
         if not pipeline.has_model and self.fitted_on.engine != NO_MODEL:
-            # What was fitted on answers with the model does not hold for those without it.
+            # Values fitted with the model are not valid without it.
             return replace(pipeline, experts=experts, policy=DecisionPolicy(cheap=cheap))
         policy = DecisionPolicy(
             fusion=None if self.fusion is None else self.fusion.read(names),
@@ -389,7 +388,7 @@ class Profile(ProfileFile):
         return replace(pipeline, setups=setups, experts=experts, policy=policy)
 
     def _require_fit_for(self, pipeline: Pipeline) -> None:
-        """Refuse a profile that cannot hold for a pipeline with a model, or without one."""
+        """Refuse a profile that is not valid with a model, or without one."""
         without = self.fitted_on.engine == NO_MODEL
         if pipeline.has_model and without:
             raise ConfigError(
@@ -400,8 +399,8 @@ class Profile(ProfileFile):
             return
         if self.cheap is None:
             raise ConfigError(
-                "the profile was fitted without the experts (--no-fusion), and --engine none has "
-                "no other answers",
+                "the profile was fitted without the experts (--no-fusion), and --engine none needs "
+                "them",
                 hint="fit again: ecomfs fit --engine none",
             )
         kept = [name for name in _GUARANTEES if self.guarantees.get(name) is not None]
@@ -414,7 +413,7 @@ class Profile(ProfileFile):
 
 
 def pool_hash(examples: Iterable[Example]) -> str:
-    """Hash of labelled examples, whatever their order and ids: 16 hex digits.
+    """Hash of labelled examples, independent of their order and ids: 16 hex digits.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Profiles as files of JSON: reading, and what is wrong with one that cannot be used."""
+"""Reads and writes profiles as JSON, with precise errors for invalid files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from ecomfs.io import read_text, write_text
 
 
 class StrictRecord(BaseModel):
-    """A part of a profile: unknown keys are an error, and nothing is changed."""
+    """An immutable part of a profile; unknown keys are an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ProfileFile(StrictRecord):
-    """A profile of some kind: its ``format`` is a number, and its ``kind`` a word where it is not
-    of one label a row.
+    """A profile with a ``format`` number, and a ``kind`` unless it is for one label per row.
 
     >>> from typing import Literal
     >>> class Notes(ProfileFile):
@@ -36,8 +35,8 @@ class ProfileFile(StrictRecord):
         """Read a profile.
 
         Raises:
-            MissingFileError: it is not there.
-            ConfigError: it is no profile of this kind.
+            MissingFileError: the file does not exist.
+            ConfigError: it is not a profile of this kind.
         """
         path = Path(path)
         try:
@@ -53,18 +52,18 @@ class ProfileFile(StrictRecord):
 
     @classmethod
     def _unfit(cls, path: Path, text: str, error: ValidationError) -> ConfigError:
-        """What is wrong: another kind, another format, or a key."""
+        """The error for an invalid file: another kind, another format, or a wrong key."""
         wanted = cls.model_fields["kind"].default if "kind" in cls.model_fields else None
         if (other := _named(text, "kind")) != wanted:
-            of = f"a task with {other}" if other else "one label a row"
+            of = f"a task with {other}" if other else "one label per row"
             return ConfigError(
-                f"{path}: a profile of {of}, and this task has {wanted or 'one label a row'}",
+                f"{path} is a profile of {of}; this task has {wanted or 'one label per row'}",
                 hint="fit again: ecomfs fit",
             )
         known = cls.model_fields["format"].default
         if (older := _named(text, "format")) not in (None, known):
             return ConfigError(
-                f"{path}: a profile of format {older}, and this version reads format {known}",
+                f"{path} is a profile of format {older}; this version reads format {known}",
                 hint="fit again: ecomfs fit",
             )
         first = error.errors()[0]
@@ -85,7 +84,7 @@ class ProfileFile(StrictRecord):
 
 
 def _named(text: str, key: str) -> Any:
-    """What a file says of itself; ``None``: nothing."""
+    """The value of a key in a file, or ``None``."""
     try:
         found = json.loads(text)
     except ValueError:

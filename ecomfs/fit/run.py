@@ -1,4 +1,4 @@
-"""From labelled examples and options to a fitted pipeline and its profile."""
+"""Builds and fits a pipeline from labelled examples and options."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Example
 
 FORMAT_READINGS = 24
-"""Examples that each format reads where nothing else is tuned. Those of the format that is chosen
-are not read twice: they are in the cache of readings."""
+"""Readings per format if nothing else is tuned. Those of the chosen format are reused from the
+reading cache."""
 
 BLOCKS = (1, 2)
-"""Numbers of the shared blocks that are tried beside the first."""
+"""Numbers of the shared blocks tried besides the first."""
 
 
 class ProfileWarning(UserWarning):
-    """A profile is used with something it was not fitted on.
+    """A profile is used with another engine, pool or options than it was fitted on.
 
     Examples
     --------
@@ -48,16 +48,15 @@ class ProfileWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class FitPlan:
-    """How a fit goes about it.
+    """The plan of a fit.
 
     Attributes:
-        guarantees: what it shall provide.
-        readings: examples to read leave-one-out at most; 0: nothing is fitted.
-        tune: readings to spend on choosing what the options leave open of layout and shared block,
-            format (completion, chat), k (the task's default, its half, its double) and read-out
-            (words, codes), one after another; 0: only the format is chosen, by 24 readings of
-            each.
-        profile: what was fitted before, to be used as it is: nothing is read.
+        guarantees: the guarantees to fit.
+        readings: most leave-one-out readings; 0: nothing is fitted.
+        tune: readings to tune the options that are not set, one after another: layout and shared
+            block, format (completion, chat), k (the task's default, half or double of it), and
+            read-out (words, codes). With 0 only the format is chosen, by 24 readings each.
+        profile: an earlier fit to apply; nothing is read.
 
     >>> FitPlan(readings=16).guarantees.fusion
     True
@@ -86,17 +85,17 @@ def fit_pipeline(
     Parameters
     ----------
     card, examples, engine, embedder, options, task, pool_version
-        As for :func:`ecomfs.pipeline.build_pipeline`.
+        As in :func:`ecomfs.pipeline.build_pipeline`.
     plan : FitPlan
-        Guarantees, and how many examples are read.
+        Guarantees and numbers of readings.
     progress : Progress
         Called with the progress.
 
     Returns
     -------
     tuple of Pipeline, Options and Profile
-        The pipeline; the options with what was chosen; the profile, ``None`` when nothing was
-        fitted.
+        The pipeline, the options with the tuned values, and the profile (``None`` if nothing was
+        fitted).
 
     Raises
     ------
@@ -170,7 +169,7 @@ def fit_pipeline(
 
 
 def _with(options: Options, chosen: TuneCandidate) -> Options:
-    """The options with what was chosen."""
+    """The options with the tuned values."""
     return replace(
         options,
         k=chosen.k,
@@ -183,7 +182,7 @@ def _with(options: Options, chosen: TuneCandidate) -> Options:
 def _default(
     card: TaskCard, examples: Sequence[Example], options: Options, engine: Engine, plan: FitPlan
 ) -> TuneCandidate:
-    """What holds where nothing is better."""
+    """The default candidate."""
     space = LabelSpace.resolve(card, (e.label for e in examples))
     k = card.default_k if options.k is None else options.k
     layout = choose_layout(card, len(space), k)
@@ -198,8 +197,8 @@ def _default(
 def _factors(
     card: TaskCard, examples: Sequence[Example], options: Options, engine: Engine, plan: FitPlan
 ) -> list[Factor]:
-    """What the options leave open, and its values beside the default; the most important first.
-    Without a budget to tune by, the format alone."""
+    """The factors that the options leave open, with their values besides the default, the most
+    important first; without a tuning budget, only the format."""
     default = _default(card, examples, options, engine, plan)
     formats = Factor("format", tuple(_formats(engine, options, plan)[1:]))
     if not plan.tune:
@@ -217,15 +216,15 @@ def _factors(
 
 
 def _readouts(engine: Engine, options: Options) -> list[str]:
-    """The read-outs that compete; the default first. A step further down the chain is for engines
-    that do not give more."""
+    """The candidate read-outs, the default first. Later steps of the chain are for engines that
+    support no earlier one."""
     allowed = chain.steps(engine, options.readout)
     return [step.name for step in allowed if step.readout is allowed[0].readout]
 
 
 def _formats(engine: Engine, options: Options, plan: FitPlan) -> list[FormatChoice]:
-    """The formats that compete; the default first. Readings that cost money are spent on them only
-    where there is a budget to tune by."""
+    """The candidate formats, the default first. With paid engines they are compared only with a
+    tuning budget."""
     cheap = not isinstance(engine, SupportsPricing) or engine.price(1000, 1) == 0
     reads = plan.tune or (plan.readings and cheap)
     if options.format != "auto" or not reads or chat_model(engine) is None:
@@ -234,7 +233,7 @@ def _formats(engine: Engine, options: Options, plan: FitPlan) -> list[FormatChoi
 
 
 def _as_profiled(options: Options, profile: Profile) -> Options:
-    """What the user left open is as it was when the profile was fitted."""
+    """The options; those that the user did not set come from the profile."""
     return replace(
         options,
         k=profile.k if options.k is None else options.k,

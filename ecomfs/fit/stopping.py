@@ -1,8 +1,8 @@
-"""When a fit has read enough: what more readings would still gain, estimated on those there are.
+"""Early stopping of a fit: estimates how much further readings would still gain.
 
-What is fitted on n examples is worse than it could be by about c / n. Fitted on halves of the
-readings it is worse by twice as much: the difference between the log loss of what half of them
-teach and of what nearly all teach, on readings that are held back, gives c.
+A fit on n readings has an excess log loss of about c / n, and a fit on half of them twice as much.
+The difference in log loss on held-out readings, between fits on half of the readings and on nearly
+all of them, gives an estimate of c.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from numpy.typing import NDArray
 
 Places = NDArray[np.int64]
 HeldLoss = Callable[[Places, Places], NDArray[np.float64]]
-"""From rows that are fitted on and rows that are held back to the log loss of each of these."""
+"""Function of fitted and held-out rows to the log loss of each held-out row."""
 
 FIRST = 16
-"""Readings before the first look."""
+"""Readings before the first check."""
 STEP = 8
-"""Readings between two looks."""
+"""Readings between two checks."""
 GAIN = 0.005
-"""Nats of log loss that are not worth further readings (docs/reading.md)."""
+"""Gain in log loss, in nats, that is not worth further readings (docs/reading.md)."""
 LOOKS = 2
-"""Looks in a row that have to say so: a single one is small by chance too often."""
+"""Consecutive checks below the limit: a single one is too often small by chance."""
 _PARTS = 8
 
 
 def remaining_gain(
     held_loss: HeldLoss, truth: Places, weights: NDArray[np.float64], most: int, seed: int
 ) -> float:
-    """How much the log loss would still fall if ``most`` examples were read.
+    """How much the log loss would still fall with ``most`` readings.
 
     Args:
-        held_loss: fits on some readings, and judges the others.
+        held_loss: fits on some readings, and returns the log loss of the others.
         truth: positions of the true labels.
-        weights: how many examples each reading stands for.
-        most: the bound of the readings.
-        seed: of the split.
+        weights: weights of the readings.
+        most: most readings.
+        seed: seed of the split.
 
     >>> def learns(fitted, held):
     ...     return np.full(len(held), 0.3 + 1 / len(fitted))
@@ -57,7 +57,7 @@ def remaining_gain(
 def _held_back(
     held_loss: HeldLoss, truth: Places, weights: NDArray[np.float64], parts: int, seed: int
 ) -> float:
-    """Mean log loss of readings by what was fitted on the other parts."""
+    """Mean cross-validated log loss of the readings."""
     shuffled = np.random.default_rng([seed, parts]).permutation(len(truth))
     order = shuffled[np.argsort(truth[shuffled], kind="stable")]
     loss = np.empty(len(truth))

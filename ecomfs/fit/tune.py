@@ -1,10 +1,9 @@
-"""Choosing how the model is asked, one factor after another, within a budget of readings.
+"""Tunes prompt and read-out, one factor after another, within a budget of readings.
 
-Every candidate reads the same labelled examples leave-one-out. It stops early where the comparison
-is decided: it is clearly worse, or the interval of the difference is narrow. One is preferred to
-what is there only where it is better by more than chance would make it, so small pools keep the
-default. Of layouts whose log loss is the same within chance, the one with the fewest tokens to
-compute is taken.
+Every candidate reads the same labelled examples leave-one-out. It stops early if it is clearly
+worse, or if the interval of the difference is narrow. A candidate replaces the current one only if
+it is better by more than chance, so small pools keep the default. Among layouts with the same log
+loss within chance, the one with the fewest tokens to compute is chosen.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ from ecomfs.retrieve import simulate_prefix_cache
 from ecomfs.types import Example
 
 LEAST = 12
-"""Fewer readings a candidate would choose by chance; as many are read at a time."""
+"""Least readings per candidate, and readings at a time; fewer would choose by chance."""
 NARROW = 0.03
-"""Half an interval of a difference of log losses, in nats, that needs no further readings."""
+"""Half-width of the interval of a log-loss difference, in nats, that needs no further readings."""
 _Z = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class TuneCandidate:
-    """One way to ask.
+    """One candidate: values of all factors, and their result.
 
     Attributes:
         k: demonstrations per prompt.
-        readout: a step of the read-out chain.
-        format: of the prompts.
-        layout: of the demonstrations.
+        readout: step of the read-out chain.
+        format: prompt format.
+        layout: layout of the demonstrations.
         block: number of the shared block (:class:`ecomfs.retrieve.DemonstrationLayout`).
-        loss: mean log loss of its calibrated leave-one-out readings; ``None`` before it was
-            tried, or when it cannot be used (see ``why``).
-        accuracy: of these readings.
+        loss: mean log loss of the calibrated leave-one-out readings; ``None`` before it was tried,
+            or if it cannot be used (see ``why``).
+        accuracy: accuracy of these readings.
         tokens: mean prompt tokens.
-        computed: of these, what is left to compute where equal beginnings are computed once.
-        why: it cannot be used.
+        computed: mean prompt tokens to compute with a prefix cache.
+        why: why it cannot be used.
 
     >>> TuneCandidate(4, "words").loss is None
     True
@@ -67,14 +66,14 @@ class TuneCandidate:
     why: str = ""
 
     def named(self) -> str:
-        """What is chosen, in words."""
+        """The values in words."""
         parts = [f"k {self.k}", self.readout, self.format, self.layout]
         if self.block:
             parts.append(f"block {self.block}")
         return " ".join(part for part in parts if part != "auto")
 
     def measured(self) -> str:
-        """How it did, in words."""
+        """The result in words."""
         if self.loss is None or self.accuracy is None:
             return self.why
         tokens = "" if self.computed is None else f" / {self.computed:.0f}"
@@ -83,11 +82,11 @@ class TuneCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One choice, whose values are tried beside the one that is there.
+    """One factor, with values to try besides the current one.
 
     Attributes:
-        name: of the attribute of :class:`TuneCandidate`.
-        values: to try.
+        name: name of the attribute of :class:`TuneCandidate`.
+        values: values to try.
 
     Examples
     --------
@@ -101,13 +100,13 @@ class Factor:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """Outcome of :func:`tune`.
+    """The result of :func:`tune`.
 
     Attributes:
         chosen: the candidate to use.
-        tried: all, as they did.
-        readings: spent on them in all.
-        note: why it was chosen.
+        tried: all candidates with their results.
+        readings: total number of readings.
+        note: why the candidate was chosen.
     """
 
     chosen: TuneCandidate
@@ -116,7 +115,7 @@ class Tuned:
     note: str
 
     def text(self) -> str:
-        """One line for a person."""
+        """A summary in one line."""
         chosen = f"{self.chosen.named()}: {self.note}"
         if not self.readings:
             return chosen
@@ -129,13 +128,13 @@ class Tuned:
 
 @dataclass(slots=True)
 class _Trial:
-    """A candidate and what it read."""
+    """A candidate and its readings."""
 
     candidate: TuneCandidate
     found: list[LeftOut] = field(default_factory=list)
 
     def losses(self, n: int) -> NDArray[np.float64]:
-        """Log loss of each of the first readings, calibrated on them."""
+        """Log loss of each of the first n readings, calibrated on them."""
         return _losses(self.found[:n])
 
 
@@ -147,32 +146,32 @@ async def tune(
     budget: int,
     progress: Progress = silent,
 ) -> Tuned:
-    """Try layouts, blocks, numbers of demonstrations, read-outs and formats on the pool's own
-    examples, one factor after another.
+    """Try layouts, blocks, numbers of demonstrations, read-outs and formats on examples of the
+    pool, one factor after another.
 
     Parameters
     ----------
     build : callable
-        The pipeline of a candidate.
+        Makes the pipeline of a candidate.
     default : TuneCandidate
-        Where the search begins.
+        Start of the search.
     factors : sequence of Factor
-        In the order of their importance; the last ones are left out where the budget is too small.
+        Factors in the order of importance; the last ones are skipped if the budget is too small.
     examples : sequence of Example
-        To read, in a random order; each candidate reads the first ones.
+        Examples in random order; each candidate reads the first ones.
     budget : int
-        Most readings in all.
+        Most readings in total.
     progress : Progress
-        Called with readings done and to do.
+        Called with the number of readings done and planned.
 
     Returns
     -------
     Tuned
-        The candidate to use, and how all did.
+        The candidate to use, and the results of all.
 
     Examples
     --------
-    Too small a budget keeps the default, and reads nothing:
+    With too small a budget the default is kept, and nothing is read:
 
     >>> from ecomfs.core import event_loop
     >>> found = event_loop.run(
@@ -189,8 +188,8 @@ async def tune(
         if wanted:
             n = _each(wanted, examples, budget)
             note = (
-                f"{n} readings a candidate are too few to choose by (at least {LEAST}): "
-                "the default stays"
+                f"{n} readings per candidate are too few to compare (at least {LEAST} are needed): "
+                "the default is kept"
             )
         return Tuned(default, (default,), 0, note)
     n, most = _each(kept, examples, budget), _candidates(kept)
@@ -236,7 +235,7 @@ def _candidates(factors: Sequence[Factor]) -> int:
 
 
 def _each(factors: Sequence[Factor], examples: Sequence[Example], budget: int) -> int:
-    """Examples that each candidate may read."""
+    """Most readings per candidate."""
     return min(len(examples), budget // _candidates(factors))
 
 
@@ -247,7 +246,7 @@ async def _try(
     against: _Trial | None,
     progress: Progress,
 ) -> tuple[_Trial, int]:
-    """How a candidate did, and how many readings that took."""
+    """The result of a candidate, and the number of its readings."""
     trial, tokens = _Trial(candidate), 0.0
     try:
         pipeline = build(candidate)
@@ -296,7 +295,7 @@ def _calibrated(found: Sequence[LeftOut]) -> tuple[NDArray[np.float64], NDArray[
 
 
 def _computed(found: Sequence[LeftOut]) -> float | None:
-    """Prompt tokens per reading that are left to compute; ``None`` without a tokenizer."""
+    """Prompt tokens to compute per reading, with a prefix cache; ``None`` without a tokenizer."""
     prompts = sorted(
         (prompt.text, prompt.token_ids)
         for reading in found
@@ -309,14 +308,14 @@ def _computed(found: Sequence[LeftOut]) -> float | None:
 
 
 def _difference(one: _Trial, other: _Trial) -> tuple[float, float]:
-    """Mean difference of the log losses on what both read, and its standard error."""
+    """Mean difference of the log losses on the common readings, and its standard error."""
     n = min(len(one.found), len(other.found))
     rows = one.losses(n) - other.losses(n)
     return float(rows.mean()), float(rows.std(ddof=1)) / math.sqrt(n)
 
 
 def _decided(trial: _Trial, against: _Trial) -> bool:
-    """Whether more readings would hardly change how a trial compares."""
+    """Whether more readings would not change the comparison."""
     if not against.found:
         return False
     mean, error = _difference(trial, against)
@@ -324,13 +323,13 @@ def _decided(trial: _Trial, against: _Trial) -> bool:
 
 
 def _best(rivals: Sequence[_Trial], *, cheapest: bool) -> tuple[_Trial, str]:
-    """The first, unless another is better by more than one standard error of the difference; or
-    the cheapest of those that are not worse than the best by more than that."""
+    """The first candidate, unless another is better by more than one standard error of the
+    difference; or the cheapest of those that are not worse than the best by more than that."""
     default, *others = rivals
     usable = [trial for trial in others if trial.found]
     if not default.found:
         if not usable:
-            return default, "no candidate gave distributions: the default stays"
+            return default, "no candidate gave distributions: the default is kept"
         best = min(usable, key=lambda trial: trial.candidate.loss or 0.0)
         return best, f"the default cannot be used ({default.candidate.why})"
     best, gain = default, 0.0

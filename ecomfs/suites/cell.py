@@ -277,8 +277,8 @@ class ScoredRows:
 def answers(
     scored: ScoredRows, found: Sequence[Prediction], *, stages: bool
 ) -> tuple[list[Predictions], dict[str, str]]:
-    """The final answers, and one system for each stage of the predictions; and why a stage is
-    absent. Failed rows stay in, as failed."""
+    """The final predictions, one system for each earlier stage, and why a stage is missing. Failed
+    rows are kept, as failed."""
     final = scored.answered(
         found,
         name=MAIN,
@@ -292,7 +292,7 @@ def answers(
     if not stages:
         return [final], {}
     systems, absent = [final], {}
-    # The last level of a hierarchy is the answer itself.
+    # The last level of a hierarchy is the final prediction.
     same = {LEVELS[-1]} if isinstance(scored.pipeline, TaxonomyPipeline) else set()
     for name in dict.fromkeys(name for p in found for name in p.stages if name not in same):
         title, chain = f"{MAIN}:{name}", _chain(name)

@@ -83,9 +83,9 @@ class TestRows(_Strict):
     @model_validator(mode="after")
     def _sized(self) -> Self:
         if self.file is None and self.rows is None:
-            raise ValueError("name a file, or say how many rows to set apart from the pool's")
+            raise ValueError("give file, or rows to split off from the pool's table")
         if self.file is None and (self.label or self.fields is not None or self.filter is not None):
-            raise ValueError("label, fields and filter belong to a file of its own")
+            raise ValueError("label, fields and filter need file")
         return self
 
 
@@ -244,10 +244,10 @@ def available_suites() -> dict[str, Path]:
 
 
 def find_suite(name: str | Path) -> Path:
-    """The file of a suite: a path, or the name of one that ships.
+    """The file of a suite, given by its path or the name of an included suite.
 
     Raises:
-        MissingFileError: neither.
+        MissingFileError: there is no such file or suite.
     """
     path = Path(name)
     if path.is_file():
@@ -256,7 +256,7 @@ def find_suite(name: str | Path) -> Path:
     if str(name) in shipped:
         return shipped[str(name)]
     raise MissingFileError(
-        f"{path}: no such suite file", hint=f"suites that ship: {', '.join(shipped) or 'none'}"
+        f"{path}: no such suite file", hint=f"included suites: {', '.join(shipped) or 'none'}"
     )
 
 

@@ -206,13 +206,13 @@ def _notes(suite: Suite, stored: Sequence[Stored]) -> dict[str, list[str]]:
 
 
 def _failed(stored: Sequence[Stored]) -> str:
-    """Rows without an answer, which count as wrong."""
+    """A note on rows without a prediction, which count as wrong."""
     lost = [
         f"{n} in {cell.folder.relative_to(cell.folder.parents[1])}"
         for cell in stored
         if (n := sum(cell.measured["status"].get(kind, 0) for kind in ("failed", "invalid")))
     ]
-    return f"Rows without an answer, which count as wrong: {', '.join(lost)}" if lost else ""
+    return f"Rows without a prediction, which count as wrong: {', '.join(lost)}" if lost else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ class ResultsFolder:
         folder = self.folder / cell.folder
         try:
             (folder / "manifest.json").unlink(missing_ok=True)
-            for old in folder.glob("predictions/*"):  # of systems that are no more
+            for old in folder.glob("predictions/*"):  # of systems that no longer exist
                 old.unlink()
         except OSError as error:
             raise OutputError(f"{folder}: {error.strerror or error}") from error
@@ -173,16 +173,16 @@ class ResultsFolder:
 def changes(
     was: Manifest, identity: Mapping[str, Any], inputs: Mapping[str, FileHash]
 ) -> list[str]:
-    """What a cell would be made from now and was not, or the other way round, in words."""
+    """Differences between the inputs of a stored and a new cell, in words."""
     before = replace(was, settings=was.settings.get("cell", {}), systems=())
     lines = []
     for change in compare_manifests(before, Manifest(identity, inputs, ())):
         if change.what == "setting":
             lines.append(f"{change.name} was {change.old!r}, is {change.new!r}")
         elif change.new is None:
-            lines.append(f"{change.name} was read, is not")
+            lines.append(f"{change.name} was used, and is not used now")
         elif change.old is None:
-            lines.append(f"{change.name} was not read, is now")
+            lines.append(f"{change.name} was not used, and is used now")
         else:
             lines.append(f"{change.name} has changed")
     return lines

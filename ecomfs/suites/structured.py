@@ -1,5 +1,4 @@
-"""Tasks that are not one label of a flat list: predictions with true labels in; predictions of the
-system and of simple baselines out."""
+"""Predictions and simple baselines for tasks with several labels per row, or a hierarchy."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ from ecomfs_eval.baselines import LabelledRows, run_baselines
 
 Flags: TypeAlias = NDArray[np.bool_]
 WHOLE = ("majority", "prior_random")
-"""Baselines that answer a whole set as one label; the others answer label by label."""
+"""Baselines that predict a whole set as one label; the others predict label by label."""
 
 
 @harness_errors()
@@ -132,13 +131,13 @@ def set_baselines(
     *,
     seed: int = 0,
 ) -> dict[str, list[str] | Undefined]:
-    """Baselines of the harness on rows with several labels: one yes/no question a label.
+    """Baselines of the harness for several labels per row: one binary classifier per label.
 
     Args:
-        train, test: whose labels are cells.
+        train, test: examples whose labels are cells.
 
     Returns:
-        Name → a cell for each row, or why there are none.
+        Name → a cell per row, or why the baseline is missing.
     """
     whole = run_baselines(train, test, [n for n in names if n in WHOLE], seed=seed)
     out: dict[str, list[str] | Undefined] = {
@@ -152,7 +151,7 @@ def set_baselines(
         reason = ""
         for place, label in enumerate(answers.space.names):
             has = tuple("yes" if label in own else "no" for own in sets)
-            if len(set(has)) < 2:  # all examples have it, or none
+            if len(set(has)) < 2:  # all examples have the label, or none
                 scores[:, place] = has[0] == "yes"
                 continue
             asked = replace(train, labels=has), replace(test, labels=nobody)

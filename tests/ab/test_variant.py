@@ -111,7 +111,7 @@ def test_a_file_of_variants(files: Path) -> None:
         (["v1"], ["B: k=yes"], ConfigError, "k = 'yes'"),
         (["v1"], ["B: readout=letters"], ConfigError, "one of auto, words, codes, top-words"),
         (["v1"], ["B: k=1 calibration_size=0 k=2"], ConfigError, "k is given twice"),
-        (["v1"], ["B: v2"], ConfigError, "'v2' is no option"),
+        (["v1"], ["B: v2"], ConfigError, "'v2' is not an option"),
         (["v1"], ["B: 'k=4"], ConfigError, "No closing quotation"),
         (["v1"], [""], ConfigError, "empty"),
         (["v1"], ["A: k=4", "A: k=5"], ConfigError, "two variants are called 'A'"),
@@ -133,7 +133,7 @@ def test_invalid_variants_are_refused(
     [
         ("", "has no variants"),
         ("- k: 4\n", "has no variants"),
-        ("A: v1\nB: v2\n", "'v1' are no options"),
+        ("A: v1\nB: v2\n", "'v1' are not options"),
         ("A: {k: [4]}\nB:\n", r"k = \[4\]"),
         ("A: {k: 4\n", "variants.yaml"),
         ("A: {template: {fr: v1}}\nB:\n", "en=A.jinja"),

@@ -119,7 +119,7 @@ def test_a_budget_of_nothing_is_refused() -> None:
 
 def test_a_budget_needs_the_experts(source: Path) -> None:
     clf = classifier(fusion=False, calibration_size=20)
-    with pytest.raises(ConfigError, match="--budget-tokens without the experts"):
+    with pytest.raises(ConfigError, match="--budget-tokens needs the experts"):
         score(source, clf, budget=Budget(tokens=100))
 
 

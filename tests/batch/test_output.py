@@ -211,7 +211,7 @@ def test_a_row_without_an_answer_writes_nothing_and_keeps_the_old_files(
 
 def test_an_input_that_lost_rows_while_it_was_scored_writes_nothing(tmp_path: Path) -> None:
     source = table(tmp_path / "in.csv")
-    with pytest.raises(InputError, match=r"in\.csv: 3 rows, and 4 when it was scored"):
+    with pytest.raises(InputError, match=r"in\.csv has 3 rows now and had 4"):
         written(source, dict.fromkeys(range(3), answer("positive")), rows=4)
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 

@@ -69,7 +69,7 @@ def test_several_inputs_go_into_a_folder(tmp_path: Path) -> None:
     assert one[0].output == tmp_path / "results" / "a.scored.csv"
     with pytest.raises(ConfigError, match="this looks like a file"):
         name_outputs(inputs, tmp_path / "all.csv")
-    with pytest.raises(ConfigError, match="and one output file"):
+    with pytest.raises(ConfigError, match="is one output file"):
         name_outputs(inputs, Path(inputs[0]))
     twice = [inputs[0], str(table(tmp_path / "other" / "a.csv"))]
     with pytest.raises(ConfigError, match="2 inputs would be written to"):

@@ -569,7 +569,7 @@ def test_the_model_alone_is_also_compared_if_experts_are_used(
     assert alone["comparisons"][0]["rows"] == told["comparisons"][0]["rows"] == 60
     said = " ".join(capsys.readouterr().out.split())
     assert "the model alone, without the experts:" in said
-    assert f"{names[1]} and {names[0]} answer " in said
+    assert f"The predictions of {names[1]} and {names[0]} differ on " in said
     note = next(n for n in told["notes"] if "by the model alone" in n)
     assert said.count(note) == 1
 

@@ -66,7 +66,7 @@ def test_failed_rows_are_named_and_go_back_in(
 ) -> None:
     engine.fails_on = "Review: a 5"
     assert run(["score", "in/a.csv", *COMMON, "-q", "-o", "out.csv"]) == 0
-    assert "failed rows, with the reason: out.failed.csv" in capsys.readouterr().err
+    assert "failed rows, with reasons: out.failed.csv" in capsys.readouterr().err
     assert [r["failed_reason"] for r in read("out.failed.csv")] == ["no answer for this prompt"]
     engine.fails_on = None
     assert run(["score", "out.failed.csv", *COMMON, "-q"]) == 0

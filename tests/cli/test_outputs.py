@@ -228,7 +228,7 @@ def test_two_results_on_standard_output_are_refused(capsys: pytest.CaptureFixtur
 def test_several_inputs_need_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     Path("b.csv").write_bytes(Path("in.csv").read_bytes())
     command = ["score", "in.csv", "b.csv", *SCORE[2:], "-e", "pool.csv", "-o", "-"]
-    refused(command, capsys, "2 inputs, and one output")
+    refused(command, capsys, "is one output for 2 inputs")
 
 
 def test_a_table_of_a_database_is_made_and_not_replaced_unasked(

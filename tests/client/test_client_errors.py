@@ -83,7 +83,7 @@ def test_a_service_whose_engine_is_gone() -> None:
 def test_a_fault_inside_the_service() -> None:
     engine = ScriptedEngine(breaks_on="dynamite")
     with serving(create_app(classifier(engine))) as url, Client(url) as client:
-        with pytest.raises(EngineError, match="inside the service") as caught:
+        with pytest.raises(EngineError, match="internal error of the service") as caught:
             client.classify(["dynamite"])
         assert not isinstance(caught.value, EngineUnavailableError)
         assert client.classify(["fine"])[0].status == Status.OK

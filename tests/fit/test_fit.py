@@ -85,7 +85,7 @@ def test_sure_experts_answer_without_the_model() -> None:
 def test_a_loss_that_the_pool_cannot_show_is_not_promised() -> None:
     clf = classifier(calibration_size=20, max_loss=0.01).fit(reviews(30))
     assert clf.profile_.skip_from is None
-    assert any("may not answer alone" in note for note in clf.profile_.found["notes"])
+    assert any("the model reads every row" in note for note in clf.profile_.found["notes"])
     assert {p.source for p in clf.classify(ROWS)} == {"fused"}
 
 
@@ -270,7 +270,7 @@ def test_a_model_that_adds_nothing_to_a_feature_model_is_not_asked() -> None:
     clf = FewShotClassifier("query_relevance", engine, **how).fit(pairs())
     assert not clf.profile_.fusion.read(clf.pipeline_.space.names).asks_model
     found = clf.profile_.found
-    assert any("the model has no part in the answers" in note for note in found["notes"])
+    assert any("the model is not used for predictions" in note for note in found["notes"])
     assert found["loss"]["fused"] == found["loss"]["experts"]
     assert found["decided"] == len(pairs())
     before = sum(engine.calls)

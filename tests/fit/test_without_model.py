@@ -81,7 +81,7 @@ def test_guarantees_are_fitted_on_the_experts_answers() -> None:
     assert all(p.prediction_set for p in found[:4])
     assert found[0].novelty is not None
     assert found[-1].status is Status.FAILED
-    with pytest.raises(ConfigError, match="--max-loss without a model"):
+    with pytest.raises(ConfigError, match="--max-loss has no effect without a model"):
         alone(max_loss=0.1).fit(reviews())
     with pytest.raises(ConfigError, match="no experts"):
         alone(fusion=False).fit(reviews())

@@ -92,7 +92,7 @@ def test_fields() -> None:
     pair, title = load_task("query_relevance"), load_task("product_category")
     assert map_fields(pair, pair) == {"query": "query", "product": "product"}
     assert map_fields(CARD, pair, {"text": "query"}) == {"text": "query"}
-    with pytest.raises(ConfigError, match="nothing for field 'query'"):
+    with pytest.raises(ConfigError, match="no field for field 'query'"):
         map_fields(pair, title)
     with pytest.raises(ConfigError, match="has no field 'body'"):
         map_fields(CARD, title, {"text": "body"})

@@ -118,7 +118,7 @@ def test_stands_for_counts_texts_nothing_is_nearer_to() -> None:
     ("n", "changed", "message"),
     [
         (0, {}, "0 suggestions"),
-        (1, {"vectors": np.ones((2, 2))}, "3 texts but vectors of shape"),
+        (1, {"vectors": np.ones((2, 2))}, "3 texts, but vectors of shape"),
         (1, {"uncertainty": [0.5]}, "3 texts but 1 uncertainties"),
         (1, {"groups": ["a"]}, "3 texts but 1 groups"),
         (1, {"uncertainty": [0.5, 2, 0]}, "between 0 and 1"),

@@ -154,7 +154,7 @@ def test_three_labels_are_one_against_the_rest(tmp_path: Path) -> None:
             "user,target\na,x\n,y\n",
             {},
             InputError,
-            "pairs.csv, line 3: column 'user' is empty (every row belongs to a list)",
+            "pairs.csv, line 3: column 'user' is empty (fill it in: every row belongs to a list)",
         ),
         ("user,target\na,x\n", {"group": "usr"}, ColumnError, "no column 'usr' (did you mean"),
         ("user,target\na,x\n", {"gold": "truth"}, ColumnError, "no column 'truth'"),

@@ -190,7 +190,7 @@ def test_a_browser_signs_in_with_a_key(locked: str) -> None:
     connection.close()
     wrong = session(locked, "guess")
     assert wrong.status == 401
-    assert "not known" in wrong.body.decode()
+    assert "not valid" in wrong.body.decode()
     done = session(locked, "wen-key")
     assert (done.status, done.headers["location"]) == (303, "/review")
     cookie = done.headers["set-cookie"]

@@ -376,7 +376,7 @@ def test_variants_are_compared_on_rows_that_people_labelled(pool: Pool, tmp_path
         assert found["decision"]
         assert set(found["scores"]) == {"A", "B"}
         page = ask(url, "GET", "/ab").body.decode()
-        assert "40 logged rows were labelled" in page
+        assert "40 rows of the log were labelled" in page
     log.close()
     with serving(create_app(classifier())) as alone:
         problem(ask(alone, "GET", "/v1/ab"), 404, "is not split")

@@ -127,8 +127,8 @@ def test_progress_comes_as_events_until_the_end(url: str) -> None:
         ("id,price\n1,2\n", "rows.csv", 422, "rows.csv: no column"),
         ("", "rows.csv", 422, "rows.csv"),
         ("id,text\n", "rows.csv", 422, "no rows"),
-        (ROWS, "rows.exe", 422, "is no table"),
-        (ROWS, "../../etc/passwd", 422, "is no table"),
+        (ROWS, "rows.exe", 422, "is not a table"),
+        (ROWS, "../../etc/passwd", 422, "is not a table"),
         ("{", "rows.parquet", 422, "rows.parquet"),
     ],
 )

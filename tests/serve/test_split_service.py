@@ -222,7 +222,7 @@ def test_bad_gold_is_reported(served: Path, tmp_path: Path) -> None:
     gold_file(path, {"elsewhere": "pos"})
     refused(EmptyInputError, "none of its 1 ids is in the log")
     gold_file(path, {i: "pos" for i in IDS if SPLIT.of(i) == "A"})
-    refused(EmptyInputError, "no gold labels for rows that B answered")
+    refused(EmptyInputError, "no gold labels for rows of B")
     path.write_text("id,label\nx,pos\nx,neg\n")
     refused(DuplicateIdError, "line 3: id 'x' is already used on line 2")
     path.write_text("id,label\n,pos\n")

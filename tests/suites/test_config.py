@@ -102,7 +102,7 @@ def test_a_part_of_the_plan_can_be_chosen(tmp_path: Path) -> None:
         ({"variants": {"a b": {}}}, "suite", "variant 'a b'"),
         ({"datasets": []}, "datasets", "at least 1"),
         ({"datasets": GOOD["datasets"] + dataset()}, "suite", "two datasets are called 'a'"),
-        ({"datasets": dataset(test={})}, "datasets.a.test", "say how many rows"),
+        ({"datasets": dataset(test={})}, "datasets.a.test", "rows to split off"),
         ({"datasets": dataset(test={"rows": 0, "file": "x"})}, "datasets.a.test.rows", "1"),
         ({"datasets": dataset(test={"rows": 3, "label": "y"})}, "datasets.a.test", "of its own"),
         ({"datasets": dataset(pool={"path": "a.csv"})}, "datasets.a.pool.file", "required"),
@@ -135,5 +135,5 @@ def test_an_invalid_suite_is_refused(tmp_path: Path) -> None:
     path.write_text("a: [\n")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_suite(path)
-    with pytest.raises(MissingFileError, match=r"no such suite file.*suites that ship: .*tasks"):
+    with pytest.raises(MissingFileError, match=r"no such suite file.*included suites: .*tasks"):
         load_suite("no-such-suite")

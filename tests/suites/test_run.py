@@ -100,7 +100,7 @@ def test_changed_inputs_are_refused_and_redone_when_asked(tmp_path: Path) -> Non
     rows[1][1] += " Indeed."
     with table.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
-    says = r"reviews/n16-s0 has other inputs or options: review_sentiment/pool.csv has changed \(.*--redo"
+    says = r"n16-s0 has other inputs or options: review_sentiment/pool.csv has changed \(.*--redo"
     with pytest.raises(ConfigError, match=says):
         go(suite, output, data=data, only=["reviews"])
     outcome = go(suite, output, data=data, only=["reviews"], redo=True)
