@@ -58,7 +58,7 @@ class SplitService:
     >>> import os
     >>> SplitService({}, TrafficSplit({"A": 1}), TrafficLog(os.devnull))
     Traceback (most recent call last):
-    ecomfs.errors.ConfigError: variants  with weights of A (give two or more variants, each with a ...
+    ecomfs.errors.ConfigError: variants  with weights of A (give two or more variants, ...
 
     Fitted classifiers hold a model, so they are not made here:
 
