@@ -149,7 +149,7 @@ def _answer(prompts: list[Any], codes: list[int]) -> dict[str, Any]:
     choices = []
     for n, prompt in enumerate(prompts):
         number = sum(prompt) if isinstance(prompt, list) else sum(prompt.encode())
-        # Far below one together, whatever the number of codes: a reading that sums above one fails.
+        # The sum is far below one for any number of codes: a reading that sums above one fails.
         top = {
             f"token_id:{c}": -1.0 - math.log(len(codes)) - (number * 31 + c * 7) % 97 / 50
             for c in codes

@@ -40,7 +40,7 @@ def busy_cores(count: int) -> Iterator[None]:
 
 
 def _loop(parent: int) -> None:
-    # A parent that is killed, or ended by the watchdog, kills nobody.
+    # A parent that is killed, or ended by the watchdog, does not kill its children.
     while os.getppid() == parent:
         pass
 

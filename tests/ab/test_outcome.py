@@ -21,7 +21,7 @@ SECRET = "my phone is 555-0100"
 
 
 def answers(name: str, wrong: int) -> Predictions:
-    """Right, but for the first so many rows."""
+    """Right answers, except for the first ``wrong`` rows."""
     given = ["bad" if g == "good" else "good" for g in GOLD[:wrong]] + GOLD[wrong:]
     table = [[0.9, 0.1] if label == "good" else [0.1, 0.9] for label in given]
     extra = {"row": tuple(f"{SECRET}, row {i}" for i in range(len(GOLD)))}

@@ -103,7 +103,7 @@ def test_a_run_that_was_cut_short_goes_on_with_what_is_left(source: Path) -> Non
     out = score(source, clf, budget=budget)
     asked = sum(engine.calls)
     assert len(out) == len(ROWS) + 1
-    # What was written before the end is not asked again, and the failed call was read by nobody.
+    # Rows stored before the end are not read again, and the failed call gave no reading.
     # Of the two calls before it the last may still have been on its way to the journal.
     answered = sum(row["note"] != NOT_READ for row in out[:-1])
     assert answered in (asked - engine.failed, asked - engine.failed - engine.calls[1])

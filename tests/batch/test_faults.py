@@ -23,7 +23,7 @@ TIMEOUT = 0.3
 
 
 async def too_late(*_: Any) -> None:
-    """Answer when nobody waits any more."""
+    """Answer after the client has timed out."""
     await asyncio.sleep(3 * TIMEOUT)
 
 
@@ -53,7 +53,7 @@ async def no_pause(_: float) -> None:
 
 
 async def passes(_: VllmEngine) -> None:
-    """The server of this test is no model: the start-up check would refuse it."""
+    """Skip the start-up check, because the server of this test has no model."""
 
 
 def table(path: Path) -> Path:

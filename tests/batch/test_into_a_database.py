@@ -18,7 +18,7 @@ ROWS = 60
 
 
 class Leaving(ScriptedEngine):
-    """Gone after so many prompts."""
+    """An engine that becomes unavailable after a number of prompts."""
 
     limit: float = 32
 

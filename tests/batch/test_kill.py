@@ -19,7 +19,7 @@ pytestmark = pytest.mark.faults
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A run that nobody killed: what the others must end with."""
+    """An uninterrupted run: the result that the others must have."""
 
     source: Path
     output: bytes

@@ -21,7 +21,7 @@ from ecomfs.estimators import FewShotClassifier
 
 
 class Interrupted(ScriptedEngine):
-    """Gone after so many prompts, until :attr:`limit` is lifted."""
+    """Becomes unavailable after a number of prompts, until :attr:`limit` is lifted."""
 
     def __init__(self, limit: float = 60, **options: Any) -> None:
         super().__init__(batch=16, **options)
@@ -261,7 +261,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("filler_kb", [600, 700, 800, 940, 1010])
 def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path, filler_kb: int) -> None:
-    """Wherever the disk fills up, the message says so and the next run goes on."""
+    """Wherever the disk fills up, the error says so and the next run resumes."""
     source = tmp_path / "in.csv"
     victim.make_table(source, 300)
     pipeline = classifier(ScriptedEngine(fails_on="Review: poison")).pipeline_
@@ -379,7 +379,7 @@ def test_a_query_is_known_by_its_rows(tmp_path: Path) -> None:
 
 
 def test_an_input_that_changes_under_way_is_noticed(source: Path) -> None:
-    """Answers are kept with a hash of their row: they never land beside another one."""
+    """Answers are stored with a hash of their row, so they are never given to another row."""
     output = source.with_name("out.csv")
     changed = False
 

@@ -41,7 +41,7 @@ def test_delta_is_used() -> None:
 @pytest.mark.parametrize("n", [9, 19, 99])
 def test_a_single_row_is_a_conformal_p_value(n: int) -> None:
     bound = most_errors(n, 1, 0, 0.1)
-    # Above the labelled error of rank x + 1 a wrong new row stands with probability (x + 1)/(n + 1)
+    # A wrong new row ranks above the labelled error of rank x + 1 with probability (x + 1)/(n + 1)
     assert len(bound) == round(0.1 * (n + 1))
     assert set(bound) == {0}
 

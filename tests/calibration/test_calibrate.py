@@ -9,7 +9,7 @@ from ecomfs.calibration import Calibration, fit_calibration
 
 
 def skewed(n: int, size: int, skew: float, seed: int) -> tuple[list[tuple[float, ...]], list[int]]:
-    """Posteriors of a reader that knows the answer but likes label 0 by ``skew`` nats."""
+    """Posteriors of a model that knows the answer but prefers label 0 by ``skew`` nats."""
     rng = np.random.default_rng(seed)
     truth = rng.permutation(np.arange(n) % size)
     logits = rng.normal(0, 1, (n, size))

@@ -33,7 +33,9 @@ def test_guaranteed_precision_fails_no_more_often_than_delta() -> None:
 
 
 def tables(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Tables of 160 rows, surest first: where the wrong ones stand decides how hard it is."""
+    """Tables of 160 rows, most confident first: the positions of the wrong ones make it hard or
+    easy.
+    """
     even = np.ones(160, dtype=bool)
     even[9::10] = False  # 90 % at every threshold
     late = np.arange(160) < 100  # sure rows are right

@@ -495,7 +495,7 @@ def test_open_tasks_know_the_pools_labels_only(tmp_path: Path) -> None:
     with pytest.raises(UnknownLabelError, match=r"data\.csv, row '2'.*'Lamps'"):
         ab(templates=["v1", "v2"], task="product_category", examples=pool, data=data, **options)
     assert engine.calls == []
-    # A label the pool knows but the sample lost stays in the comparison, as wrong.
+    # A label that the pool has but the sample lacks stays in the comparison, as wrong.
     data.write_text("id,title,label\n1,boot,shoes\n2,cap,Hats\n3,jam,Food\n", encoding="utf-8")
     out = tmp_path / "out.json"
     ab(

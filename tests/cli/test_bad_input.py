@@ -155,7 +155,7 @@ def test_missing_input_file(folder: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_it_does_not_wait_for_the_model(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """Two mistakes, the second of them in the model: the first one is told."""
+    """Two mistakes, the second in the model: only the first one is reported."""
     assert score(*arguments, "--engine", "gguf:nowhere.gguf") == 2
     said = capsys.readouterr().err
     assert message in said

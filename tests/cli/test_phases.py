@@ -77,7 +77,7 @@ def test_without_a_terminal_every_phase_of_score_is_a_plain_line(
 def test_the_fit_is_in_the_total_by_the_clock(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock goes on by a thousand seconds with every reading of the engine."""
+    """The clock advances by a thousand seconds with every reading of the engine."""
     monkeypatch.setattr("ecomfs.cli.terminal.clock", lambda: 1000.0 * sum(engine.calls))
     assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "8", "-q"]) == 0
     assert sum(engine.calls) == 8 + 9
@@ -295,7 +295,7 @@ def test_rare_labels_of_a_pool_are_named_also_without_a_fit(
 def test_a_model_that_adds_nothing_is_reported_with_the_experts_metrics(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The engine guesses, and the words of the pool tell everything."""
+    """The engine guesses, and the words of the pool determine the label."""
     words = {"positive": "lovely soft warm", "negative": "broken torn useless"}
     rows = [[f"{words[label]} thing {i}", label] for i in range(20) for label in words]
     write("pool.csv", [["text", "label"], *rows])

@@ -102,7 +102,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Exit code and standard error of a command; what is no end of a command fails here."""
+    """Exit code and standard error of a command; an unhandled exception fails here."""
     capsys.readouterr()
     code = run(arguments)  # an exception that is no error of ours comes out here
     said = capsys.readouterr()

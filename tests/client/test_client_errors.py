@@ -116,7 +116,7 @@ Reply = tuple[int, dict[str, str], bytes] | None
 
 @contextmanager
 def scripted_service(reply: Callable[[int, Any], Reply]) -> Iterator[tuple[str, list[str]]]:
-    """A service that answers its n-th POST as told; ``None`` cuts the connection."""
+    """A service that gives its n-th POST the n-th answer; ``None`` cuts the connection."""
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

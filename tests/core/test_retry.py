@@ -14,7 +14,7 @@ from ecomfs.errors import EngineError, EngineTimeoutError, EngineUnavailableErro
 
 
 def run(errors: Sequence[EngineError | None], attempts: int = 5) -> tuple[int, list[float]]:
-    """Tries made until ``None`` stands in the list, and the pauses between them."""
+    """Number of attempts until the list has ``None``, and the pauses between them."""
     left = list(errors)
     pauses: list[float] = []
 

@@ -48,7 +48,7 @@ SLACK = 1e-3  # nats; batches of other shapes add up in another order
 
 @dataclass
 class Subject:
-    """An engine under the contract, and a second opening of it."""
+    """The engine under test, and a second instance of it."""
 
     engine: Any
     again: Callable[[], Any]
@@ -228,7 +228,7 @@ class TestIdentity:
     def test_the_canary(self, subject: Subject) -> None:
         report = event_loop.run(canary(subject.engine))
         failed = [c.name for c in report.checks if not c.ok and c.required]
-        # An untrained model knows nothing, and " A" is two bytes to it.
+        # An untrained model is uninformative, and " A" is two bytes to it.
         known = {"codes are single tokens", "beginning of sequence"}
         assert set(failed) <= (set() if subject.sensible else known)
         whole = json.loads(json.dumps(report.as_dict()))

@@ -82,7 +82,7 @@ def test_only_far_outside_codes_are_exact_too(smollm2: GgufEngine) -> None:
 
 
 def test_codes_that_are_parts_of_characters_are_read(smollm2: GgufEngine) -> None:
-    """Chinese labels are bytes to this model; llama.cpp tells nothing when it samples one."""
+    """Chinese labels are bytes to this model; llama.cpp returns no text when it samples one."""
     parts = tuple(smollm2.tokenizer.encode("好评"))
     assert len(parts) > 3
     prompt = review(smollm2.tokenizer, "质量很好")

@@ -230,7 +230,7 @@ class TestWithLitellm:
     def test_requests_are_spaced(self, engine_at: Open, pauses: list[float]) -> None:
         engine = engine_at(rpm=60, concurrency=1)
         event_loop.run(engine.generate([ask("a")] * 3, max_tokens=1))
-        # The clock runs on while nobody sleeps: a little less than a second each, added up.
+        # The clock also advances between sleeps: each wait is a little less than a second.
         assert len(pauses) == 2
         assert 0 < pauses[0] <= 1
         assert pauses[0] < pauses[1] <= 2

@@ -318,7 +318,7 @@ class TestServer:
             await asyncio.sleep(0)
 
         async def passes(_: Any) -> None:
-            """The server is no model; the canary would refuse it."""
+            """Skip the canary, because the server has no model."""
 
         def at(*servers: FaultServer, **options: Any) -> VllmEngine:
             urls = [server.url for server in servers]

@@ -261,5 +261,5 @@ class TestSeveralServers:
 
 
 def until(condition: Callable[[], Any], tries: int = 200) -> None:
-    """Repeat until it holds; a probe runs beside the requests."""
+    """Repeat until it holds; a probe runs concurrently with the requests."""
     assert any(condition() for _ in range(tries))

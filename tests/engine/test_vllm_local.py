@@ -37,7 +37,7 @@ def test_without_vllm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_vllm_opens_no_connection() -> None:
-    """The settings stand before vllm is imported."""
+    """The settings are set before vllm is imported."""
     code = (
         "import os, sys\n"
         "sys.modules['vllm'] = None\n"

@@ -44,7 +44,7 @@ SCRIPT = Path(__file__).parents[1] / "support" / "stand_in_server.py"
 
 
 class Standing(Runtime):
-    """A runtime whose command is the stand-in."""
+    """A runtime whose command starts the stand-in."""
 
     behaviour = "ready"
 
@@ -55,7 +55,7 @@ class Standing(Runtime):
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """Starts go to the stand-in; gives the model to name."""
+    """Start the stand-in in place of vLLM; returns the name of the model."""
     monkeypatch.setenv("ECOMFS_CACHE", str(tmp_path / "cache"))
     model = tmp_path / "model"
     model.mkdir()

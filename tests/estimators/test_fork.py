@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(
         "fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this platform"
     ),
-    # Python 3.12 and later warn of every fork beside threads.
+    # Python 3.12 and later warn of every fork of a process with threads.
     pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning"),
 ]
 _inherited: list[Callable[[Any], Any]] = []

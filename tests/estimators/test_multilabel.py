@@ -139,7 +139,7 @@ def test_thresholds_are_fitted_leave_one_out() -> None:
     assert steps[-1] == ("fitting", 24, 24)
     assert steps[0][0] == "loading the model"
     assert len(engine.seen) == 24 * 3
-    # No example stands in a prompt that asks about itself.
+    # No example is in a prompt about itself.
     assert all(text.count(text.split("\n")[-2]) == 1 for text in engine.seen)
     assert clf.predict(["it came late", "nothing"]).tolist() == [frozenset({"late"}), frozenset()]
     assert clf.score(list(texts), list(sets)) == 1.0

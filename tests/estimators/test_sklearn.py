@@ -292,7 +292,7 @@ def test_an_open_engine_is_shared_by_copies_and_left_behind_by_pickles(
     # An engine that can be opened by its name is, once, at the first use.
     opened: list[str] = []
     monkeypatch.setattr(shared, "open_engine", lambda spec: opened.append(spec) or ScriptedEngine())
-    # What stands in for a model would not pass its canary.
+    # The stand-in for a model would not pass the canary.
     monkeypatch.setattr(shared, "_checked", lambda engine: ())
     monkeypatch.setenv("ECOMFS_READING_CACHE", "off")
     shared.close_shared()

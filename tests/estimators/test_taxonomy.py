@@ -230,7 +230,7 @@ def test_a_row_that_fails_at_either_level_fails_alone() -> None:
 
 
 class FailsBelow(ScriptedEngine):
-    """Fails where the children of one parent are told apart."""
+    """Fails when the children of one parent are read."""
 
     def _failure(self, prompt: Any) -> Any:
         from ecomfs.errors import EngineResponseError

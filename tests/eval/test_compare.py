@@ -137,7 +137,7 @@ def test_among_equals_the_cheaper_is_shipped() -> None:
     c = compare(a, cheap, margin=0.2, how=Bootstrap(resamples=300))
     assert c.decision.verdict == "equivalent"
     assert c.decision.text.endswith("B costs less; ship B.")
-    # Without a margin nobody said how much quality the saving is worth.
+    # Without a margin it is unknown how much quality the saving is worth.
     c = compare(a, cheap, how=Bootstrap(resamples=300))
     interval = c["accuracy"].interval
     assert interval is not None

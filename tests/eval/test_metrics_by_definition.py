@@ -72,7 +72,7 @@ def test_ece_by_hand(p: Predictions) -> None:
 
 
 def test_adaptive_bins_hold_equal_rows() -> None:
-    # 30 distinct confidences in 15 bins: two rows a bin, whatever the values.
+    # 30 distinct confidences in 15 bins: two rows per bin, for any values.
     rng = np.random.default_rng(5)
     confidence = np.sort(rng.uniform(0.5, 1, 30))
     right = rng.integers(0, 2, 30)
@@ -300,7 +300,7 @@ def test_every_metric_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_an_undefined_metric_is_none_with_a_reason(name: str) -> None:
-    # One failed row: nothing but counts can be said of it.
+    # One failed row: only counts are defined.
     p = Predictions.of(["a"], [None], labels=["a", "b"], status=["failed"])
     score = METRICS[name](p)
     counts = {"accuracy", "recall_macro", "f1_macro", "recall_micro", "f1_micro"}

@@ -328,7 +328,7 @@ def test_markdown_shows_the_flips_with_both_prompts() -> None:
     first = report.comparisons[0].flips[0]
     assert f"| {first.id} | broken | {first.gold} | {first.a} | {first.b} |" in text
     assert f"{HOSTILE} {int(first.id) - 1}" in text
-    # The prompt's own fences do not end the block it stands in.
+    # Fences inside the prompt do not end its code block.
     assert f"`````text\n{first.extra_b['prompt'].rstrip()}\n`````" in text
 
 

@@ -40,7 +40,7 @@ from ecomfs.types import Example, Prompt, Question
 
 pytestmark = [
     pytest.mark.faults,
-    # Python 3.12 and later warn of every fork beside threads.
+    # Python 3.12 and later warn of every fork of a process with threads.
     pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning"),
 ]
 ROWS = 120
@@ -266,7 +266,7 @@ def test_weights_that_are_swapped_under_the_same_name(
         if restarted:
             server.start_again()
 
-    # While it starts, nobody answers, and the run may end with that.
+    # While it starts, no server answers, and the run may end with an error.
     why = "weights changed under the same name" + ("|connection broke|answers at" * restarted)
     every = math.inf if restarted else 0.0
     for n in range(2):

@@ -85,7 +85,7 @@ def test_a_cache_file_that_is_garbage(
 
 
 class Leaving(ScriptedEngine):
-    """Gone after so many prompts."""
+    """An engine that becomes unavailable after a number of prompts."""
 
     async def read(self, prompts: Any, questions: Any) -> Any:
         self.gone = sum(self.calls) + len(prompts) > 60

@@ -21,7 +21,7 @@ Event = tuple[str, bool]
 
 
 def windows(events: dict[str, list[Event]], size: int = WINDOW) -> list[dict[str, Any]]:
-    """As tables of preferences are: each event asked beside the few before it."""
+    """Rows as in tables of preferences: each event with the few events before it as its history."""
     return [
         {
             "user": user,

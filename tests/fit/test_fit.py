@@ -37,7 +37,7 @@ def test_experts_that_know_outvote_a_model_that_does_not() -> None:
     found = clf.profile_.found
     assert 16 <= found["readings"] <= 40
     assert found["loss"]["fused"] < found["loss"]["calibrated"]
-    # The scripted engine is at chance: it loses weight beside the experts, and has none alone.
+    # The scripted engine is at chance: it loses weight in the fusion, and has none alone.
     together, experts, model = clf.profile_.fusion.components
     assert together.weights["model"] < together.weights["experts"]
     assert (experts.weights, model.weights) == ({"experts": 1.0}, {"model": 1.0})
@@ -249,7 +249,7 @@ def secret(number: str) -> str:
 
 
 class Knowing(ScriptedEngine):
-    """An engine that knows the secret."""
+    """An engine that knows the true labels."""
 
     def _weight(self, prompt: Prompt, question: Question, code: int) -> float:
         label = secret(re.findall(r"table (\d+)", prompt.text)[-1])
@@ -278,7 +278,7 @@ def test_a_model_that_adds_nothing_to_a_feature_model_is_not_asked() -> None:
     for prediction in clf.classify(new):
         assert (prediction.note, prediction.status) == (DECIDED, Status.OK)
     assert sum(engine.calls) == before
-    # Whoever wants every row read has it read; the answer is the experts' all the same.
+    # With cascade=False every row is read; the answer is still that of the experts.
     whole = FewShotClassifier("query_relevance", engine, **how, cascade=False).fit(pairs())
     for prediction in whole.classify(new):
         assert {"read", "experts", "fused"} <= set(prediction.stages)

@@ -19,7 +19,7 @@ from ecomfs.types import Prompt, Question, Reading
 
 
 class RowsOnly(ScriptedEngine):
-    """Its readings depend on the row alone, whatever stands before it."""
+    """Its readings depend on the row alone, not on the text before it."""
 
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]

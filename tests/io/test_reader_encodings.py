@@ -51,7 +51,7 @@ def test_unicode_and_a_right_name_need_no_note(
 def test_one_encoding_named_for_all_tables_of_a_command(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A cleaned pool is UTF-8, the export beside it is not."""
+    """A cleaned pool is UTF-8, the export is not."""
     assert table(tmp_path / "in.csv", WESTERN.encode("cp1252"), encoding="cp1252")[1][1][9:14] == (
         "Größe"
     )

@@ -54,7 +54,7 @@ def test_written_tables_read_back_equal(
         reader = TableReader(path, delimiter=delimiter)
         assert list(reader.header) == header
         assert [list(row.cells.values()) for row in reader.rows()] == rows
-        # Another reader agrees. It is told the name of the encoding, so the mark does not matter.
+        # Another reader agrees. It is given the encoding, so the byte-order mark does not matter.
         with path.open(encoding=encoding, newline="") as stream:
             assert list(csv.reader(stream, delimiter=delimiter, strict=True)) == [header, *rows]
 

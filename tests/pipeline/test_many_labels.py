@@ -58,7 +58,9 @@ def test_the_recall_is_measured_on_the_pool() -> None:
 
 
 def test_one_example_per_label_gives_no_recall_estimate() -> None:
-    """Left out, the only example of a label is missed by every list; that is no recall of 0."""
+    """When the only example of a label is left out, no shortlist can have the label; that is not a
+    recall of 0.
+    """
     clf = classifier(calibration_size=0, fusion=False).fit(messages(each=1))
     label_shortlist = clf.pipeline_.label_shortlist
     assert label_shortlist is not None

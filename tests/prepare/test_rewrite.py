@@ -34,7 +34,7 @@ GOOD = "within a minute the band was loose and now the thing is broken"
 
 
 def write(writer: Writer, *needs: RareLabel, **options: object) -> Augmented:
-    """Rewrites of the first example only, unless told otherwise."""
+    """Rewrites of the first example only, by default."""
     chosen = RewriteSettings(**{"attempts": 1, "generations": 1, **options})  # type: ignore[arg-type]
     return event_loop.run(rewrite(checks(writer), writer, needs or (ONE,), "text", chosen))
 
@@ -111,7 +111,7 @@ def test_two_that_are_the_same_are_one() -> None:
 
 
 def test_the_classifier_does_not_see_the_source() -> None:
-    """Nor a near copy of it, nor another rewrite of it; the rest of the pool it sees."""
+    """It does not see near duplicates or other rewrites of it either, but the rest of the pool."""
     kin = Example("k", {"text": "the band gave way, broken too"}, "negative", True, "n1", "rewrite")
     writer = Writer(lambda source, seed: GOOD)
     found = checks(writer, [*POOL, kin])
@@ -126,7 +126,7 @@ def test_the_classifier_does_not_see_the_source() -> None:
 
 
 def test_experts_that_know_the_source_have_no_say() -> None:
-    """A linear probe was solved on the source and would give its label to all made of it."""
+    """A linear probe that was fitted on the source would give its label to all rewrites of it."""
     text = "in a minute the band was tight and it is working well"
     writer = Writer(lambda source, seed: text)
     alone = checks(writer).pipeline

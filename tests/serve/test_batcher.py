@@ -334,7 +334,7 @@ def test_a_call_that_loses_rows_is_an_error_not_a_shift() -> None:
 
 
 class StagedCall(Call):
-    """Is prepared when it is told so, and answers when it is told so."""
+    """Is prepared and answers only when the test says so."""
 
     def __init__(self) -> None:
         super().__init__(held=True)

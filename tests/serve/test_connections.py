@@ -68,7 +68,7 @@ def test_an_idle_connection_is_closed(impatient: str) -> None:
 
 
 def test_a_caller_that_does_not_read_is_cut_off() -> None:
-    """A page of megabytes is asked for, and not one byte of it read."""
+    """A page of megabytes is requested, and no byte of it is read."""
     limits = replace(Limits(), read_seconds=0.1, look_seconds=0.05)
 
     async def large(scope: object, receive: object, send: object) -> None:

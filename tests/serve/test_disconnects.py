@@ -93,7 +93,7 @@ def test_a_queued_row_of_a_caller_that_left_never_reaches_the_engine() -> None:
 
 
 def wait_for(url: str, waiting: int) -> None:
-    """Until so many rows wait; pytest's time-out ends it otherwise."""
+    """Wait until this many rows are queued; pytest's time-out ends it otherwise."""
     line = f'ecomfs_rows_waiting{{task="review_sentiment"}} {waiting}.0'
     while line.encode() not in ask(url, "GET", "/metrics").body:
         time.sleep(0.01)

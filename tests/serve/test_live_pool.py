@@ -317,7 +317,7 @@ def test_variants_go_on_with_the_last_good_version_too(tmp_path: Path) -> None:
 
 
 def move(old: Path, new: Path) -> None:
-    """A database with what SQLite keeps beside it."""
+    """Move a database with the files of SQLite next to it."""
     for end in ("", "-wal", "-shm"):
         if (file := old.with_name(old.name + end)).exists():
             file.rename(new.with_name(new.name + end))
@@ -373,7 +373,7 @@ def test_a_misspelt_label_of_another_process_is_refused_and_the_service_goes_on(
 
 
 def test_a_label_that_is_new_to_an_open_task_is_answered_at_once() -> None:
-    """What was fitted on the shares of the labels goes on with one label more."""
+    """The values fitted on the label shares are used with one more label."""
     kinds = ["kettle", "phone"] * 12
     rows = [Example(f"t{i}", {"title": f"{k} no {i}"}, f"{k}s") for i, k in enumerate(kinds)]
     options: dict[str, Any] = {"embedder": "hashed", "calibration_size": 12}

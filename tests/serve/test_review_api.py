@@ -54,8 +54,9 @@ def queue(url: str, text: str = CANARY) -> dict[str, Any]:
 
 
 def logged(caplog: pytest.LogCaptureFixture, request_id: str) -> dict[str, Any]:
-    """The log line of a request. It is written once the answer has left, so the client may be
-    ahead of it."""
+    """The log line of a request. It is written after the answer is sent, so the client may be
+    faster.
+    """
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         for record in list(caplog.records):
@@ -100,7 +101,7 @@ def test_an_unsure_prediction_is_queued_and_the_uncertain_are_early(url: str) ->
     found = post(url, "/v1/classify", {"rows": rows, "ids": list("abcdef")}).json["predictions"]
     queued = ask(url, "GET", "/v1/reviews").json
     assert queued["open"] == sum(p["confidence"] < 0.999 for p in found) > 0
-    # The first is chosen by what it stands for, too.
+    # The first one is also chosen by the rows that it represents.
     _, *doubts = [r["uncertainty"] for r in queued["reviews"]]
     assert doubts == sorted(doubts, reverse=True)
     assert {r["row_id"] for r in queued["reviews"]} <= set("abcdef")

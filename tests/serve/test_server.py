@@ -33,7 +33,7 @@ def test_with_a_key_any_address_may_be_bound() -> None:
 
 
 def test_answers_do_not_wait_for_acknowledgements() -> None:
-    """asyncio switches Nagle's algorithm off for sockets that know their protocol only."""
+    """asyncio switches Nagle's algorithm off only for sockets with a known protocol."""
     with bind("127.0.0.1", 0, api_key=None) as sock:
         assert sock.proto == socket.IPPROTO_TCP
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIG
 KINDS = [
     # The engine never answers: after the time to finish, requests are cut.
     ("held", {-signal.SIGTERM}),
-    # A thread that cannot be stopped: the process ends all the same.
+    # A thread that cannot be stopped does not keep the process from ending.
     ("stuck", {-signal.SIGTERM, 128 + signal.SIGTERM}),
 ]
 

@@ -34,7 +34,7 @@ def planted_value(kind: str, language: str, rng: random.Random) -> str:
 
     if kind == "phone":
         if language == "en":
-            # Central offices of 555-01xx are nobody's.
+            # Numbers 555-01xx are reserved for fiction.
             return rng.choice(("({}) 555-01{}", "+1 {} 555 01{}", "{}-555-01{}")).format(
                 rng.choice(("212", "415", "617", "305")), digits(2)
             )

@@ -50,7 +50,7 @@ def test_label_columns(columns: dict[str, list[str]], found: list[str] | None) -
         ("session clicks label", "label", "trousers skirts", "next_category"),
         ("title category", "category", "Kettles Fridges", "product_category"),
         ("utterance intent", "intent", "greet leave", "customer_intent"),
-        # The card knows one of five labels: more than a table of any texts would have.
+        # The card has one of five labels: more than a table of arbitrary texts would have.
         ("text label", "label", "cancel_order b c d e", "customer_intent"),
         ("left right label", "label", "same different", "same_product"),
         ("weight size label", "label", "heavy light", ""),
