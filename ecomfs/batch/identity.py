@@ -18,7 +18,7 @@ from ecomfs.engine.canary import same_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import MissingFileError
 from ecomfs.io import TableReader
-from ecomfs.pipeline import LanguageSetup, Pipeline, RowAsk
+from ecomfs.pipeline import LanguageSetup, Pipeline, PlannedRow
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Prediction, Row
 
@@ -165,12 +165,14 @@ class PipelineLike(Protocol):
         """Read prepared rows: for each row its state, its reading or error, and its prediction."""
         ...
 
-    async def asks(self, rows: Sequence[Row], ids: Sequence[str]) -> list[RowAsk]:
-        """What each row would put to the model."""
+    async def planned_rows(self, rows: Sequence[Row], ids: Sequence[str]) -> list[PlannedRow]:
+        """The readings that each row would need."""
         ...
 
-    async def fit_asks(self, readings: int, seed: int, *, alike: bool = False) -> list[RowAsk]:
-        """What a fit of this many readings would put to it."""
+    async def planned_fit(
+        self, readings: int, seed: int, *, uniform: bool = False
+    ) -> list[PlannedRow]:
+        """The readings that a fit would need."""
         ...
 
 

@@ -18,7 +18,7 @@ from ecomfs.batch.runlog import last_rate
 from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError
 from ecomfs.io import IdTracker, TableReader
-from ecomfs.pipeline import Pipeline, RowAsk, fit_asks, row_asks
+from ecomfs.pipeline import Pipeline, PlannedRow, planned_fit, planned_rows
 from ecomfs.retrieve import simulate_prefix_cache
 from ecomfs.types import Row
 
@@ -199,7 +199,7 @@ def plan_table(
     max_prompts: int = MAX_PROMPTS,
     seed: int = 0,
     readings: int = 0,
-    alike: bool = False,
+    uniform: bool = False,
     encoding: str | None = None,
 ) -> RunPlan:
     r"""Estimate a run: read every row, and render the prompts of all rows or of a sample.
@@ -230,8 +230,8 @@ def plan_table(
         Most prompts to render; for more, a sample is drawn with ``seed``.
     readings : int
         Most leave-one-out readings of the run before its first row.
-    alike : bool
-        Draw these examples uniformly (:func:`ecomfs.pipeline.draws_alike`).
+    uniform : bool
+        Draw these examples uniformly (:func:`ecomfs.pipeline.needs_uniform_draw`).
     encoding : str, optional
         Encoding of a source that is not UTF-8; detected by default.
 
@@ -268,7 +268,7 @@ def plan_table(
     finally:
         if journal is not None:
             journal.close()
-    fit = plan_fit(pipeline, readings, seed, alike=alike)
+    fit = plan_fit(pipeline, readings, seed, uniform=uniform)
     return _plan(pipeline, found, why, prices, probe, block_size, fit)
 
 
@@ -282,7 +282,7 @@ def plan_rows(
     max_prompts: int = MAX_PROMPTS,
     seed: int = 0,
     readings: int = 0,
-    alike: bool = False,
+    uniform: bool = False,
 ) -> RunPlan:
     """:func:`plan_table` for rows in memory; the model reads each of them.
 
@@ -294,7 +294,7 @@ def plan_rows(
         Field → cell.
     left_out, unusable : int
         Number of rows that are not in ``rows`` because they are not selected or not readable.
-    probe, max_prompts, seed, readings, alike
+    probe, max_prompts, seed, readings, uniform
         As in :func:`plan_table`.
 
     Returns
@@ -320,36 +320,36 @@ def plan_rows(
     for row in rows:
         sample.add(row)
     found = _Rows(sample.seen + unusable, left_out, unusable, 0, 0, sample.seen, sample.rows)
-    fit = plan_fit(pipeline, readings, seed, alike=alike)
+    fit = plan_fit(pipeline, readings, seed, uniform=uniform)
     return _plan(pipeline, found, "", None, probe, 16, fit)
 
 
-def _asks(answers: Pipeline | PipelineLike, rows: Sequence[Row]) -> list[RowAsk]:
+def _planned_rows(answers: Pipeline | PipelineLike, rows: Sequence[Row]) -> list[PlannedRow]:
     ids = [str(i) for i in range(len(rows))]
     if isinstance(answers, Pipeline):
-        return event_loop.run(row_asks(answers, answers.prepare(rows, ids)))
-    return event_loop.run(answers.asks(rows, ids))
+        return event_loop.run(planned_rows(answers, answers.prepare(rows, ids)))
+    return event_loop.run(answers.planned_rows(rows, ids))
 
 
 def plan_fit(
-    answers: Pipeline | PipelineLike, readings: int, seed: int, *, alike: bool = False
+    answers: Pipeline | PipelineLike, readings: int, seed: int, *, uniform: bool = False
 ) -> FitCost:
     """Estimate a fit with this many readings, if it does not stop earlier.
 
     Args:
         answers: the unfitted pipeline.
         seed: seed of the draw of examples.
-        alike: as in :func:`plan_table`.
+        uniform: as in :func:`plan_table`.
     """
     if isinstance(answers, Pipeline):
-        asks = event_loop.run(fit_asks(answers, readings, seed, alike=alike))
+        planned = event_loop.run(planned_fit(answers, readings, seed, uniform=uniform))
     else:
-        asks = event_loop.run(answers.fit_asks(readings, seed, alike=alike))
-    if not asks:
+        planned = event_loop.run(answers.planned_fit(readings, seed, uniform=uniform))
+    if not planned:
         return FitCost()
-    known = sum(not ask.asked for ask in asks)
-    tokens = None if answers.engine.tokenizer is None else sum(ask.tokens for ask in asks)
-    return FitCost(len(asks), known, tokens)
+    known = sum(not row.asked for row in planned)
+    tokens = None if answers.engine.tokenizer is None else sum(row.tokens for row in planned)
+    return FitCost(len(planned), known, tokens)
 
 
 def _plan(
@@ -361,19 +361,19 @@ def _plan(
     block_size: int,
     fit: FitCost,
 ) -> RunPlan:
-    asks = _asks(answers, found.sample)
-    to_ask = [ask for ask in asks if ask.asked]
+    planned = _planned_rows(answers, found.sample)
+    to_ask = [row for row in planned if row.asked]
     whole = len(found.sample) == found.new
-    alone = sum(ask.alone for ask in asks)
-    remembered_rows = sum(ask.usable and not ask.alone and not ask.asked for ask in asks)
-    bad = _share_of(sum(not ask.usable for ask in asks), len(asks), found.new, whole)
-    remembered = _share_of(remembered_rows, len(asks), found.new, whole)
-    asked = _share_of(len(to_ask), len(asks), found.new, whole)
+    alone = sum(row.alone for row in planned)
+    remembered_rows = sum(row.usable and not row.alone and not row.asked for row in planned)
+    bad = _share_of(sum(not row.usable for row in planned), len(planned), found.new, whole)
+    remembered = _share_of(remembered_rows, len(planned), found.new, whole)
+    asked = _share_of(len(to_ask), len(planned), found.new, whole)
     prompt_tokens = None
     if answers.engine.tokenizer is not None or not answers.has_model:
-        prompt_tokens = _total_of([ask.tokens for ask in to_ask], asked, whole)
-    answer_tokens = _total_of([ask.answer_tokens for ask in to_ask], asked, whole)
-    ids = [p.token_ids for ask in to_ask for p in ask.prompts if p.token_ids]
+        prompt_tokens = _total_of([row.tokens for row in to_ask], asked, whole)
+    answer_tokens = _total_of([row.answer_tokens for row in to_ask], asked, whole)
+    ids = [p.token_ids for row in to_ask for p in row.prompts if p.token_ids]
     shared = simulate_prefix_cache(ids, block_size=block_size).hit_rate
     rate, rate_from = _rate(answers, to_ask, probe)
     # Prompts differ in length, so time is estimated from tokens if they can be counted.
@@ -393,14 +393,14 @@ def _plan(
         prompt_tokens=prompt_tokens,
         answer_tokens=answer_tokens,
         shared=shared,
-        sampled=len(asks),
+        sampled=len(planned),
         rate=rate,
         rate_from=rate_from,
         seconds=work * (1 / rate) if rate else None,
         cost=_cost_of(prices, spent, answer_tokens, shared),
         fit=fit,
-        skipped=_share_of(alone, len(asks), found.new, whole),
-        decided=_share_of(sum(ask.decided for ask in asks), len(asks), found.new, whole),
+        skipped=_share_of(alone, len(planned), found.new, whole),
+        decided=_share_of(sum(row.decided for row in planned), len(planned), found.new, whole),
     )
 
 
@@ -479,18 +479,18 @@ class _Sample:
 
 
 def _rate(
-    answers: Pipeline | PipelineLike, asks: Sequence[RowAsk], probe: int
+    answers: Pipeline | PipelineLike, planned: Sequence[PlannedRow], probe: int
 ) -> tuple[float | None, str]:
-    if probe and asks:
+    if probe and planned:
         # The first half warms the model up and is not timed.
-        picked = list(asks[:: max(1, len(asks) // (2 * probe))])[: 2 * probe]
+        picked = list(planned[:: max(1, len(planned) // (2 * probe))])[: 2 * probe]
         warm, timed = picked[: len(picked) // 2], picked[len(picked) // 2 :]
         if warm:
             event_loop.run(_answered(answers, warm))
         started = time.perf_counter()
         event_loop.run(_answered(answers, timed))
         counted = answers.engine.tokenizer is not None
-        work = sum(ask.tokens for ask in timed) if counted else len(timed)
+        work = sum(row.tokens for row in timed) if counted else len(timed)
         return work / (time.perf_counter() - started), f"a probe of {len(timed)} rows"
     if not answers.has_model:
         return None, "no model: only the time to embed the rows"
@@ -501,8 +501,8 @@ def _rate(
     return None, "no run with this model yet; --probe 16 measures it"
 
 
-async def _answered(answers: Pipeline | PipelineLike, asks: Sequence[RowAsk]) -> None:
-    await answers.answer([ask.state for ask in asks])
+async def _answered(answers: Pipeline | PipelineLike, planned: Sequence[PlannedRow]) -> None:
+    await answers.answer([row.state for row in planned])
 
 
 _SUMS = (

@@ -66,13 +66,13 @@ def plan(
     from ecomfs.cli.present import marks, note, profile_of, show_table, without_model
     from ecomfs.errors import ConfigError
     from ecomfs.io import TableReader
-    from ecomfs.pipeline import draws_alike
+    from ecomfs.pipeline import needs_uniform_draw
 
     if probe < 0 or block_size < 1 or prompts < 1:
         raise ConfigError("--probe must be 0 or more, --block-size and --prompts 1 or more")
     prices = None if price is None else Prices(price, price_cached, price_answer)
     check_guarantees(settings, labelled)
-    skips, readings, alike = "", 0, draws_alike(settings)
+    skips, readings, uniform = "", 0, needs_uniform_draw(settings)
     jobs = jobs_of(sources, table)
     if not any(journal_path(job.base).exists() for job in jobs):
         # A plan makes no leave-one-out readings, but after an interrupted run they are in the
@@ -107,7 +107,7 @@ def plan(
             max_prompts=prompts,
             seed=labelled.seed,
             readings=0 if plans else readings,
-            alike=alike,
+            uniform=uniform,
             encoding=labelled.input_encoding,
         )
         plans.append(found)

@@ -99,7 +99,7 @@ def rank(
     """
     phases = show_phases(CHECKING)
     from ecomfs.cli.present import note
-    from ecomfs.pipeline import draws_alike
+    from ecomfs.pipeline import needs_uniform_draw
     from ecomfs.rank import check_top, positive_label, read_pairs, read_users_and_items
     from ecomfs.task import LabelSpace
 
@@ -145,7 +145,7 @@ def rank(
     if plan:
         # A plan counts the leave-one-out readings but does not make them.
         readings = 0 if settings["profile"] else settings["calibration_size"]
-        how = {"readings": readings, "alike": draws_alike(settings)}
+        how = {"readings": readings, "uniform": needs_uniform_draw(settings)}
         how |= {"probe": probe, "seed": labelled.seed}
         _plan(pipeline, pairs, tables, keep_seen, phases, how)
         return

@@ -268,16 +268,16 @@ async def _read_enough(
     retriever = bare.retriever
     if retriever is None or not most:
         return [], np.empty(0), 0
-    experts = None if guarantees.draws_alike else bare.experts
+    experts = None if guarantees.needs_uniform_draw else bare.experts
     draw = draw_left_out(retriever.examples, most, bare.seed, experts)
     bound, done, small = len(draw.examples), 0, 0
     found: list[LeftOut | None] = []
     while done < bound:
-        size = bound - done if guarantees.draws_alike else FIRST if not done else STEP
+        size = bound - done if guarantees.needs_uniform_draw else FIRST if not done else STEP
         some = draw.examples[done : done + size]
         found += (await read_left_out(bare, some, part(progress, FITTING, done, bound)))[0]
         done += len(some)
-        if guarantees.draws_alike or done >= bound:
+        if guarantees.needs_uniform_draw or done >= bound:
             continue
         readings, weights = _given(found, draw)
         truth = np.array([reading.label for reading in readings], dtype=np.int64)

@@ -22,7 +22,7 @@ from ecomfs.calibration import (
 from ecomfs.calibration.novelty import MINIMUM
 from ecomfs.core.options import OPTIONS
 from ecomfs.errors import ConfigError
-from ecomfs.pipeline import RowState, draws_alike
+from ecomfs.pipeline import RowState, needs_uniform_draw
 from ecomfs.types import Posterior
 
 NEVER = 2.0
@@ -65,9 +65,9 @@ class Guarantees:
     novel_below: float | None = None
 
     @property
-    def draws_alike(self) -> bool:
+    def needs_uniform_draw(self) -> bool:
         """Whether examples must be sampled uniformly."""
-        return draws_alike(asdict(self))
+        return needs_uniform_draw(asdict(self))
 
     def __post_init__(self) -> None:
         for name in ("max_loss", "precision", "coverage", "novel_below"):

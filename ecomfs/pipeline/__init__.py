@@ -1,17 +1,16 @@
-"""A batch of rows to predictions: the rooms above, composed."""
+"""A batch of rows to predictions: composes the rooms from features to calibration."""
 
-from ecomfs.pipeline.asks import RowAsk, answer_tokens, fit_asks, known_prompts, row_asks
 from ecomfs.pipeline.build import (
     build_pipeline,
     build_retriever,
     check_templates,
     choose_layout,
+    gives_logprobs,
     load_template,
     prompt_languages,
-    scores,
 )
 from ecomfs.pipeline.explain import Explanation, facts, influences
-from ecomfs.pipeline.left_out import LeftOutDraw, draw_left_out, draws_alike
+from ecomfs.pipeline.left_out import LeftOutDraw, draw_left_out, needs_uniform_draw
 from ecomfs.pipeline.options import Options
 from ecomfs.pipeline.pipeline import (
     ANSWER_TOKENS,
@@ -20,6 +19,13 @@ from ecomfs.pipeline.pipeline import (
     LanguageSetup,
     Pipeline,
     RowState,
+)
+from ecomfs.pipeline.planned import (
+    PlannedRow,
+    answer_tokens,
+    known_prompts,
+    planned_fit,
+    planned_rows,
 )
 from ecomfs.pipeline.refresh import StoredPipeline, refreshed, same_engine
 from ecomfs.pipeline.shortlist import LabelShortlist
@@ -34,7 +40,7 @@ __all__ = [
     "LeftOutDraw",
     "Options",
     "Pipeline",
-    "RowAsk",
+    "PlannedRow",
     "RowState",
     "StoredPipeline",
     "answer_tokens",
@@ -43,15 +49,15 @@ __all__ = [
     "check_templates",
     "choose_layout",
     "draw_left_out",
-    "draws_alike",
     "facts",
-    "fit_asks",
+    "gives_logprobs",
     "influences",
     "known_prompts",
     "load_template",
+    "needs_uniform_draw",
+    "planned_fit",
+    "planned_rows",
     "prompt_languages",
     "refreshed",
-    "row_asks",
     "same_engine",
-    "scores",
 ]

@@ -1,7 +1,7 @@
-"""Building a :class:`~ecomfs.pipeline.pipeline.Pipeline` from a task, examples and an engine.
+"""Builds a :class:`~ecomfs.pipeline.pipeline.Pipeline` from a task, examples and an engine.
 
-The decisions a user leaves open are taken here, and only here: the languages of prompts, which
-template is used, how the answer is read, how many tokens a prompt may have.
+Options that the user did not set are chosen here, and only here: prompt languages, template,
+read-out, and token budget.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from ecomfs.types import Example, Language, Turn
 
 
 class TemplateWarning(UserWarning):
-    """A template does not show all of a row."""
+    """A template does not show all fields of a row."""
 
 
 def build_pipeline(
@@ -66,32 +66,31 @@ def build_pipeline(
     examples : sequence of Example
         The labelled examples; none for zero-shot.
     engine : Engine
-        Reads the prompts; with the engine ``none`` the experts answer alone.
+        The engine; with ``none`` the experts classify without a model.
     embedder : Embedder
-        Of the retriever.
+        The embedder of the retriever.
     options : Options
-        What a user chose.
+        The options of the user.
     task : str or Path
-        Where the card came from (templates are beside it).
+        Name or folder of the task, to find its templates.
     pool_version : int
-        Of the examples.
+        Version of the examples.
     where : str
-        What to call the pool in errors.
+        Name of the pool in error messages.
     block, variant
-        The demonstrations that all rows share, as for
-        :class:`ecomfs.retrieve.DemonstrationLayout`.
+        The shared block, as in :class:`ecomfs.retrieve.DemonstrationLayout`.
     progress : Progress
-        Called with how many examples are embedded.
+        Called with the number of embedded examples.
 
     Returns
     -------
     Pipeline
-        Not fitted: nothing has been read.
+        An unfitted pipeline; nothing has been read.
 
     Raises
     ------
     EcomfsError
-        Labels, template, or engine do not fit together.
+        Labels, template and engine do not fit together.
 
     Examples
     --------
@@ -107,7 +106,7 @@ def build_pipeline(
     (2, ('positive', 'negative'), False)
     """
     space = LabelSpace.resolve(card, (e.label for e in examples), where)
-    # Predictions, votes and demonstrations all use one spelling per label: the first the pool had.
+    # Predictions, votes and demonstrations use one spelling per label, the first one of the pool.
     examples = [
         replace(e, label=space.names[space.require(e.label, f"{where}: example {e.id!r}")])
         for e in examples
@@ -118,7 +117,7 @@ def build_pipeline(
     k = card.default_k if options.k is None else options.k
     languages = prompt_languages(card, options)
     rows, retriever = build_retriever(card, examples, embedder, options, where, progress)
-    card = rows.card  # with what was learned of its columns from the pool
+    card = rows.card  # with column statistics from the pool
     if not has_model(engine):
         if retriever is None:
             raise ConfigError(
@@ -126,7 +125,7 @@ def build_pipeline(
                 hint="give labelled examples (--examples), or name a model: --engine auto",
             )
         only = Experts(retriever, space.names, card)
-        # What they count before they are weighed on the pool (ecomfs.fit).
+        # Prior weights, before the fit on the pool (ecomfs.fit).
         alone = Blend((expert_priors(only.names)[0][0],), (1.0,))
         return Pipeline(
             card=card,
@@ -200,7 +199,7 @@ def _screen(
     setups: Iterable[LanguageSetup],
     mask: Mask | None,
 ) -> Screen:
-    """What looks for imitations of these prompts."""
+    """The screen for imitations of these prompts."""
     builders = [setup.builder for setup in setups]
     return Screen.of(
         card,
@@ -215,14 +214,13 @@ def _screen(
 
 
 def _markers(engine: Engine) -> list[str]:
-    """The control tokens of the frame that a model was trained with, also where prompts are
-    completions."""
+    """The control tokens of the model's chat template, also for completion prompts."""
     model = chat_model(engine)
     if model is None or model.render is None:
         return []
     try:
         frame = model.render([Turn("user", "x"), Turn("assistant", "x"), Turn("user", "x")])
-    except ModelError:  # the template refuses turns: nothing is asked in them
+    except ModelError:  # the template refuses these turns, so chat prompts are not used
         return []
     return sorted(set(CONTROL.findall(frame)))
 
@@ -235,7 +233,7 @@ def build_retriever(
     where: str = "pool",
     progress: Progress = silent,
 ) -> tuple[RowText, Retriever | None]:
-    """What puts rows into words, and what finds examples like a row.
+    """Make the row renderer and the retriever.
 
     Parameters
     ----------
@@ -244,13 +242,13 @@ def build_retriever(
     examples : sequence of Example
         The labelled examples.
     embedder : Embedder
-        Of their texts.
+        The embedder of their texts.
     options : Options
         Similarity, selection strategy, rendering and seed.
     where : str
-        What to call the pool in errors.
+        Name of the pool in error messages.
     progress : Progress
-        Called with how many examples are embedded.
+        Called with the number of embedded examples.
 
     Returns
     -------
@@ -260,7 +258,7 @@ def build_retriever(
     Raises
     ------
     PoolError
-        An example cannot be put into words.
+        An example cannot be rendered as text.
 
     Examples
     --------
@@ -295,16 +293,18 @@ def build_retriever(
 
 
 def choose_layout(card: TaskCard, labels: int, k: int) -> Layout:
-    """The layout of demonstrations where neither the user nor a fit chooses (measured in
-    ``docs/retrieval.md``): rows of one text share a block that shows every label twice, where k
-    examples can; with more labels they share half a block. Rows of several fields have their own.
+    """The default layout of demonstrations (measured in ``docs/retrieval.md``).
+
+    Rows of one text share a block that shows every label twice, if k examples are enough; with more
+    labels, half of the demonstrations are shared. Rows with several fields have their own
+    demonstrations.
 
     Parameters
     ----------
     card : TaskCard
         The task.
     labels : int
-        How many labels there are.
+        Number of labels.
     k : int
         Demonstrations per prompt.
 
@@ -323,7 +323,7 @@ def choose_layout(card: TaskCard, labels: int, k: int) -> Layout:
 
 
 def _shortlist(options: Options, space: LabelSpace) -> int:
-    """How many of the labels are put to the model; 0 for all of them."""
+    """Size of the label shortlist; 0: no shortlist."""
     wanted = options.shortlist
     if wanted is None:
         wanted = SHORTLIST if len(space) > MAX_LABELS else 0
@@ -337,18 +337,18 @@ def _similarity(
     embedder: Embedder,
     wanted: SimilarityChoice,
 ) -> ChosenSimilarity:
-    """The similarity a user asked for, or what the pool says for itself."""
+    """The similarity that the user set, or the one chosen on the pool."""
     if wanted == "text" or (wanted == "auto" and not has_features(card)):
         return ChosenSimilarity("dense", 0.0, "the rows' texts")
     if wanted == "auto":
         return choose_similarity(examples, texts, embedder, card.specs)
-    return ChosenSimilarity(wanted, 1.0 if wanted == "tabular" else DEFAULT_WEIGHT, "as asked for")
+    return ChosenSimilarity(wanted, 1.0 if wanted == "tabular" else DEFAULT_WEIGHT, "set by option")
 
 
 def _worded(
     card: TaskCard, examples: Sequence[Example], where: str, options: Options
 ) -> tuple[RowText, list[str]]:
-    """What puts rows into words, and the examples' texts."""
+    """The row renderer, and the texts of the examples."""
     rows, texts = RowText(card, options.rendering, options.facts), []
     try:
         rows.fit([e.fields for e in examples], [e.label for e in examples])
@@ -366,7 +366,7 @@ def _worded(
 
 
 def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
-    """Compile the templates a run will use.
+    """Compile the templates that a run will use.
 
     Parameters
     ----------
@@ -375,7 +375,7 @@ def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
     options : Options
         Template and language.
     task : str or Path
-        Where the card came from.
+        Name or folder of the task.
 
     Raises
     ------
@@ -407,7 +407,7 @@ def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
 
 
 def prompt_languages(card: TaskCard, options: Options) -> tuple[Language, ...]:
-    """The languages that prompts are written in: one, or both where each row has its own.
+    """The languages of the prompts: one, or both if prompts follow the language of each row.
 
     >>> from ecomfs.task import load_task
     >>> prompt_languages(load_task("review_sentiment"), Options(language="auto"))
@@ -451,26 +451,26 @@ def _setup(
 
 
 def chat_format(engine: Engine, choice: FormatChoice) -> ChatFormat | None:
-    """The frame in which prompts are written.
+    """The chat format of the prompts.
 
     Parameters
     ----------
     engine : Engine
-        Whose model has a chat template, or not.
+        The engine.
     choice : {"auto", "completion", "chat"}
-        ``auto``: completion, where nothing was fitted.
+        ``auto``: completion, unless a fit chose the format.
 
     Returns
     -------
     ChatFormat
-        ``None``: prompts are completions.
+        ``None`` for completion prompts.
 
     Raises
     ------
     ConfigError
-        ``chat``, and the model has no chat template.
+        ``chat``, but the model has no chat template.
     ModelError
-        ``chat``, and the template cannot hold demonstrations, or rows could imitate its frame.
+        ``chat``, but the template cannot hold demonstrations, or rows could imitate its frame.
 
     Examples
     --------
@@ -491,30 +491,30 @@ def chat_format(engine: Engine, choice: FormatChoice) -> ChatFormat | None:
             raise ModelError(f"{engine.spec}: {seen}", hint="use --format completion")
         return ChatFormat(engine.spec, model.identity, model.render, model.encode)
     raise ConfigError(
-        f"{engine.spec}: the model has no chat template: it is a base model, or its files lack one",
+        f"{engine.spec}: the model has no chat template: it is a base model, or a file is missing",
         hint="use --format completion, or an instruct model (ecomfs models)",
     )
 
 
-def scores(engine: Engine) -> bool:
-    """Whether an engine gives the log-probabilities of named tokens.
+def gives_logprobs(engine: Engine) -> bool:
+    """Whether an engine gives the log-probabilities of given tokens.
 
     Parameters
     ----------
     engine : Engine
-        Any engine.
+        The engine.
 
     Returns
     -------
     bool
-        ``False`` where answers are read as text.
+        ``False`` if answers are read as text.
 
     Examples
     --------
     >>> from types import SimpleNamespace
     >>> from ecomfs.engine import Capabilities
     >>> text_only = Capabilities(False, True, False, context_tokens=512)
-    >>> scores(SimpleNamespace(tokenizer=None, capabilities=text_only))
+    >>> gives_logprobs(SimpleNamespace(tokenizer=None, capabilities=text_only))
     False
     """
     return LogprobReadout.supported(engine)
@@ -530,23 +530,23 @@ def load_template(
     card : TaskCard
         The task.
     choice : str, Path, mapping, or None
-        A version, a file, or one of either per language; ``None``: the card's.
+        A version, a file, or one of either per language; ``None``: that of the card.
     language : {"en", "zh"}
-        Of the prompt.
+        Language of the prompt.
     task : str or Path
-        Where the card came from.
+        Name or folder of the task.
 
     Returns
     -------
     Template
-        Compiled, and rendered once.
+        The compiled template, rendered once as a test.
 
     Raises
     ------
     TemplateError
         It does not compile, does not render, or does not show the rows.
     MissingFileError
-        A named file is not there.
+        The file does not exist.
 
     Examples
     --------
@@ -572,7 +572,7 @@ def load_template(
     else:
         source = template_source(task, language, str(choice))
         template = Template(source, f"{card.name}/{language}.{choice}")
-    # A name that does not exist shows only when a template is rendered: find out now.
+    # Undefined names are found only when a template is rendered, so render it now.
     trial = _trial(card, template, language)
     trial.separator()
     trial.hidden_fields()
@@ -590,7 +590,7 @@ __all__ = [
     "build_retriever",
     "chat_format",
     "check_templates",
+    "gives_logprobs",
     "load_template",
     "prompt_languages",
-    "scores",
 ]

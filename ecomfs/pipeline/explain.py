@@ -1,4 +1,4 @@
-"""The explanation of one prediction: every step, and which demonstrations moved the answer."""
+"""The explanation of one prediction: every step, and the influence of each demonstration."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from ecomfs.prompt import PromptInput
 from ecomfs.types import Demonstration, Posterior, Prediction, Row, floats
 
 SHOWN = 8
-"""Labels printed, the likeliest first; :meth:`Explanation.to_dict` has all of them."""
+"""Most labels printed, the likeliest first; :meth:`Explanation.to_dict` has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """What one demonstration did to the answer.
+    """The influence of one demonstration on the prediction.
 
     Attributes:
-        example_id: the demonstration's.
-        without: the model's own probability (as read, before calibration and fusion) of the
-            predicted label when the demonstration is left out; ``None`` when that could not be
-            read.
-        fall: how much that probability falls when it is left out; negative where it rises.
-        answer: the final answer without it (the likeliest label, after every step).
+        example_id: id of the demonstration.
+        without: the model's probability of the predicted label without the demonstration, before
+            calibration and fusion; ``None`` if it could not be read.
+        fall: decrease of that probability without the demonstration; negative if it rises.
+        answer: the likeliest label without it, after all steps.
         why: why there is no ``without``.
     """
 
@@ -39,7 +38,8 @@ class Influence:
 
 @dataclass(frozen=True, slots=True)
 class Influences:
-    """One :class:`Influence` per demonstration, in prompt order; or none, and why in ``note``."""
+    """One :class:`Influence` per demonstration, in prompt order; or none, with the reason in
+    ``note``."""
 
     of: tuple[Influence, ...] = ()
     note: str = ""
@@ -52,25 +52,25 @@ async def influences(
     posterior: Posterior | None,
     prediction: Prediction,
 ) -> Influences:
-    """Which demonstrations moved the answer: leave-one-demonstration-out readings of a row.
+    """Influence of each demonstration, by leave-one-demonstration-out readings of a row.
 
-    As many prompts as the row has demonstrations are read, in one engine call. The experts'
-    opinions stay as they are: only what the model is shown changes. A demonstration that the token
-    budget left out does not come back when another one leaves.
+    One prompt per demonstration is read, in one engine call. Only the prompt changes; the opinions
+    of the experts do not. A demonstration that the token budget left out is not added when another
+    one is removed.
 
     Parameters
     ----------
     pipeline : Pipeline
-        That read the row.
+        The pipeline that read the row.
     row : Row
-        The card's fields.
+        The fields of the row.
     state, posterior, prediction
-        Of the row, as :meth:`Pipeline.trace` gives them.
+        Results of :meth:`Pipeline.trace` for the row.
 
     Returns
     -------
     Influences
-        One per demonstration, in prompt order; or none, and why in its ``note``.
+        One per demonstration, in prompt order; or none, with the reason in ``note``.
 
     Examples
     --------
@@ -91,7 +91,7 @@ async def influences(
     place = pipeline.space.require(label, "prediction")
     if state.shortlist and place not in state.shortlist:
         return Influences(
-            note=f"{label!r} was not put to the model: its probability is the experts'"
+            note=f"{label!r} is not on the model's shortlist: its probability is from the experts"
         )
     row, shown = pipeline.as_read(row), state.demonstrations
     asked: list[RowState] = []
@@ -112,11 +112,11 @@ def _impossible(state: RowState, posterior: Posterior | None, label: str | None)
     if state.skipped:
         return "the model was not asked"
     if posterior is None or label is None:
-        return "the row has no answer"
+        return "the row has no prediction"
     if posterior.label_mass is None and max(posterior.probabilities) == 1:
-        return "the engine gives no log-probabilities: there is an answer and no distribution"
+        return "the engine gives no log-probabilities, so there is no distribution"
     if not state.demonstrations:
-        return "no demonstrations stand in the prompt"
+        return "the prompt has no demonstrations"
     return ""
 
 
@@ -144,21 +144,21 @@ def _influence(
 
 
 def facts(pipeline: Pipeline, row: Row, state: RowState) -> tuple[str, ...]:
-    """What the features say of a row that was answered, in its language.
+    """The features of a classified row, in words of its language.
 
     Parameters
     ----------
     pipeline : Pipeline
-        The pipeline that answered.
+        The pipeline that classified the row.
     row : Row
-        The row's fields.
+        The fields of the row.
     state : RowState
-        How far the row came; one that failed has no opinion and no facts.
+        State of the row; a failed row has no opinion and no facts.
 
     Returns
     -------
     tuple of str
-        Such as ``("liked 7 of 10, disliked 3",)``; empty where no expert uses features.
+        Such as ``("liked 7 of 10, disliked 3",)``; empty if no expert uses features.
 
     Examples
     --------
@@ -174,16 +174,16 @@ def facts(pipeline: Pipeline, row: Row, state: RowState) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What led to one prediction. ``print`` it, or take :meth:`to_dict`.
+    """The explanation of one prediction. ``print`` it, or use :meth:`to_dict`.
 
     Attributes:
         state: language, demonstrations, prompt, shortlist and the experts' opinion.
-        posterior: the reading, as a distribution; ``None`` when the row failed.
-        prediction: the answer; its ``stages`` are the distributions after each step.
+        posterior: the reading as a distribution; ``None`` if the row failed.
+        prediction: the prediction; its ``stages`` are the distributions after each step.
         labels: the label space, aligned with the posterior.
-        influences: which demonstrations moved the answer; ``None`` when that was not asked for.
-        facts: what the features say of the row, such as "liked 7 of 10, disliked 3"; none where
-            no expert uses features.
+        influences: influence of each demonstration; ``None`` if not requested.
+        facts: the features of the row in words, such as "liked 7 of 10, disliked 3"; empty if no
+            expert uses features.
 
     Examples
     --------
@@ -217,7 +217,7 @@ class Explanation:
 
     @property
     def experts(self) -> dict[str, dict[str, float]]:
-        """Expert → label → probability; empty where none was asked."""
+        """Expert → label → probability; empty without experts."""
         scores = {} if self.state.opinion is None else self.state.opinion.scores
         return {
             name: dict(zip(self.labels, floats(softmax(values)), strict=True))
@@ -226,7 +226,7 @@ class Explanation:
 
     @property
     def shortlist(self) -> tuple[str, ...]:
-        """The labels that were put to the model; empty when all of them were."""
+        """The labels on the shortlist of the row; empty if all labels were in the prompt."""
         return tuple(self.labels[place] for place in self.state.shortlist)
 
     def to_dict(self) -> dict[str, Any]:
@@ -296,7 +296,7 @@ class Explanation:
         }
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the distribution after each step, the examples, the prompt."""
+        """HTML for notebooks: the distribution after each step, the examples, the prompt."""
         from ecomfs_eval.html_view import bars, folded, paragraph, table, view
 
         p, steps = self.prediction, self.stages

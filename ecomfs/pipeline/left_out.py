@@ -1,10 +1,10 @@
-"""Which examples of the pool are read leave-one-out.
+"""Samples the examples of the pool that are read leave-one-out.
 
-Readings are what a fit costs. Examples that the experts find hard say more about the weights of
-model and experts than those that everybody gets right: they are drawn more often, and each counts
-by the inverse of its probability, so that sums are those of a random draw on average (Horvitz and
-Thompson 1952, *JASA* 47). The draw is nested (sequential Poisson sampling, Ohlsson 1998, *Journal
-of Official Statistics* 14): its beginning is a smaller draw of the same kind.
+Readings are the cost of a fit. Examples that are hard for the experts are more informative about
+the weights of model and experts than easy ones. They are sampled more often, and each is weighted
+by its inverse probability, so that sums are unbiased (Horvitz and Thompson 1952, *JASA* 47). The
+sample is nested (sequential Poisson sampling, Ohlsson 1998, *Journal of Official Statistics* 14):
+its first n examples are a smaller sample of the same kind.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ecomfs.pool import sample_queries
 from ecomfs.types import Example
 
 EVEN = 0.5
-"""The part of the probability that all examples share evenly: no weight is above its inverse."""
+"""The uniform part of the sampling probabilities; its inverse is the largest possible weight."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOutDraw:
-    """Examples in the order in which they are read.
+    """A sample of examples for leave-one-out readings, in reading order.
 
     Attributes:
-        examples: of the pool.
-        chance: of each example of the pool, those that are read first; they sum to one. Empty:
-            all count the same.
+        examples: the examples.
+        chance: sampling probabilities of all examples of the pool, the sampled ones first; they sum
+            to one. Empty: uniform.
 
     >>> LeftOutDraw((Example("1", {}, "a"),)).weights(1).tolist()
     [1.0]
@@ -42,12 +42,12 @@ class LeftOutDraw:
     chance: tuple[float, ...] = ()
 
     def weights(self, n: int) -> NDArray[np.float64]:
-        """How many examples each of the first n stands for, up to a common factor."""
+        """Inverse-probability weights of the first n examples, up to a common factor."""
         if not self.chance:
             return np.ones(n)
         chance = np.array(self.chance)
         included = np.minimum(1.0, n * chance)
-        for _ in range(len(chance)):  # what is certain leaves its surplus to the others
+        for _ in range(len(chance)):  # redistribute the surplus of probabilities above one
             free = included < 1
             room = n - (~free).sum()
             if not free.any() or abs(included[free].sum() - room) < 1e-9:
@@ -59,7 +59,7 @@ class LeftOutDraw:
 def draw_left_out(
     examples: Sequence[Example], most: int, seed: int, experts: Experts | None = None
 ) -> LeftOutDraw:
-    """At most ``most`` examples of a pool, none of them synthetic.
+    """Sample at most ``most`` examples of a pool, without synthetic ones.
 
     Parameters
     ----------
@@ -68,15 +68,15 @@ def draw_left_out(
     most
         Largest number of examples.
     seed
-        Of the draw.
+        Seed of the draw.
     experts
-        Of the pool, by which hard examples are known; ``None``: all are drawn alike, which
-        guarantees need.
+        The experts of the pool, to find hard examples; ``None``: sample uniformly, as guarantees
+        need.
 
     Returns
     -------
     LeftOutDraw
-        In a random order where there is a choice of examples.
+        The sample, in random order.
 
     Examples
     --------
@@ -95,11 +95,11 @@ def draw_left_out(
     return LeftOutDraw(tuple(real[i] for i in order[:most]), tuple(chance[order].tolist()))
 
 
-def draws_alike(options: Mapping[str, Any]) -> bool:
-    """Whether examples have to be drawn alike: guarantees are fitted on readings that are like new
-    rows, and without the experts no example is known to be hard.
+def needs_uniform_draw(options: Mapping[str, Any]) -> bool:
+    """Whether examples must be sampled uniformly: guarantees need readings distributed like new
+    rows, and without experts it is not known which examples are hard.
 
-    >>> draws_alike({"fusion": True}), draws_alike({"fusion": True, "precision": 0.9})
+    >>> needs_uniform_draw({"fusion": True}), needs_uniform_draw({"fusion": True, "precision": 0.9})
     (False, True)
     """
     asked = (options.get(name) for name in ("precision", "coverage", "novel_below"))
@@ -107,8 +107,8 @@ def draws_alike(options: Mapping[str, Any]) -> bool:
 
 
 def _hardness(examples: Sequence[Example], experts: Experts) -> NDArray[np.float64]:
-    """What the experts' answer lacks, leave-one-out; of examples that they were not asked about,
-    the mean."""
+    """One minus the experts' leave-one-out probability of the true label; the mean for examples
+    without one."""
     scores, labels = experts.own()
     p = prior_fusion(scores).apply(Evidence(scores))
     lacking = 1 - p[np.arange(len(labels)), labels]
@@ -118,4 +118,4 @@ def _hardness(examples: Sequence[Example], experts: Experts) -> NDArray[np.float
     return np.maximum([known.get(e.id, mean) for e in examples], 1e-6)
 
 
-__all__ = ["LeftOutDraw", "draw_left_out", "draws_alike"]
+__all__ = ["LeftOutDraw", "draw_left_out", "needs_uniform_draw"]

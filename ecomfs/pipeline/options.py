@@ -8,16 +8,15 @@ from ecomfs.core.options import DEFAULTS, OPTIONS, OneLabelReadingOptions
 from ecomfs.errors import ConfigError
 
 MAX_LABELS = 20
-"""Above this many labels, only a shortlist is put to the model."""
+"""Above this number of labels, prompts have only a shortlist of them."""
 
 SHORTLIST = 8
-"""Labels on it, by default."""
+"""Default size of the shortlist."""
 
 
 @dataclass(kw_only=True)
 class Options(OneLabelReadingOptions):
-    """How the rows of a pipeline are read: options of :mod:`ecomfs.core.options`
-    (docs/options.md).
+    """The options of a pipeline, from :mod:`ecomfs.core.options` (docs/options.md).
 
     Raises:
         ConfigError: a value out of range, or options that exclude each other.

@@ -1,12 +1,12 @@
-"""The way of one row, assembled: fields → text → demonstrations → prompt → reading → prediction.
+"""The path of one row: fields → text → demonstrations → prompt → reading → prediction.
 
-This is the asynchronous core that the classifier, the batch scorer and the service share. It
-holds no state between rows; everything it needs is decided when it is built.
+This is the asynchronous core that the classifiers, the batch scorer and the service share. It keeps
+no state between rows; everything is decided when it is built.
 
 A row may be read in several passes (self-consistency, Wang et al. 2022, arXiv:2203.11171, without
-its reasoning chains): with its demonstrations in other orders and, with codes, with other codes
-for the labels; the posteriors are averaged. What a single order favours by chance averages out,
-at the price of a reading per pass.
+reasoning chains): with its demonstrations in other orders and, if labels are codes, with other
+codes. The posteriors are averaged, which reduces the effect of the order, at the cost of one
+reading per pass.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ from ecomfs.types import (
 
 @dataclass(frozen=True, slots=True)
 class LanguageSetup:
-    """How rows of one language are read.
+    """Prompt builder, read-out and calibration of one language.
 
     Attributes
     ----------
     builder : PromptBuilder
-        Makes the prompts.
+        Builds the prompts.
     readout : Readout
-        Makes distributions of the engine's answers.
+        Converts answers of the engine to distributions.
     calibration : Calibration, optional
-        Of these distributions; ``None``: they stand as they are read.
+        Calibrates these distributions; ``None``: uncalibrated.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class LanguageSetup:
     def prompts(
         self, asked: Sequence[PromptInput], engine: Engine, budget: int | None
     ) -> list[Prompt | EcomfsError]:
-        """The prompts of rows for an engine, as of :meth:`PromptBuilder.build_all`."""
+        """The prompts of rows for an engine; see :meth:`PromptBuilder.build_all`."""
         tokenizer = engine.tokenizer
         return self.builder.build_all(
             asked,
@@ -92,37 +92,37 @@ class LanguageSetup:
 
 
 ANSWER_TOKENS = 32
-"""Room left in the context for the answer."""
+"""Tokens of the context reserved for the answer."""
 
 LanguageSetups = Mapping[Language, LanguageSetup]
 RowReading = Posterior | EcomfsError | None
-"""What reading a row gave; ``None``: the model was not asked."""
+"""The result of reading a row; ``None``: the model was skipped."""
 DECIDED = "not read: the model could not change the label"
-"""Note of a row whose label no reading could change (:meth:`ecomfs.calibration.Blend.decided`)."""
+"""Note for a row whose label no reading could change (:meth:`ecomfs.calibration.Blend.decided`)."""
 SURE = "not read: the experts are sure enough"
-"""Note of a row whose experts reach the confidence fitted for ``max_loss``."""
+"""Note for a row whose experts reach the confidence fitted for ``max_loss``."""
 
 
 @dataclass(slots=True)
 class RowState:
-    """One row on its way: what the model is asked about it, or why it cannot be.
-    :meth:`Pipeline.prepare` fills it in, step by step.
+    """The state of one row: its prompt, or why it has none. :meth:`Pipeline.prepare` fills it in.
 
     Attributes:
-        id: the row's id.
-        language: of its prompt.
-        demonstrations: those that stand in the prompt, in its order.
-        shared: how many of them, from the first on, all rows share.
-        prompt: of the first pass; ``None`` where the model is not asked.
+        id: id of the row.
+        language: language of the prompt.
+        demonstrations: the demonstrations in the prompt, in prompt order.
+        shared: number of leading demonstrations that all rows share.
+        prompt: prompt of the first pass; ``None`` if the model does not read the row.
         error: why there is no prompt.
-        opinion: the experts'.
-        skipped: the model is not asked: the label is decided, the experts are sure enough, or
-            there is no model.
-        unread: why the model is not asked, where there is one: :data:`DECIDED` or :data:`SURE`.
-        nearest: where it is not asked, the nearest examples, whose labels vote; the nearest first.
-        shortlist: positions of the labels that are put to the model; empty for all.
-        extra_passes: the prompts of further passes.
-        suspicious: what the screen found in the row.
+        opinion: the opinion of the experts.
+        skipped: whether the model is skipped: the label is decided, the experts are confident
+            enough, or there is no model.
+        unread: why an existing model is skipped: :data:`DECIDED` or :data:`SURE`.
+        nearest: if the model is skipped, the nearest examples, whose labels vote; the nearest
+            first.
+        shortlist: positions of the labels in the prompt; empty for all.
+        extra_passes: prompts of further passes.
+        suspicious: findings of the screen.
 
     >>> RowState("r1", "en", error=RowError("field 'text' is empty")).prompt is None
     True
@@ -150,40 +150,40 @@ class Pipeline:
     Attributes
     ----------
     card, space, engine : TaskCard, LabelSpace, Engine
-        The task, its labels, and what reads the prompts.
+        The task, its labels, and the engine.
     setups : dict
-        Language → prompt, read-out and calibration; empty without a model.
+        Language → prompt builder, read-out and calibration; empty without a model.
     rows : RowText
-        Puts rows into words, fitted on the pool.
+        Renders rows as text; fitted on the pool.
     retriever : Retriever, optional
         ``None`` for zero-shot.
     k : int
         Demonstrations per prompt.
     language : str, optional
-        Fixed language, or ``None`` to follow each row's own.
+        Fixed language, or ``None`` for the language of each row.
     budget : int, optional
-        Most prompt tokens.
+        Most tokens per prompt.
     pool_version : int
-        Of the examples.
+        Version of the examples.
     experts : Experts, optional
-        Of the pool, where the policy or the shortlist uses them.
+        Experts of the pool, if the policy or the shortlist uses them.
     policy : DecisionPolicy
-        How readings and opinions become predictions.
+        Converts readings and opinions to predictions.
     label_shortlist : LabelShortlist, optional
-        How a shortlist is made of many labels; ``None``: all are put to the model.
+        Makes a shortlist of many labels; ``None``: all labels are in the prompt.
     layout : DemonstrationLayout, optional
-        Which demonstrations rows share, and which are their own; ``None`` for zero-shot.
+        Layout of shared and own demonstrations; ``None`` for zero-shot.
     extra_passes : tuple of dict
-        Setups of further passes, whose posteriors are averaged with the first one's.
+        Setups of further passes, whose posteriors are averaged with the first.
     seed : int
-        Of the orders of further passes.
+        Seed of the orders of further passes.
     screen : Screen, optional
-        Cuts out of rows what imitates the prompt, and says so; ``None``: rows are read as they are.
+        Removes imitations of the prompt from rows; ``None``: rows are read unchanged.
     suspicious : {"flag", "review", "experts"}
         What happens to rows that look like an attack.
     cascade : bool
-        The model is not asked where it cannot change the label, nor where the experts reach the
-        confidence fitted for ``max_loss``; ``False``: it reads every row.
+        Skip the model if it cannot change the label, or if the experts reach the confidence fitted
+        for ``max_loss``; ``False``: it reads every row.
 
     Examples
     --------
@@ -223,17 +223,17 @@ class Pipeline:
 
     @property
     def mask(self) -> Mask | None:
-        """What hides personal data; ``None``: rows are read as they are."""
+        """The mask for personal data; ``None``: no masking."""
         return None if self.screen is None else self.screen.mask
 
     @property
     def has_model(self) -> bool:
-        """Whether rows can be read by a model; without one the experts answer alone."""
+        """Whether there is a model; without one, the experts classify the rows."""
         return has_model(self.engine)
 
     @property
     def format(self) -> Literal["completion", "chat"]:
-        """How prompts are written: as one text to complete, or as turns of a chat."""
+        """The prompt format: one text to complete, or turns of a chat."""
         return "chat" if any(s.builder.chat for s in self.setups.values()) else "completion"
 
     async def classify(
@@ -244,8 +244,8 @@ class Pipeline:
         exclude_ids: Sequence[Collection[str]] | None = None,
         progress: Progress = silent,
     ) -> list[Prediction]:
-        """One prediction per row, in order. A row's failure is that row's; only an engine that is
-        gone altogether raises."""
+        """One prediction per row, in order. A row that fails affects no other row; only an engine
+        that is unavailable raises."""
         found = await self.trace(rows, ids, exclude_ids=exclude_ids, progress=progress)
         return [p for _, _, p in found]
 
@@ -258,14 +258,14 @@ class Pipeline:
         leave_self_out: bool = False,
         progress: Progress = silent,
     ) -> list[tuple[RowState, Posterior | None, Prediction]]:
-        """Like :meth:`classify`, with what led to each prediction: the state, the posterior as it
-        was read (before it is calibrated), and the prediction.
+        """:meth:`classify` with details: for each row its state, the uncalibrated posterior, and
+        the prediction.
 
-        ``leave_self_out``: rows come from the pool; no copy of a row may stand in its prompt.
-        ``progress``: called with rows read; then some are read at a time, and not all at once.
+        ``leave_self_out``: rows come from the pool, and a prompt must not show a copy of its row.
+        ``progress``: called with the number of rows read; rows are then read in parts.
         """
         progress(READING, 0, len(rows))
-        # Embedding and rendering are work of the CPU: the event loop stays free for others.
+        # Embedding and rendering take CPU time, so they run outside the event loop.
         states = await asyncio.to_thread(
             self.prepare, rows, ids, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
@@ -282,20 +282,20 @@ class Pipeline:
     async def answer(
         self, states: Sequence[RowState]
     ) -> list[tuple[RowState, RowReading, Prediction]]:
-        """The second half of :meth:`trace`, for callers that :meth:`prepare` the next rows while
-        these are read: each state with its posterior, with the error in its place, or with
-        ``None`` where the experts answer and the model is not asked."""
+        """Read prepared rows; for callers that :meth:`prepare` the next rows in the meantime. For
+        each row: its state; its posterior, its error, or ``None`` if the model is skipped; and its
+        prediction."""
         readings = await self._read(states)
         predictions = self._predict(states, readings)
         return list(zip(states, readings, predictions, strict=True))
 
     def as_read(self, row: Row) -> Row:
-        """A row as it is read: without what imitates the prompt, and with personal data masked."""
+        """The row without imitations of the prompt, and with personal data masked."""
         return row if self.screen is None else self.screen.screened(row).row
 
     def text(self, row: Row) -> str:
-        """A row as the retriever sees it; one that cannot be put into words, because a cell is
-        not of its field's kind, as its cells are."""
+        """The text of a row for the retriever; the plain cells if a cell does not fit the kind of
+        its field."""
         try:
             return self.rows.render(row, "en")
         except RowError:
@@ -309,7 +309,7 @@ class Pipeline:
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> list[RowState]:
-        """Retrieve demonstrations and render the prompts, without asking the engine."""
+        """Retrieve demonstrations and render the prompts, without calling the engine."""
         states: list[RowState] = []
         texts: list[str] = []
         good: list[int] = []
@@ -378,13 +378,13 @@ class Pipeline:
 
     @property
     def settles_labels(self) -> bool:
-        """Whether rows whose label the model cannot change are not read. Where a person takes what
-        looks like an attack, every row is read: readings are looked at for it too."""
+        """Whether to skip the model for rows whose label it cannot change. If suspicious rows need
+        review, every row is read, because readings are also checked for attacks."""
         on = self.cascade and self.has_model and self.suspicious != "review"
         return on and self.experts is not None and self.policy.may_decide
 
     def _unread(self, opinions: Sequence[Opinion], languages: Sequence[Language]) -> list[str]:
-        """Why the model is not asked about rows; empty where it is."""
+        """For each row, why the model is skipped; empty if it is not."""
         settled = [False] * len(opinions)
         if self.suspicious != "review":  # see settles_labels
             settled = self.policy.decided(opinions, [self._calibration(one) for one in languages])
@@ -395,12 +395,12 @@ class Pipeline:
 
     @property
     def _experts_answer(self) -> bool:
-        """Whether the experts answer suspicious rows. Where there are none, a person does."""
+        """Whether the experts classify suspicious rows; without experts, these need review."""
         known = self.experts is not None and self.policy.cheap is not None
         return self.suspicious == "experts" and known
 
     def _nearest(self, hits: Hits) -> tuple[Demonstration, ...]:
-        """The examples that vote on a row."""
+        """The nearest examples of a row, which vote."""
         if self.retriever is None:
             return ()
         examples, texts = self.retriever.examples, self.retriever.texts
@@ -421,7 +421,7 @@ class Pipeline:
     def _prompts(
         self, setups: LanguageSetups, states: Sequence[RowState], asked: Mapping[int, PromptInput]
     ) -> dict[int, Prompt | EcomfsError]:
-        """By place of the row; rows of a language together."""
+        """Position of a row → its prompts; rows of a language are built together."""
         found: dict[int, Prompt | EcomfsError] = {}
         for language in dict.fromkeys(states[place].language for place in asked):
             mine = [place for place in asked if states[place].language == language]
@@ -434,15 +434,15 @@ class Pipeline:
     def _give_prompt(
         self, state: RowState, asked: PromptInput, prompt: Prompt | EcomfsError
     ) -> None:
-        """Give a state its prompts, or the reason why there is one missing."""
+        """Set the prompts of a state, or the error if one cannot be built."""
         if isinstance(prompt, EcomfsError):
             state.demonstrations, state.error = tuple(asked.demonstrations), prompt
             return
         block = {d.example.id for d in asked.demonstrations[: asked.shared]}
         shared = [d for d in prompt.demonstrations if d.example.id in block]
         more: list[Prompt] = []
-        # Other orders of the demonstrations that found room, the same ones for the same prompt;
-        # those that all rows share have one order per pass.
+        # Further passes reorder the demonstrations that fit, deterministically for each prompt;
+        # the shared block has one order per pass.
         draws = random.Random(f"{self.seed}/{prompt.text}") if self.extra_passes else None
         for number, setups in enumerate(self.extra_passes):
             order = [d for d in prompt.demonstrations if d.example.id not in block]
@@ -460,8 +460,8 @@ class Pipeline:
         state.prompt, state.extra_passes = prompt, tuple(more)
 
     async def _read(self, states: Sequence[RowState]) -> list[RowReading]:
-        """Read the rows that have prompts, one engine call per pass and language; rows with
-        shortlists apart."""
+        """Read the rows that have prompts, with one engine call per pass and language, and separate
+        calls for rows with shortlists."""
         passes = [self._pass(self.setups, states, [state.prompt for state in states])]
         for number, setups in enumerate(self.extra_passes):
             prompts = [s.extra_passes[number] if s.extra_passes else None for s in states]
@@ -480,7 +480,7 @@ class Pipeline:
     ) -> list[RowReading]:
         out: list[RowReading] = [None for _ in states]
         alike: dict[tuple[Language, bool], list[tuple[int, Prompt]]] = defaultdict(list)
-        # Equal beginnings one after another: a small prefix cache is enough.
+        # Prompts with equal prefixes follow each other, so that a small prefix cache is enough.
         waiting = [(p.text, i, p) for i, p in enumerate(prompts) if p is not None]
         for _, place, prompt in sorted(waiting, key=lambda item: item[:2]):
             alike[states[place].language, bool(states[place].shortlist)].append((place, prompt))
@@ -540,7 +540,7 @@ class Pipeline:
         posterior: Posterior | None,
         answer: Mapping[str, Any],
     ) -> Prediction:
-        """A row's prediction, made once: a copy with changes costs as much as making it again."""
+        """The prediction of a row, made in one step: copies with changes would be slow."""
         prompt = state.prompt
         note = _note(prompt) or state.unread
         if answer["status"] is Status.ABSTAINED:
@@ -558,7 +558,7 @@ class Pipeline:
         )
 
     def _reviewed(self, prediction: Prediction) -> Prediction:
-        """A suspicious row as it waits for a person, where these do."""
+        """The prediction; abstained if the row is suspicious and such rows need review."""
         person = self.suspicious == "review" or (
             self.suspicious == "experts" and not self._experts_answer
         )
@@ -570,10 +570,10 @@ class Pipeline:
         return self.setups[language].calibration if language in self.setups else None
 
     def _answer(self, decision: Decision) -> dict[str, Any]:
-        """What a decision says, as fields of a prediction."""
+        """A decision as fields of a prediction."""
         names, p = self.space.names, decision.probabilities
         if not all(map(math.isfinite, p)):
-            # Readings are checked before: what is left is a calibration, a blend or the experts.
+            # Readings were checked before, so the cause is a calibration, a blend or the experts.
             steps = ", ".join(
                 k for k, p in decision.stages.items() if not all(map(math.isfinite, p))
             )
@@ -592,15 +592,14 @@ class Pipeline:
 
 
 def _unanswered(reading: RowReading) -> dict[str, Any]:
-    """Why there is no answer, as fields of a prediction."""
+    """The error or the note of a row without an answer, as fields of a prediction."""
     if isinstance(reading, Posterior):
         return {"status": Status.INVALID, "label": None, "error": _no_label(reading)}
     return {"status": Status.FAILED, "label": None, "error": str(reading)}
 
 
 def _averaged(readings: Sequence[RowReading]) -> RowReading:
-    """One reading of several passes: the first error, or the mean of the posteriors that could be
-    parsed."""
+    """Combine several passes: the first error, or the mean of the valid posteriors."""
     if len(readings) == 1:
         return readings[0]
     for reading in readings:
@@ -622,7 +621,7 @@ def _averaged(readings: Sequence[RowReading]) -> RowReading:
 
 
 def _no_label(posterior: Posterior) -> str:
-    """Why a reading is no answer."""
+    """Why a reading gives no label."""
     if posterior.raw is None and posterior.label_mass is not None:
         mass = posterior.label_mass
         return f"the model gives all labels the same probability, {mass:.1g} together"

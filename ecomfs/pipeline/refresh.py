@@ -1,9 +1,7 @@
-"""A pipeline for the pool as it is now, made from the one for the pool as it was; and a pipeline
-made again in another process.
+"""Updates a pipeline for a new version of the pool, and rebuilds it in another process.
 
-A running classifier sees an example that was added, relabelled or retired, by whichever process,
-at its next call. What the change does not touch is kept: the engine, the vectors of texts that
-stay, what was fitted on readings.
+A running classifier uses examples that any process added, relabelled or retired from its next call
+on. Unaffected parts are kept: the engine, the vectors of unchanged texts, and fitted parameters.
 """
 
 from __future__ import annotations
@@ -30,27 +28,27 @@ from ecomfs.types import Example, Language
 def refreshed(
     old: Pipeline, pool: Pool, embedder: Embedder, options: Options, task: str | Path
 ) -> Pipeline:
-    """The pipeline of the pool's current version; ``old`` goes on working.
+    """A pipeline for the current version of the pool; ``old`` remains usable.
 
     Parameters
     ----------
     old : Pipeline
-        Of an earlier version.
+        The pipeline of an earlier version.
     pool : Pool
         The labelled examples.
     embedder, options, task
-        What ``old`` was built with.
+        Arguments with which ``old`` was built.
 
     Returns
     -------
     Pipeline
-        With the engine, the calibration and the policy of ``old``.
+        The new pipeline, with the engine, the calibration and the policy of ``old``.
 
     Raises
     ------
     PoolError
-        The examples are of no use any more (none or one label left, a label that is not on a closed
-        card), or the database cannot be read.
+        The examples cannot be used any more (fewer than two labels left, or a label that a closed
+        card does not have), or the database cannot be read.
 
     Examples
     --------
@@ -67,16 +65,16 @@ def refreshed(
     """
     version, examples = pool.snapshot()
     where = f"pool {pool.name!r}, version {version}"
-    if not examples and old.retriever is not None:  # zero-shot answers would be a silent change
-        raise PoolError(f"{where}: no examples are left", hint="add some")
+    if not examples and old.retriever is not None:  # do not silently change to zero-shot
+        raise PoolError(f"{where}: no examples are left", hint="add labelled examples")
     try:
         space = LabelSpace.resolve(old.card, (e.label for e in examples), where)
         same = space.labels == old.space.labels
         plain = old.retriever is not None and old.label_shortlist is None
         if same and examples and plain and not old.card.tabular:
             return _updated(old, examples, version)
-        # Other labels are other answers to read; how a tabular row is put into words and the
-        # recall of shortlists are learnt from the whole pool. All change what is built on them.
+        # Changed labels, column statistics of tabular rows, and the recall of shortlists depend on
+        # the whole pool, so everything is built again.
         new = build_pipeline(
             old.card,
             examples,
@@ -89,38 +87,38 @@ def refreshed(
             block=_kept_block(old),
         )
     except InputError as error:
-        # The caller's rows are not at fault.
+        # The pool is the cause, not the rows of the caller.
         raise PoolError(error.message, hint=error.hint) from error
     setups = {
         language: replace(setup, calibration=_carried(old.setups[language], setup))
         for language, setup in new.setups.items()
     }
-    # The experts' weights and the thresholds do not name labels: they go on. The probe is solved
-    # again on the new pool when it is first asked.
+    # Expert weights and thresholds do not depend on labels, so they are kept. The linear probe is
+    # fitted again on the new pool at its first use.
     policy = _relabelled(old.policy, old.space.names, new.space.names)
     return replace(new, setups=setups, policy=policy, experts=_experts(old, new))
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPipeline:
-    """What a pipeline is made of, without what belongs to one process: it can be stored.
+    """The parts of a pipeline that can be pickled.
 
     Attributes
     ----------
     card : TaskCard
-        With what was learned of its columns.
+        The card with its column statistics.
     pool_version : int
-        Of the examples.
+        Version of the examples.
     fingerprint : str
-        Of the engine that was read.
+        Fingerprint of the engine.
     calibrations : mapping
         Language → calibration.
     policy : DecisionPolicy
         Fusion and thresholds.
     experts : bool
-        Whether the experts are asked.
+        Whether the experts are used.
     block : tuple of str
-        Ids of the demonstrations that all rows share.
+        Ids of the shared block.
 
     Examples
     --------
@@ -150,7 +148,7 @@ class StoredPipeline:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self:
-        """What there is to keep of a pipeline."""
+        """The stored parts of a pipeline."""
         return cls(
             pipeline.card,
             pipeline.pool_version,
@@ -167,7 +165,7 @@ class StoredPipeline:
         """The same pipeline with an engine of this process.
 
         Raises:
-            ConfigError: the engine is another one than the one that was read in ``fit``.
+            ConfigError: the engine differs from that of ``fit``.
         """
         same_engine(engine, self.fingerprint)
         new = build_pipeline(
@@ -191,19 +189,19 @@ class StoredPipeline:
 
 
 def same_engine(engine: Engine, fingerprint: str) -> None:
-    """Refuse an engine that what was fitted does not belong to.
+    """Refuse an engine that differs from the one of the fit.
 
     Parameters
     ----------
     engine : Engine
-        Of this process.
+        The engine of this process.
     fingerprint : str
-        Of the engine that was read in ``fit``.
+        Fingerprint of the engine of ``fit``.
 
     Raises
     ------
     ConfigError
-        The engine's fingerprint is another one.
+        The fingerprints differ.
 
     Examples
     --------
@@ -248,8 +246,8 @@ def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeli
 
 
 def _kept_block(old: Pipeline) -> tuple[str, ...]:
-    """The shared demonstrations that go on: those that something was fitted with. Where nothing
-    was, they are chosen again, as they would be in another process."""
+    """The shared block to keep, if something was fitted with it; otherwise it is chosen again, like
+    in another process."""
     fitted = old.policy != DecisionPolicy() or any(s.calibration for s in old.setups.values())
     return _block(old) if fitted else ()
 
@@ -265,10 +263,9 @@ def _experts(old: Pipeline, new: Pipeline) -> Experts | None:
 
 
 def _carried(old: LanguageSetup, new: LanguageSetup) -> Calibration | None:
-    """The old calibration for the new labels; a label it never saw gets none (the mean).
-
-    ``None`` when the answers that stand for the labels are others now, as permuted codes are: the
-    model's bias for one answer does not carry over to another.
+    """The old calibration for the new labels; a new label gets the mean offset. ``None`` if the
+    verbalizer changed, such as permuted codes: the model's bias for one answer does not apply to
+    another.
     """
     kept = old.calibration
     if kept is None or old.readout.name != new.readout.name:

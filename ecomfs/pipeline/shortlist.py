@@ -1,4 +1,4 @@
-"""Of many labels, the few that a row is likely to have: chosen by the experts, put to the model."""
+"""Label shortlists: with many labels, the experts choose a few for the prompt of each row."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from ecomfs.experts import Experts
 from ecomfs.types import Opinion, Posterior
 
 UNKNOWN_RECALL = 0.5
-"""Of shortlists, where no label has two examples to measure it on."""
+"""Recall of shortlists if no label has two examples to measure it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelShortlist:
-    """Of many labels, the few that the experts find likeliest are put to the model.
+    """A shortlist: the labels that the experts find likeliest are in the prompt of a row.
 
     Attributes:
-        size: labels on a row's shortlist.
-        recall: how often the true label is on it, leave-one-out on the pool, of labels with two
-            examples or more. What is missing from 1 is the probability that labels off the list
-            keep.
+        size: number of labels on a shortlist.
+        recall: how often the true label is on it, leave-one-out on the pool, for labels with two
+            or more examples. Labels off the list share the probability 1 − recall.
 
     >>> shortlist = LabelShortlist(2, 0.9)
     >>> shortlist.choose([Opinion({"vote": (-2.0, -0.3, -1.0)})])
@@ -37,22 +36,22 @@ class LabelShortlist:
 
     @classmethod
     def fit(cls, experts: Experts, size: int) -> LabelShortlist:
-        """Measure the recall of shortlists of a size on the experts' own pool."""
+        """Measure the recall of shortlists of this size on the pool."""
         scores, truth = experts.own()
         p = prior_fusion(scores).apply(Evidence(scores))
         rank = (p > p[np.arange(len(truth)), truth][:, None]).sum(axis=1)
-        # The only example of a label cannot be found by others; new rows of that label can.
+        # A label with one example cannot be found leave-one-out, but new rows with it can.
         shown = np.bincount(truth, minlength=p.shape[1])[truth] > 1
         if not shown.any():
             return cls(size, max(UNKNOWN_RECALL, size / p.shape[1]))
-        # One example more, that is missed: a recall of 1 is never certain. It cannot be worse
-        # than that of a list drawn at random.
+        # Add one missed example, because a recall of 1 is never certain. The recall is at least
+        # that of a random list.
         found = (rank[shown] < size).sum() / (shown.sum() + 1)
         return cls(size, max(float(found), size / p.shape[1]))
 
     def choose(self, opinions: Sequence[Opinion]) -> list[tuple[int, ...]]:
         """For each row, positions of the likeliest labels, in the order of the label space (an
-        order by likelihood would show the model the experts' answer)."""
+        order by likelihood would reveal the experts' prediction to the model)."""
         if not opinions:
             return []
         p = prior_fusion(opinions[0].scores).apply(Evidence.of(opinions))
@@ -60,7 +59,7 @@ class LabelShortlist:
         return [tuple(places) for places in best.tolist()]
 
     def widen(self, posterior: Posterior, places: Sequence[int], labels: int) -> Posterior:
-        """A posterior over the shortlist as one over all labels."""
+        """Extend a posterior over the shortlist to all labels."""
         rest = labels - len(places)
         if not posterior.probabilities or not rest:
             return posterior

@@ -88,9 +88,9 @@ def test_a_reading_that_fails_is_that_demonstrations() -> None:
     ("engine", "options", "row", "why"),
     [
         (ScriptedEngine(logprobs=False, answer="positive"), {}, "fine", "no log-probabilities"),
-        (ScriptedEngine(logprobs=False, answer="meh"), {}, "fine", "the row has no answer"),
+        (ScriptedEngine(logprobs=False, answer="meh"), {}, "fine", "the row has no prediction"),
         (ScriptedEngine(), {"k": 0}, "fine", "no demonstrations"),
-        (ScriptedEngine(), {}, " ", "the row has no answer"),
+        (ScriptedEngine(), {}, " ", "the row has no prediction"),
     ],
 )
 def test_a_missing_influence_has_a_reason(
@@ -144,7 +144,7 @@ def test_a_label_that_the_model_was_not_asked_about_has_no_influence() -> None:
         influences(clf.pipeline_, {"text": "x"}, told.state, told.posterior, other)
     )
     assert found.of == ()
-    assert "was not put to the model" in found.note
+    assert "is not on the model" in found.note
 
 
 def test_the_features_of_a_row_are_explained() -> None:

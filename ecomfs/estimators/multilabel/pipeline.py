@@ -18,7 +18,14 @@ from ecomfs.estimators.multilabel.neighbours import evidence, shares, vote
 from ecomfs.estimators.multilabel.prompts import YES, YES_NO, LabelPrompts, cover
 from ecomfs.experts import NEIGHBOURS
 from ecomfs.features import RowText
-from ecomfs.pipeline import Pipeline, RowAsk, RowState, answer_tokens, known_prompts, scores
+from ecomfs.pipeline import (
+    Pipeline,
+    PlannedRow,
+    RowState,
+    answer_tokens,
+    gives_logprobs,
+    known_prompts,
+)
 from ecomfs.pool import sample_queries
 from ecomfs.readout import LogprobReadout, Readout, Verbalizer, Wording, chain
 from ecomfs.retrieve import Retriever
@@ -52,7 +59,7 @@ class YesNoSetup:
         """The setup with the read-outs that an engine supports."""
         verbalizer = Verbalizer("words", builders[0].answers)
         tokenizer = engine.tokenizer
-        if tokenizer is None or not scores(engine):
+        if tokenizer is None or not gives_logprobs(engine):
             every = tuple(range(len(builders)))
             wording = Wording(YES_NO, verbalizer, builders[0].cue(), builders[0].separator())
             words = [step for step in chain.steps(engine) if step.kind == "words"]
@@ -174,17 +181,18 @@ class MultiLabelPipeline:
             out.append((state, reading, self.decided(self.prediction(asked, read))))
         return out
 
-    async def asks(self, rows: Sequence[Row], ids: Sequence[str]) -> list[RowAsk]:
-        """What each row would put to the model: a prompt for every label."""
+    async def planned_rows(self, rows: Sequence[Row], ids: Sequence[str]) -> list[PlannedRow]:
+        """The readings that each row would need: one per label."""
         asked = await asyncio.to_thread(self.prompts, rows, ids)
         return [
             replace(ask, state=(row, id_))
-            for row, id_, ask in zip(rows, ids, await self._asks(asked), strict=True)
+            for row, id_, ask in zip(rows, ids, await self._planned_rows(asked), strict=True)
         ]
 
-    async def fit_asks(self, readings: int, seed: int, *, alike: bool = False) -> list[RowAsk]:
-        """What a fit of this many readings would put to the model; examples are always drawn
-        alike."""
+    async def planned_fit(
+        self, readings: int, seed: int, *, uniform: bool = False
+    ) -> list[PlannedRow]:
+        """The readings that a fit would need; examples are always drawn uniformly."""
         if self.retriever is None or not readings or not self.has_model:
             return []
         examples = sample_queries(self.retriever.examples, readings, seed)
@@ -195,7 +203,7 @@ class MultiLabelPipeline:
             [{e.id} for e in examples],
             True,
         )
-        return await self._asks([row for row in asked if row.prompts])
+        return await self._planned_rows([row for row in asked if row.prompts])
 
     async def read(
         self,
@@ -227,9 +235,11 @@ class MultiLabelPipeline:
             out += zip(asked, await self._read(asked), strict=True)
         return out
 
-    async def _asks(self, asked: Sequence[RowPrompts]) -> list[RowAsk]:
-        """What prepared rows would put to the model, one each: a prompt for every label."""
-        found = [RowAsk(row.id, alone=not self.has_model and row.error is None) for row in asked]
+    async def _planned_rows(self, asked: Sequence[RowPrompts]) -> list[PlannedRow]:
+        """The readings that prepared rows would need: one per label."""
+        found = [
+            PlannedRow(row.id, alone=not self.has_model and row.error is None) for row in asked
+        ]
         for language, setup in self.setups.items():
             for readout, labels in setup.readouts:
                 tokens = answer_tokens(readout)
@@ -243,9 +253,9 @@ class MultiLabelPipeline:
                 known = await known_prompts(self.engine, readout, prompts, [()] * len(prompts))
                 for (place, prompt), there in zip(cells, known, strict=True):
                     more = (
-                        RowAsk(None, remembered=1)
+                        PlannedRow(None, remembered=1)
                         if there
-                        else RowAsk(None, (prompt,), answer_tokens=tokens)
+                        else PlannedRow(None, (prompt,), answer_tokens=tokens)
                     )
                     found[place] = found[place].and_then(more)
         return found

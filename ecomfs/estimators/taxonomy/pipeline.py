@@ -17,7 +17,7 @@ from ecomfs.errors import EcomfsError
 from ecomfs.estimators.taxonomy.tree import Branch, beam_of, combine
 from ecomfs.experts import NEIGHBOURS
 from ecomfs.fit import Guarantees, with_thresholds
-from ecomfs.pipeline import Pipeline, RowAsk, RowState, fit_asks, row_asks
+from ecomfs.pipeline import Pipeline, PlannedRow, RowState, planned_fit, planned_rows
 from ecomfs.retrieve import Retriever
 from ecomfs.task import LeafSpace, TaskCard
 from ecomfs.types import Example, Language, Prediction, Row
@@ -109,13 +109,13 @@ class TaxonomyPipeline:
             for state, (reading, whole) in zip(prepared, found, strict=True)
         ]
 
-    async def asks(self, rows: Sequence[Row], ids: Sequence[str]) -> list[RowAsk]:
-        """What each row would put to the model at both levels; the parents of level two are those
-        of its nearest examples, since level one is not read."""
+    async def planned_rows(self, rows: Sequence[Row], ids: Sequence[str]) -> list[PlannedRow]:
+        """The readings that each row would need at both levels; the parents of level two are
+        estimated from its nearest examples, because level one is not read."""
         first = await asyncio.to_thread(self.first.prepare, rows, ids)
         out = [
             replace(ask, state=(row, ask.state))
-            for row, ask in zip(rows, await row_asks(self.first, first), strict=True)
+            for row, ask in zip(rows, await planned_rows(self.first, first), strict=True)
         ]
         if self.root is None:
             return out
@@ -125,16 +125,18 @@ class TaxonomyPipeline:
             states = await asyncio.to_thread(
                 pipeline.prepare, [rows[i] for i in mine], [ids[i] for i in mine]
             )
-            for i, later in zip(mine, await row_asks(pipeline, states), strict=True):
+            for i, later in zip(mine, await planned_rows(pipeline, states), strict=True):
                 out[i] = out[i].and_then(later)
         return out
 
-    async def fit_asks(self, readings: int, seed: int, *, alike: bool = False) -> list[RowAsk]:
-        """What a fit of both levels would put to the model."""
-        out: list[RowAsk] = []
+    async def planned_fit(
+        self, readings: int, seed: int, *, uniform: bool = False
+    ) -> list[PlannedRow]:
+        """The readings that a fit of both levels would need."""
+        out: list[PlannedRow] = []
         for name, pipeline in self.levels.items():
             own = level_readings(readings, len(self.below)) if name else readings
-            out += await fit_asks(pipeline, own, seed, alike=alike)
+            out += await planned_fit(pipeline, own, seed, uniform=uniform)
         return out
 
     def _likely_parents(self, rows: Sequence[Row]) -> list[set[int]]:

@@ -1,4 +1,4 @@
-"""What rows would put to the model: their prompts, and which readings are in the cache."""
+"""The readings that rows would need: their prompts, and which readings are in the cache."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from ecomfs.readout import LogprobReadout, Readout, TopReadout
 from ecomfs.types import Prompt
 
 ANSWER = 24
-"""Most tokens of an answer that is generated, not read (:class:`ecomfs.readout.TextReadout`)."""
+"""Most tokens of a generated answer (:class:`ecomfs.readout.TextReadout`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class RowAsk:
-    """What one row would put to the model.
+class PlannedRow:
+    """The readings that one row would need.
 
     Attributes
     ----------
     state : object
-        The prepared row, to be answered.
+        The prepared row.
     prompts : tuple of Prompt
-        Whose readings are not in the cache.
+        Prompts whose readings are not in the cache.
     remembered : int
-        Prompts whose readings are.
+        Number of prompts whose readings are in the cache.
     alone : bool
-        The experts answer the row, without the model.
+        Whether the experts classify the row without the model.
     decided : bool
-        They do because the model could not change the label.
+        Whether they do because the model could not change the label.
     answer_tokens : int
-        Of the answers to ``prompts``, at most.
+        Most tokens of the answers to ``prompts``.
 
     Examples
     --------
-    >>> RowAsk(None, (), remembered=1).asked
+    >>> PlannedRow(None, (), remembered=1).asked
     False
     """
 
@@ -52,21 +52,21 @@ class RowAsk:
 
     @property
     def asked(self) -> bool:
-        """Whether the model reads anything of this row."""
+        """Whether the model would read this row."""
         return bool(self.prompts)
 
     @property
     def usable(self) -> bool:
-        """Whether the row can be answered."""
+        """Whether the row can be classified."""
         return self.alone or self.remembered > 0 or self.asked
 
     @property
     def tokens(self) -> int:
-        """Of the prompts."""
+        """Tokens of the prompts."""
         return sum(len(prompt.token_ids) for prompt in self.prompts)
 
-    def and_then(self, other: RowAsk) -> RowAsk:
-        """With what the same row puts to the model later."""
+    def and_then(self, other: PlannedRow) -> PlannedRow:
+        """Add later readings of the same row."""
         return replace(
             self,
             prompts=self.prompts + other.prompts,
@@ -75,16 +75,16 @@ class RowAsk:
         )
 
 
-async def row_asks(pipeline: Pipeline, states: Sequence[RowState]) -> list[RowAsk]:
-    """What prepared rows would put to the model, one each.
+async def planned_rows(pipeline: Pipeline, states: Sequence[RowState]) -> list[PlannedRow]:
+    """The readings that prepared rows would need, one entry per row.
 
     Examples
     --------
     >>> import asyncio
     >>> from types import SimpleNamespace
     >>> nothing = SimpleNamespace(engine=None, setups={})
-    >>> [ask] = asyncio.run(row_asks(nothing, [RowState("1", "en", skipped=True)]))
-    >>> ask.alone, ask.usable, ask.tokens
+    >>> [row] = asyncio.run(planned_rows(nothing, [RowState("1", "en", skipped=True)]))
+    >>> row.alone, row.usable, row.tokens
     (True, True, 0)
     """
     remembered = [False] * len(states)
@@ -101,38 +101,38 @@ async def row_asks(pipeline: Pipeline, states: Sequence[RowState]) -> list[RowAs
         if state.skipped or not prompts or there:
             found = len(prompts) if there and not state.skipped else 0
             settled = state.unread == DECIDED
-            out.append(RowAsk(state, remembered=found, alone=state.skipped, decided=settled))
+            out.append(PlannedRow(state, remembered=found, alone=state.skipped, decided=settled))
             continue
         tokens = answer_tokens(pipeline.setups[state.language].readout)
-        out.append(RowAsk(state, tuple(prompts), answer_tokens=tokens))
+        out.append(PlannedRow(state, tuple(prompts), answer_tokens=tokens))
     return out
 
 
-async def fit_asks(
-    pipeline: Pipeline, readings: int, seed: int, *, alike: bool = False
-) -> list[RowAsk]:
-    """What a fit of this many readings would put to the model, if it does not stop before.
+async def planned_fit(
+    pipeline: Pipeline, readings: int, seed: int, *, uniform: bool = False
+) -> list[PlannedRow]:
+    """The readings that a fit would need, if it does not stop early.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Not fitted yet.
+        The unfitted pipeline.
     seed : int
-        Of the draw of examples.
-    alike : bool
-        They are drawn alike (:func:`ecomfs.pipeline.draws_alike`).
+        Seed of the draw of examples.
+    uniform : bool
+        Draw examples uniformly (:func:`ecomfs.pipeline.needs_uniform_draw`).
 
     Examples
     --------
     >>> import asyncio
     >>> from types import SimpleNamespace
-    >>> asyncio.run(fit_asks(SimpleNamespace(retriever=None), 48, 0))
+    >>> asyncio.run(planned_fit(SimpleNamespace(retriever=None), 48, 0))
     []
     """
     if pipeline.retriever is None or not readings or not pipeline.has_model:
         return []
     experts = None
-    if not alike:
+    if not uniform:
         experts = Experts(pipeline.retriever, pipeline.space.names, pipeline.card)
     examples = draw_left_out(pipeline.retriever.examples, readings, seed, experts).examples
     states = pipeline.prepare(
@@ -141,8 +141,8 @@ async def fit_asks(
         exclude_ids=[{e.id} for e in examples],
         leave_self_out=True,
     )
-    asks = await row_asks(pipeline, [state for state in states if state.prompt is not None])
-    return [ask for ask in asks if not ask.alone]
+    planned = await planned_rows(pipeline, [state for state in states if state.prompt is not None])
+    return [row for row in planned if not row.alone]
 
 
 async def known_prompts(
@@ -151,7 +151,7 @@ async def known_prompts(
     prompts: Sequence[Prompt],
     shortlists: Sequence[tuple[int, ...]],
 ) -> list[bool]:
-    """Which prompts have their reading in the cache.
+    """For each prompt, whether its reading is in the cache.
 
     Examples
     --------
@@ -165,7 +165,7 @@ async def known_prompts(
 
 
 def answer_tokens(readout: Readout) -> int:
-    """Answer tokens of a reading, at most: one per position that is read.
+    """Most answer tokens of a reading: one per position that is read.
 
     >>> answer_tokens(None)
     24
@@ -175,4 +175,4 @@ def answer_tokens(readout: Readout) -> int:
     return ANSWER
 
 
-__all__ = ["RowAsk", "answer_tokens", "fit_asks", "known_prompts", "row_asks"]
+__all__ = ["PlannedRow", "answer_tokens", "known_prompts", "planned_fit", "planned_rows"]
