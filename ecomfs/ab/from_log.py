@@ -64,7 +64,7 @@ def compare_log(
     empty = [name for name, entries in by.items() if not entries]
     if len(empty) == len(by):
         raise EmptyInputError(
-            f"{where}: none of its {len(gold.labels):,} ids is in the log",
+            f"{where}: none of the {len(gold.labels):,} ids is in the log",
             hint="use the ids that were sent to the service; see --id-column",
         )
     if len(by) - len(empty) < 2:

@@ -87,10 +87,10 @@ add_common_options(app)
 
 EXIT_CODES = {
     0: "done; rows that failed are in the result, with the reason",
-    1: "a check that failed: lint-task, check, eval run",
-    2: "an error of the command line, the input or the engine: one line on standard error",
+    1: "a check failed: lint-task, check, eval run",
+    2: "an error in the command line, the input or the engine: one line on standard error",
     130: "stopped by Ctrl-C; score keeps the finished rows",
-    141: "the program that read the output ended",
+    141: "the program that reads the output has ended (broken pipe)",
     143: "stopped by SIGTERM; score keeps the finished rows",
 }
 """Exit code → meaning, for all commands (docs/cli.md)."""

@@ -92,7 +92,7 @@ def score(
     invalid: Annotated[
         bool,
         typer.Option(
-            "--invalid", hidden=True, help="predictions that are no label count as invalid"
+            "--invalid", hidden=True, help="count predictions that are not a label as invalid"
         ),
     ] = False,
     metric: Metrics = None,

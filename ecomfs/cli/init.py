@@ -92,9 +92,11 @@ def init(
     from ecomfs.task import TaskCard, load_task
 
     if task is not None and new_task is not None:
-        raise ConfigError("--task beside --new-task", hint="leave one of them out")
+        raise ConfigError("--task together with --new-task", hint="leave one of them out")
     if column and task is not None:
-        raise ConfigError("--column beside --task", hint="say which field it is: --field F=COLUMN")
+        raise ConfigError(
+            "--column together with --task", hint="map the column to a field: --field F=COLUMN"
+        )
     ask = Questions(asking=not yes and on_terminal())
     table = LabelledTable.read(source, input_encoding)
     phases.clear()

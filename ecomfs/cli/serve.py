@@ -162,7 +162,7 @@ def serve(
         beside = {"--task": labelled.task, "--examples": labelled.examples, "--variant": variant}
         for flag, value in beside.items():
             if value:
-                raise ConfigError(f"{flag} beside {config}", hint="put it into the file")
+                raise ConfigError(f"{flag} together with {config}", hint="put it into the file")
         _serve_config(config, settings, service, phases)
         return
     task = labelled.task

@@ -381,7 +381,7 @@ def _shows_everything(builder: PromptBuilder) -> list[LintFinding]:
     builder.separator()
     if card.tabular:  # cells are rendered as words, so their text cannot be searched for
         return [
-            LintFinding("warning", where, f"field {name!r} does not stand in the prompt")
+            LintFinding("warning", where, f"field {name!r} is not in the prompt")
             for name in builder.hidden_fields()
         ]
     row = {spec.name: f"qz{i}qz" for i, spec in enumerate(card.fields)}
@@ -397,7 +397,7 @@ def _shows_everything(builder: PromptBuilder) -> list[LintFinding]:
                     LintFinding(
                         "error" if spec.required else "warning",
                         where,
-                        f"field {spec.name!r} of {what} does not stand in the prompt",
+                        f"field {spec.name!r} of {what} is not in the prompt",
                         "print row.… and demonstration.row.…, or text",
                     )
                 )

@@ -31,8 +31,7 @@ and a row that is late by a little costs as much as one in time."""
 ALIKE = 5
 """Number of most similar open reviews that are predicted again after a decision."""
 CHOSEN = 5
-"""One of so many open reviews is put in order by what its label adds; it then stands for about
-fifteen."""
+"""One in this many open reviews is ordered by coverage; it then represents about fifteen rows."""
 _LOOKED_AT = 300
 """Open reviews, the most uncertain first, among which these are searched, and the next ones."""
 

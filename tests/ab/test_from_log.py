@@ -70,7 +70,7 @@ def test_a_variant_that_only_failed_is_named() -> None:
 
 def test_labels_that_fit_no_logged_row_or_no_label_are_refused() -> None:
     entries = [answered(f"{n}{i}", n, "positive") for n in "AB" for i in range(3)]
-    with pytest.raises(EmptyInputError, match="none of its 1 ids is in the log"):
+    with pytest.raises(EmptyInputError, match="none of the 1 ids is in the log"):
         compare_log(log(entries), GoldLabels({"other": "positive"}, {}, 0), CARD, Design())
     with pytest.raises(EmptyInputError, match="no gold labels for rows that B answered"):
         compare_log(log(entries), all_positive(entries[:3]), CARD, Design())

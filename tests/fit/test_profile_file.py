@@ -35,12 +35,12 @@ def test_a_profile_reads_back_in_any_language(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"format": 3, "found": "x"}, "a profile of one label a row, and this task has notes"),
+        ({"format": 3, "found": "x"}, "a profile of one label per row; this task has notes"),
         ({"format": 2, "kind": "trees", "found": "x"}, "a profile of a task with trees"),
-        ({"format": 1, "kind": "notes", "found": "x"}, "of format 1, and this version reads forma"),
+        ({"format": 1, "kind": "notes", "found": "x"}, "of format 1; this version reads forma"),
         ({"format": 2, "kind": "notes", "found": "x", "more": 1}, "json: more: Extra inputs"),
         ({"format": 2, "kind": "notes"}, "json: found: Field required"),
-        ([1], "a profile of one label a row"),
+        ([1], "a profile of one label per row"),
     ],
 )
 def test_an_unusable_profile_is_an_error_with_the_reason(

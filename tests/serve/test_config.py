@@ -68,7 +68,7 @@ def test_flags_beside_a_file_and_missing_flags(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["serve", str(written(tmp_path, GOOD)), "--task", "review_sentiment"]) == 2
-    assert "--task beside" in capsys.readouterr().err
+    assert "--task together with" in capsys.readouterr().err
     assert run(["serve", "--task", "review_sentiment"]) == 2
     assert "--examples is missing" in capsys.readouterr().err
 

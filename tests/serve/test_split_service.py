@@ -220,7 +220,7 @@ def test_bad_gold_is_reported(served: Path, tmp_path: Path) -> None:
     gold_file(path, {**right, IDS[9]: "sideways"})
     refused(UnknownLabelError, r"gold\.csv, row 'order-9'.*'sideways'")
     gold_file(path, {"elsewhere": "pos"})
-    refused(EmptyInputError, "none of its 1 ids is in the log")
+    refused(EmptyInputError, "none of the 1 ids is in the log")
     gold_file(path, {i: "pos" for i in IDS if SPLIT.of(i) == "A"})
     refused(EmptyInputError, "no gold labels for rows of B")
     path.write_text("id,label\nx,pos\nx,neg\n")

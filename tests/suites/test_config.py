@@ -104,7 +104,7 @@ def test_a_part_of_the_plan_can_be_chosen(tmp_path: Path) -> None:
         ({"datasets": GOOD["datasets"] + dataset()}, "suite", "two datasets are called 'a'"),
         ({"datasets": dataset(test={})}, "datasets.a.test", "rows to split off"),
         ({"datasets": dataset(test={"rows": 0, "file": "x"})}, "datasets.a.test.rows", "1"),
-        ({"datasets": dataset(test={"rows": 3, "label": "y"})}, "datasets.a.test", "of its own"),
+        ({"datasets": dataset(test={"rows": 3, "label": "y"})}, "datasets.a.test", "need file"),
         ({"datasets": dataset(pool={"path": "a.csv"})}, "datasets.a.pool.file", "required"),
         (
             {

@@ -57,7 +57,7 @@ def map_labels(
             meanings.setdefault(label, space.names[position])
     if not meanings:
         raise UnknownLabelError(
-            f"{where}: none of its labels is one of this task",
+            f"{where}: none of its labels is a label of this task",
             hint=f"map them, such as --map {known[0] if known else 'LABEL'}={space.names[0]}",
         )
     return meanings

@@ -59,7 +59,7 @@ def rare_labels(
     Raises:
         ConfigError: not exactly one of ``target`` and ``share``, or one out of range; or no label
             is rare.
-        UnknownLabelError: one of ``only`` is no label.
+        UnknownLabelError: ``only`` has an unknown label.
 
     >>> from ecomfs.task import load_task
     >>> pool = [Example(str(i), {"text": "x"}, "positive" if i else "negative") for i in range(5)]
