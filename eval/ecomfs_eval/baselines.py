@@ -356,7 +356,7 @@ BASELINES: dict[str, Baseline] = {
         Baseline(
             "features_boosting",
             "Features + gradient boosting",
-            "the same model on the given features",
+            "histogram gradient boosting, as above, on the given features",
             _boosting,
             "features",
         ),

@@ -45,7 +45,7 @@ def _answered(p: Predictions) -> Statistic | Undefined:
 accuracy = Metric(
     "accuracy",
     "Accuracy",
-    "right rows / all rows; abstained, invalid and failed rows are wrong",
+    "correct rows / all rows; abstained, invalid and failed rows count as wrong",
     _SOURCE,
     _all,
     title_zh="准确率",
@@ -53,7 +53,7 @@ accuracy = Metric(
 accuracy_answered = Metric(
     "accuracy_answered",
     "Accuracy on answered rows",
-    "right rows / rows with status ok",
+    "correct rows / rows with status ok",
     _SOURCE,
     _answered,
     title_zh="已回答行的准确率",
@@ -79,4 +79,4 @@ def _rate(status: str, title: str, title_zh: str, meaning: str, better: bool | N
 answered_rate = _rate("ok", "Answered", "回答率", "a label was given (coverage)", None)
 abstained_rate = _rate("abstained", "Abstained", "弃答率", "the system declined", None)
 invalid_rate = _rate("invalid", "Invalid", "无效率", "the answer was not a label", False)
-failed_rate = _rate("failed", "Failed", "失败率", "no answer came", False)
+failed_rate = _rate("failed", "Failed", "失败率", "there was no answer", False)

@@ -33,7 +33,7 @@ def _prepare(p: Predictions) -> Statistic | Undefined:
 balanced_accuracy = Metric(
     "balanced_accuracy",
     "Balanced accuracy",
-    "mean over the classes in gold of right rows of the class / rows of the class",
+    "mean over the classes in gold of (correct rows of the class / rows of the class)",
     "Brodersen et al. 2010, doi:10.1109/ICPR.2010.764",
     _prepare,
     needs="one label",

@@ -129,7 +129,7 @@ ece_adaptive = Metric(
 ece_classwise = Metric(
     "ece_classwise",
     "Calibration error, classwise",
-    "mean over the labels of the ECE of that label's probability against being that label",
+    "mean over the labels of the ECE of the label's own probability",
     "Kull et al. 2019, arXiv:1910.12656",
     _classwise,
     unit="score",

@@ -198,8 +198,8 @@ def _one_vs_rest(d: Distributions, area_of: AreaFunction) -> Statistic | Undefin
 roc_auc = Metric(
     "roc_auc",
     "ROC AUC",
-    "chance that a row of the class gets a higher probability of it than a row of another, half "
-    "for a tie; several classes: unweighted mean of one-vs-rest over the classes in gold",
+    "probability that a row of the class has a higher score for it than a row of another class; "
+    "ties count half; several classes: unweighted mean of one-vs-rest over the classes in gold",
     "Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747; one-vs-rest: Provost & "
     "Domingos 2000",
     lambda p: _one_vs_rest(p, area),
@@ -210,8 +210,8 @@ roc_auc = Metric(
 pr_auc = Metric(
     "pr_auc",
     "PR AUC (average precision)",
-    "Σ (recall step) · precision down the distinct probabilities; several classes: unweighted "
-    "mean of one-vs-rest over the classes in gold",
+    "Σ (recall step) · precision over the distinct probabilities, highest first; several classes: "
+    "unweighted mean of one-vs-rest over the classes in gold",
     "Davis & Goadrich 2006, doi:10.1145/1143844.1143874 (steps, no linear interpolation)",
     lambda p: _one_vs_rest(p, average_precision),
     unit="score",

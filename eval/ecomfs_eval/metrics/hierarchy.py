@@ -55,7 +55,7 @@ def level_accuracy_at(level: int) -> Metric:
     return Metric(
         f"level_accuracy@{level}",
         f"Accuracy, level {level}",
-        f"rows whose answer is right from the top down to level {level} / all rows",
+        f"rows whose answer is correct from the top down to level {level} / all rows",
         "Silla & Freitas 2011, doi:10.1007/s10618-010-0175-9",
         compute,
         needs="hierarchy",
@@ -75,8 +75,8 @@ def _f1(p: Predictions) -> Statistic:
 f1_hierarchical = Metric(
     "f1_hierarchical",
     "F1, hierarchical",
-    "2 · levels that answer and gold share / (levels of the answers + levels of gold), over all "
-    "rows; a right parent of a wrong child counts",
+    "2 · levels shared by answer and gold / (levels of the answers + levels of gold), over all "
+    "rows; a correct parent of a wrong child counts",
     "Kiritchenko et al. 2005; Silla & Freitas 2011, doi:10.1007/s10618-010-0175-9",
     _f1,
     needs="hierarchy",

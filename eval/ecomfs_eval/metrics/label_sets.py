@@ -57,8 +57,7 @@ subset_accuracy = Metric(
 jaccard = Metric(
     "jaccard",
     "Jaccard index",
-    "mean over the rows of labels that gold and answer share / labels that either has; 1 where "
-    "both have none",
+    "mean over rows of (labels in both answer and gold) / (labels in either); 1 if both are empty",
     _SOURCE,
     _jaccard,
     needs="sets",

@@ -31,9 +31,9 @@ _SOURCE = "van Rijsbergen 1979, Information Retrieval, ch. 7; averages: Sokolova
 ClassPart = Literal["precision", "recall", "f1"]
 PARTS: tuple[ClassPart, ...] = ("precision", "recall", "f1")
 _FORMULA = {
-    "precision": "right rows of the class / rows answered with it",
-    "recall": "right rows of the class / rows of the class in gold",
-    "f1": "2 · right rows / (rows answered with the class + rows of the class)",
+    "precision": "correct rows of the class / rows predicted as the class",
+    "recall": "correct rows of the class / rows of the class in gold",
+    "f1": "2 · correct rows of the class / (rows predicted as the class + rows of the class)",
 }
 
 
@@ -74,9 +74,9 @@ def _average(name: str, part: ClassPart, over: Callable[[Counts, ClassPart], Flo
         return Statistic(evaluate, len(p))
 
     words = {
-        "macro": "unweighted mean over the classes of gold or answers",
+        "macro": "unweighted mean over the classes in gold or predictions",
         "weighted": "mean over the classes weighted by their rows in gold",
-        "micro": "over all rows at once, every class pooled",
+        "micro": "pooled over all classes",
     }
     title = {"precision": "Precision", "recall": "Recall", "f1": "F1"}[part]
     part_zh = {"precision": "精确率", "recall": "召回率", "f1": "F1"}[part]

@@ -137,7 +137,7 @@ def ndcg_at(k: int) -> Metric:
     return Metric(
         f"ndcg@{k}",
         f"NDCG@{k}",
-        f"Σ relevant/log2(place + 1) over the first {k} / the same for the best order; mean over "
+        f"Σ relevant/log2(rank + 1) over the first {k} / the same for the best order; mean over "
         "queries",
         "Järvelin & Kekäläinen 2002, doi:10.1145/582415.582418; ties: McSherry & Najork 2008",
         lambda p: _prepared(p, k, _ndcg),
@@ -162,7 +162,7 @@ def hit_at(k: int) -> Metric:
 mrr = Metric(
     "mrr",
     "Mean reciprocal rank",
-    "mean over queries of 1 / place of the first relevant row",
+    "mean over queries of 1 / rank of the first relevant row",
     "Voorhees 1999, TREC-8 question answering",
     lambda p: _prepared(p, 1, _reciprocal),
     unit="score",
@@ -173,8 +173,8 @@ mrr = Metric(
 query_auc = Metric(
     "query_auc",
     "Mean AUC within queries",
-    "mean over queries of the share of pairs of a relevant and an irrelevant row in which the "
-    "relevant one is above, half for a tie",
+    "mean over queries of the share of (relevant, irrelevant) pairs in which the relevant row "
+    "ranks higher; ties count half",
     "Zhou et al. 2018, doi:10.1145/3219819.3219823 (there weighted by the size of the query)",
     lambda p: _prepared(p, 1, _area, both=True),
     unit="score",
