@@ -442,7 +442,7 @@ def _print(board: Board) -> None:
         )
         versus = words("versus", main=group.main)
         show(words("paired", main=group.main), versus, group.metrics, differences)
-        said = [*page.said(group, board, words), page.verdict(group, group.metrics[0], words)]
+        said = [*page.headlines(group, board, words), page.verdict(group, group.metrics[0], words)]
         plain("\n".join([*said, *page.undefined(group, group.metrics), ""]))
     for found in board.overall:
         means = page.overall_rows(found)

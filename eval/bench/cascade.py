@@ -99,8 +99,8 @@ def main() -> None:
             ]
         )
         order = right[np.argsort(sure, kind="stable")]
-        curve = " | ".join(f"{100 * reached(order, share):.1f}" for share in SHARES)
-        curves.append(f"| {title} | {curve} | {enough(order):.0%} |")
+        curve = " | ".join(f"{100 * accuracy_at(order, share):.1f}" for share in SHARES)
+        curves.append(f"| {title} | {curve} | {smallest_share(order):.0%} |")
         print(f"{cell.title}: {time.monotonic() - started:.0f} s", flush=True)
     print(f"\n{options.engine}\n")
     print(
@@ -157,7 +157,7 @@ def difference(one: Predictions, other: Predictions, metric: str, factor: float,
     return f"{value} [{factor * low:{form}}, {factor * high:{form}}]"
 
 
-def reached(rows: NDArray[np.float64], share: float) -> float:
+def accuracy_at(rows: NDArray[np.float64], share: float) -> float:
     """Accuracy if the first rows get the answer of model and experts, the others that of the
     experts.
     """
@@ -165,7 +165,7 @@ def reached(rows: NDArray[np.float64], share: float) -> float:
     return float(rows[:read, 1].sum() + rows[read:, 0].sum()) / len(rows)
 
 
-def enough(rows: NDArray[np.float64]) -> float:
+def smallest_share(rows: NDArray[np.float64]) -> float:
     """The smallest share from which on the accuracy is never below that of reading every row."""
     gains = np.concatenate([[0.0], np.cumsum(rows[:, 1] - rows[:, 0])])
     worse = np.flatnonzero(gains < gains[-1])

@@ -137,12 +137,12 @@ def measure(
         experts = Experts(retriever, space.names, rows.card)
         started = time.process_time()
         scores, truth = experts.own()
-        blends = {FUSED: weighed(Evidence(scores), truth, len(space))}
+        blends = {FUSED: fit_weights(Evidence(scores), truth, len(space))}
         for name, table in scores.items():
-            blends[name] = weighed(Evidence({name: table}), truth, len(space))
+            blends[name] = fit_weights(Evidence({name: table}), truth, len(space))
         found.fit_seconds.append(time.process_time() - started)
         texts = [rows.render(e.fields, "en") for e in data.test]
-        evidence, vectors = asked(experts, data, texts, found)
+        evidence, vectors = expert_scores(experts, data, texts, found)
         answers: dict[str, NDArray[np.float64] | list[str]] = {}
         for name, blend in blends.items():
             p = np.zeros((len(data.test), len(labels)))
@@ -160,7 +160,7 @@ def measure(
     return found
 
 
-def weighed(evidence: Evidence, truth: NDArray[np.int64], size: int) -> Blend:
+def fit_weights(evidence: Evidence, truth: NDArray[np.int64], size: int) -> Blend:
     """The experts with weights fitted on the labelled examples, as in a fit."""
     counts = np.bincount(truth, minlength=size)
     shares = ((counts + 1) / (counts + 1).sum()).tolist()
@@ -169,7 +169,7 @@ def weighed(evidence: Evidence, truth: NDArray[np.int64], size: int) -> Blend:
     return fit_blend(evidence, truth, shares, prior, usable=usable, alternatives=more)
 
 
-def asked(
+def expert_scores(
     experts: Experts, data: Data, texts: list[str], found: Found
 ) -> tuple[Evidence, NDArray[np.float64]]:
     """The experts' scores of the test rows, and the vectors of these rows."""
@@ -273,12 +273,14 @@ def show(folder: str, shots: int, shown: list[Data], found: Found) -> None:
         if name in found.row_ms:
             notes = f"{np.mean(found.row_ms[name]):.2f} ms per row"
         elif name == FUSED:
-            notes = f"fit {np.mean(found.fit_seconds):.1f} s; " + beside(found.runs, single, how)
+            notes = f"fit {np.mean(found.fit_seconds):.1f} s; " + versus_best(
+                found.runs, single, how
+            )
         print("| " + " | ".join([title, name, *cells, notes]) + " |", flush=True)
         title = ""
 
 
-def beside(runs: dict[str, list[Predictions]], single: list[str], how: Bootstrap) -> str:
+def versus_best(runs: dict[str, list[Predictions]], single: list[str], how: Bootstrap) -> str:
     """The combined answer minus the best single expert."""
     parts = []
     for metric, sign in (("accuracy", 1), ("log_loss", -1)):

@@ -204,7 +204,9 @@ def run(
     clean = {label: ask(pipeline, texts) for label, pipeline in variants.items()}
     for variant, found in clean.items():
         for gold, prediction in zip(truth, found, strict=True):
-            outcome.add(set=name, variant=variant, family="", **seen(prediction, after, gold))
+            outcome.add(
+                set=name, variant=variant, family="", **outcomes_of(prediction, after, gold)
+            )
     names = after.space.names
     # As prompts write them; without a model, as they would be written.
     builder = next((setup.builder for setup in after.setups.values()), None)
@@ -240,8 +242,8 @@ def run(
                     **attack_facts(attacks[place]),
                     text=rows[place],
                     wanted=wanted[place],
-                    unattacked=seen(clean[variant][place], after, truth[place]),
-                    **seen(prediction, after, truth[place]),
+                    unattacked=outcomes_of(clean[variant][place], after, truth[place]),
+                    **outcomes_of(prediction, after, truth[place]),
                 )
         print(f"{name}: {family} done", flush=True)
 
@@ -254,7 +256,7 @@ def attack_facts(attack: Attack) -> dict[str, Any]:
     }
 
 
-def seen(prediction: Prediction, pipeline: Pipeline, gold: str) -> dict[str, Any]:
+def outcomes_of(prediction: Prediction, pipeline: Pipeline, gold: str) -> dict[str, Any]:
     """The answers of each system: final, model alone, experts."""
     names = pipeline.space.names
 

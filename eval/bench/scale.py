@@ -326,7 +326,7 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def told(found: dict[str, Any]) -> str:
+def as_markdown(found: dict[str, Any]) -> str:
     """A measurement as Markdown."""
     lines = ["| stage | CPU per row |", "|---|--:|"]
     names = {
@@ -404,7 +404,7 @@ def main() -> None:
         print(journal_growth(options.journal, options.seed))
     elif options.measure:
         found = measure(options.rows, options.measured_actors, options.partition_rows)
-        print(told(found))
+        print(as_markdown(found))
         if options.out:
             options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     elif options.costs:

@@ -50,8 +50,8 @@ def main() -> None:
         for _ in range(options.resamples)
     ]
     for share in SHARES:
-        first, plain = reached(cells, share)
-        ends = np.percentile([np.subtract(*reached(d, share)) for d in draws], [2.5, 97.5])
+        first, plain = accuracy_at(cells, share)
+        ends = np.percentile([np.subtract(*accuracy_at(d, share)) for d in draws], [2.5, 97.5])
         print(
             f"| {share:.0%} | {first:.1%} | {plain:.1%} "
             f"| {100 * (first - plain):+.1f} [{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}] |"
@@ -61,7 +61,7 @@ def main() -> None:
     for name, cell in zip(names, cells, strict=True):
         print(
             f"| {name} | {len(cell)} | {cell[:, 0].mean():.1%} | {cell[:, 1].mean():.1%} "
-            f"| {enough(cell):.0%} |"
+            f"| {smallest_share(cell):.0%} |"
         )
 
 
@@ -77,7 +77,7 @@ def outcomes(experts: Predictions, together: Predictions) -> NDArray[np.float64]
     return np.stack(right, axis=1)[np.argsort(sure, kind="stable")]
 
 
-def reached(cells: list[NDArray[np.float64]], share: float) -> tuple[float, float]:
+def accuracy_at(cells: list[NDArray[np.float64]], share: float) -> tuple[float, float]:
     """Accuracy over all rows, least confident first and in an order that ignores the row."""
     first = plain = 0.0
     for cell in cells:
@@ -88,7 +88,7 @@ def reached(cells: list[NDArray[np.float64]], share: float) -> tuple[float, floa
     return first / rows, plain / rows
 
 
-def enough(cell: NDArray[np.float64]) -> float:
+def smallest_share(cell: NDArray[np.float64]) -> float:
     """The smallest share from which on the accuracy is never below that of reading every row."""
     gains = np.concatenate([[0.0], np.cumsum(cell[:, 1] - cell[:, 0])])
     worse = np.flatnonzero(gains < gains[-1])

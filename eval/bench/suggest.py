@@ -82,7 +82,7 @@ def suggested(
     vectors = embedder.fit(texts).embed(texts, query=False)
     first = [s.position for s in suggest(texts, budget // 2, vectors=vectors, seed=seed)]
     pool = [rows[p] for p in first]
-    answers = answered(pool, texts, words, embedder)
+    answers = distributions(pool, texts, words, embedder)
     labels = sorted({row.label for row in pool})
     second = suggest(
         texts,
@@ -97,7 +97,7 @@ def suggested(
     return pool + [rows[s.position] for s in second]
 
 
-def answered(
+def distributions(
     pool: Sequence[Example], texts: Sequence[str], words: RowText, embedder: Embedder
 ) -> np.ndarray:
     """Distributions of the experts over the pool's labels, sorted."""
@@ -113,7 +113,7 @@ def accuracy(
 ) -> float:
     """Share of right answers; a label that the pool lacks is always wrong."""
     labels = sorted({row.label for row in pool})
-    p = answered(pool, [words.render(row.fields, "en") for row in test], words, embedder)
+    p = distributions(pool, [words.render(row.fields, "en") for row in test], words, embedder)
     right = [labels[i] == row.label for i, row in zip(p.argmax(axis=1), test, strict=True)]
     return float(np.mean(right))
 

@@ -117,12 +117,12 @@ def column_labels(cells: Sequence[Any], where: Sequence[str]) -> list[str]:
     return found
 
 
-def whole(*spaces: Iterable[str]) -> dict[str, str]:
+def integer_spellings(*spaces: Iterable[str]) -> dict[str, str]:
     """Spelling → label: ``1.0``, into which pandas turns 1 in a column with a gap, is ``1``.
 
     Empty if one of the label spaces has both spellings as different labels.
 
-    >>> whole(["1.0", "0.0", "x"], ["1"]), whole(["1", "1.0"])
+    >>> integer_spellings(["1.0", "0.0", "x"], ["1"]), integer_spellings(["1", "1.0"])
     ({'1.0': '1', '0.0': '0'}, {})
     """
     found: dict[str, str] = {}

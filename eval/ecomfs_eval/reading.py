@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ecomfs_eval import _check
-from ecomfs_eval._labels import aligned, column_labels, label_order, label_text, whole
+from ecomfs_eval._labels import (
+    aligned,
+    column_labels,
+    integer_spellings,
+    label_order,
+    label_text,
+)
 from ecomfs_eval.errors import DataError, EmptyDataError
 from ecomfs_eval.files import FileKind, read_table
 from ecomfs_eval.predictions import FloatArray, Predictions
@@ -110,7 +116,7 @@ def from_frame(
     space, table = reader.probabilities(labels)
     answers = reader.predicted(table, space)
     # One column may have 1.0 where another has 1: both are the same label.
-    plain = whole(golds, space or ())
+    plain = integer_spellings(golds, space or ())
     if space is not None:
         space = tuple(plain.get(label, label) for label in space)
     golds = aligned([plain.get(label, label) for label in golds], space or ())

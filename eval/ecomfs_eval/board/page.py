@@ -108,7 +108,7 @@ def _group(group: Group, board: Board, words: ReportWords) -> list[DocumentBlock
         ]
         header = [words("versus", main=group.main), *titles]
         blocks.append(TableBlock(f"{caption}, {name}", header, found, caption))
-        blocks += [Paragraph(line) for line in said(group, board, words)]
+        blocks += [Paragraph(line) for line in headlines(group, board, words)]
     absent = [f"{system}: {reason}" for system, reason in group.absent.items()]
     remarks = [*undefined(group, group.metrics), *absent]
     return [*blocks, *(Paragraph(line, "soft") for line in remarks)]
@@ -202,7 +202,7 @@ def verdict(group: Group, metric: str, words: ReportWords) -> str:
     return words(key, main=group.main, best=best, metric=title, difference=d.text())
 
 
-def said(group: Group, board: Board, words: ReportWords) -> list[str]:
+def headlines(group: Group, board: Board, words: ReportWords) -> list[str]:
     """One line each: does the model add anything, and is the answer better than the trivial rule of
     the task?"""
     lines = []

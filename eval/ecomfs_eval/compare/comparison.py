@@ -324,10 +324,10 @@ def compare_many(
         compare(base, s, primary=primary, metrics=metrics, margin=margin, how=how)
         for s in systems[1:]
     ]
-    return together(base.name, found, margin, how)
+    return with_holm(base.name, found, margin, how)
 
 
-def together(
+def with_holm(
     base: str, found: Sequence[PairwiseComparison], margin: float | None, how: Bootstrap
 ) -> Comparisons:
     """Challengers of one system, with decisions after Holm's correction."""

@@ -33,7 +33,7 @@ from ecomfs_eval.compare.comparison import (
     check_names,
     chosen_metrics,
     defined,
-    together,
+    with_holm,
 )
 from ecomfs_eval.compare.decision import Decision
 from ecomfs_eval.compare.differences import Difference, bootstrapped, point
@@ -120,7 +120,7 @@ def compare_arms(
                 decision=Decision("undecided", ""),
             )
         )
-    return together(base.name, found, margin, how)
+    return with_holm(base.name, found, margin, how)
 
 
 def _aligned(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
