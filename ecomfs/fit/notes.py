@@ -31,7 +31,7 @@ def model_adds(experts: FloatArray, fused: FloatArray, truth: NDArray[np.int64])
     >>> model_adds(np.full((16, 2), 0.5), sure, truth).split(":")[0]
     'Does the model add anything? Yes'
     >>> model_adds(sure, sure, truth).split(",")[0]
-    'Does the model add anything? Not shown: common answer compared with experts alone'
+    'Does the model add anything? Not shown: fused answer compared with experts alone'
     """
     if len(truth) < MINIMUM:
         return ""
@@ -46,7 +46,7 @@ def model_adds(experts: FloatArray, fused: FloatArray, truth: NDArray[np.int64])
     alone, both = (Predictions.of(gold, None, p, labels=labels) for p in (experts, fused))
     found = differences(alone, both, [get_metric(name) for name in METRICS], Bootstrap())
     return contribution(
-        found, len(truth), ReportWords("en"), main="common answer", without="experts alone"
+        found, len(truth), ReportWords("en"), main="fused answer", without="experts alone"
     )
 
 

@@ -303,7 +303,7 @@ def test_a_model_that_adds_nothing_is_reported_with_the_experts_metrics(
         run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "40", "-q"]) == 0
     )
     said = capsys.readouterr().err
-    found = re.search(r"Does the model add anything\? (.*): common answer compared with (.*)", said)
+    found = re.search(r"Does the model add anything\? (.*): fused answer compared with (.*)", said)
     assert found is not None
     assert found[1] in ("Not shown", "No, it harms")
     assert re.match(r"experts alone, \d+ rows: accuracy 0\.0, log loss ", found[2])
