@@ -198,7 +198,7 @@ def untested() -> list[str]:
     """Modules that no test imports, by their own name or through the package that exports them.
 
     A name that a test imports from a room counts for the module that defines it, through every
-    ``__init__`` on the way. A verb of the command line that a test runs counts for its module.
+    ``__init__`` on the way. A CLI command that a test runs counts for its module.
     """
     known = modules()
     defined = {module: _definitions(path, known) for module, path in known.items()}

@@ -99,7 +99,7 @@ def test_messages_and_lines_of_logs_are_printable() -> None:
 
 
 def test_every_verb_prints_through_the_terminal() -> None:
-    """No ``print`` and no console of Rich's own in the code of a verb."""
+    """No ``print`` and no console of Rich's own in the code of a command."""
     allowed = {"terminal.py", "console.py", "json_result.py"}
     for path in Path(ecomfs.cli.__file__).parent.glob("*.py"):
         if path.name in allowed:

@@ -1,4 +1,4 @@
-"""``ecomfs examples``, and pools as ``--examples`` of other verbs."""
+"""``ecomfs examples``, and pools as ``--examples`` of other commands."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_plan_takes_the_options_of_score() -> None:
     }
 
 
-# -- what every verb has --------------------------------------------------------------------------
+# -- what every command has ------------------------------------------------------------------------
 
 ROOT = Path(__file__).parents[2]
 EVERY = [name for name, _ in commands()]

@@ -1,5 +1,5 @@
-"""A walk over the whole command line: every verb on every task that ships, every option of every
-verb. Whatever the input, a command ends with an exit code of the documentation, and an error is
+"""Runs the whole command line: every command on every included task, every option of every
+command. Whatever the input, a command ends with an exit code of the documentation, and an error is
 one line.
 
 The options come from the command line itself: one that is new fails here until it has a value.
@@ -117,7 +117,7 @@ def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
     return code, said.err
 
 
-# -- every verb on every task ---------------------------------------------------------------------
+# -- every command on every task -------------------------------------------------------------------
 
 
 def verbs_of(task: str) -> dict[str, tuple[list[str], int]]:
@@ -228,7 +228,7 @@ def verbs_of(task: str) -> dict[str, tuple[list[str], int]]:
 
 
 MORE = {"fit", "ab", "rank", "suggest", "augment", "plan", "clean", "lint", "serve"}
-"""Verbs that take longer, and tell less of a row."""
+"""Commands that take longer, and tell less of a row."""
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_python_and_http_take_the_same_rows_of_every_task(place: Path, task: str
         clf.explain("hello")
 
 
-# -- every option of every verb -------------------------------------------------------------------
+# -- every option of every command -----------------------------------------------------------------
 
 TASK = "review_sentiment"
 _OF = ["-t", TASK, "-e", f"{TASK}/pool.csv", *QUICK]
@@ -365,7 +365,7 @@ BASE: dict[str, list[str]] = {
         "7",
     ],
 }
-"""A command of every verb that ends with code 0, but for :data:`ENDS`. ``NEW`` is a new name,
+"""For every command, arguments that end with code 0, but for :data:`ENDS`. ``NEW`` is a new name,
 ``NEXT`` an id of the pool."""
 
 _PROMISE = ["--calibration-size", "8"]
@@ -621,12 +621,12 @@ ENDS = {
 
 
 OF_EVERY = ("help", "help_all", "as_json", "quiet")
-"""Options that every verb has, which have tests of their own."""
+"""Options that every command has, which have tests of their own."""
 
 
 def options() -> list[Any]:
-    """Every option of every verb, as it is written. Those that ``score`` has too, and the slower
-    verbs, are walked with the slow tests."""
+    """Every option of every command, as it is written. Those that ``score`` has too, and the slower
+    commands, are walked with the slow tests."""
     every = {name: command.params for name, command in commands()}
     of_score = {parameter.name for parameter in every["score"]}
     return [
@@ -730,7 +730,7 @@ def test_every_option_of_every_verb_ends_well(
         assert code == ENDS.get((verb, written), 2 if verb == "up" else 0), said
 
 
-# -- what every verb has --------------------------------------------------------------------------
+# -- what every command has ------------------------------------------------------------------------
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 SCHEMA = json.loads(PAGE.partition("```json\n")[2].partition("```")[0])
@@ -738,7 +738,7 @@ VERBS = [
     pytest.param(verb, marks=[pytest.mark.slow] if verb in SLOW else []) for verb in sorted(BASE)
 ]
 PART = {"explain", "ab"}
-"""Verbs of whose result the page names some keys."""
+"""Commands of whose result the page names some keys."""
 MISSING: dict[str, list[str]] = {
     "score": ["none.csv", *_OF],
     "plan": ["none.csv", *_OF],
@@ -769,7 +769,7 @@ MISSING: dict[str, list[str]] = {
     "prepare clean": ["none.csv", "--text-column", "text", "-o", "clean.csv"],
     "prepare augment": ["none.csv", "-t", TASK, "-o", "augmented.csv", *QUICK],
 }
-"""A command that reads a file which is not there; the other verbs read none."""
+"""A command that reads a file which is not there; the other commands read none."""
 NAMED = {"init": ["-t", TASK]}
 """The tasks that other tests draft from the same table would be a question."""
 READS_NONE = {
@@ -779,7 +779,7 @@ READS_NONE = {
 
 
 def keys_of(verb: str) -> set[str]:
-    """The keys of a verb's result, as the page has them."""
+    """The keys of a command's result, as the page has them."""
     [row] = [line for line in PAGE.splitlines() if line.startswith(f"| `{verb}` |")]
     return set(re.findall(r"`(\w+)`", re.sub(r"\([^()]*\)", "", row.split("|")[2])))
 

@@ -34,7 +34,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_a_model(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    """Run a verb with a scripted engine."""
+    """Run a command with a scripted engine."""
     engine: Any = ScriptedEngine()
     with monkeypatch.context() as patched:
         patched.setattr("ecomfs.estimators.base.shared_engine", lambda spec: engine)

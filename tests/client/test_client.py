@@ -41,7 +41,7 @@ def client(url: str) -> Iterator[Client]:
         yield client
 
 
-# -- the same verbs, the same answers ----------------------------------------------------------
+# -- the same methods, the same answers ----------------------------------------------------------
 
 
 def test_classify_is_the_classifiers(client: Client, clf: FewShotClassifier) -> None:

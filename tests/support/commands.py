@@ -1,4 +1,4 @@
-"""Every verb of the command line, by introspection."""
+"""Every command of the command line, by introspection."""
 
 from __future__ import annotations
 
