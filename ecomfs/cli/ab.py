@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled
+from ecomfs.cli.classifier import OptionalExamples
 from ecomfs.cli.json_result import arguments, set_result
 from ecomfs.cli.terminal import is_quiet, show_phases
 from ecomfs.core.progress import CHECKING, LOADING, Phases
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Labelled(MaybeLabelled):
+class _Examples(OptionalExamples):
     """The task and its labelled examples, unless a log has them."""
 
     task: Annotated[str, typer.Option("--task", "-t", help="task [of the log]")] = None  # type: ignore[assignment]
@@ -62,7 +62,7 @@ class _Design:
 @o.flatten_options
 def ab(
     settings: o.Comparing,
-    labelled: _Labelled,
+    labelled: _Examples,
     how: _Design,
     templates: Annotated[
         list[str] | None,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import Labelled, classifier, is_pool, one_label_only, parse_pairs
+from ecomfs.cli.classifier import RequiredExamples, classifier, is_pool, one_label_only, parse_pairs
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.prepare import JsonReport, beside, check_targets, write_json
+from ecomfs.cli.prepare import JsonReport, check_targets, derived_path, write_json
 from ecomfs.cli.terminal import say, show_phases
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import LOADING
@@ -84,7 +84,7 @@ class Borrowing:
         typer.Option(min=1, hidden=True, help="borrow from a seeded sample of this many rows"),
     ] = 200
 
-    def load(self, card: TaskCard, space: LabelSpace, labelled: Labelled) -> Borrow | None:
+    def load(self, card: TaskCard, space: LabelSpace, labelled: RequiredExamples) -> Borrow | None:
         """A function that borrows the examples of the table, after a check of its labels and
         fields; ``None`` without ``--borrow``.
 
@@ -176,12 +176,12 @@ def augment(
     )
 
     r = rewriting
-    rejected = beside(Path(source) if is_stream(output) else output, "rejected")
+    rejected = derived_path(Path(source) if is_stream(output) else output, "rejected")
     inputs = [Path(source), *(path for path in (borrowing.borrow, r.prompt) if path)]
     check_targets(inputs, [output, rejected, report])
     policy = FilterPolicy(confidence=confidence, near=near)
     how = RewriteSettings(r.temperature, seed, r.attempts, r.generations, r.max_tokens)
-    labelled = Labelled(
+    labelled = RequiredExamples(
         task=task,
         examples=[source],
         pool_name=pool_name,
@@ -256,7 +256,7 @@ def _still_missing(needs: Sequence[RareLabel], results: Sequence[Augmented]) -> 
     return [need for need in left if need.missing > 0]
 
 
-def print_left_out(labelled: Labelled, card: TaskCard, id_column: str | None) -> None:
+def print_left_out(labelled: RequiredExamples, card: TaskCard, id_column: str | None) -> None:
     """Print the columns that the result lacks because the task has no such field."""
     from ecomfs.io import TableReader, text_encoding
     from ecomfs.task import FieldMap, find_column

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class MaybeLabelled:
+class OptionalExamples:
     """The task and its labelled examples; zero-shot without ``examples``."""
 
     PANEL: ClassVar[str] = "Labelled examples"
@@ -139,7 +139,7 @@ class MaybeLabelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled(MaybeLabelled):
+class RequiredExamples(OptionalExamples):
     """The task and its labelled examples (required)."""
 
     examples: o.ExamplesOption
@@ -206,7 +206,7 @@ def parse_pairs(
     return out
 
 
-def check_guarantees(settings: o.Settings, labelled: MaybeLabelled) -> None:
+def check_guarantees(settings: o.Settings, labelled: OptionalExamples) -> None:
     """Refuse a guarantee that cannot be fitted.
 
     Raises:
@@ -250,7 +250,7 @@ def one_label_only(card: TaskCard) -> None:
         )
 
 
-def classifier(labelled: MaybeLabelled, settings: o.Settings) -> FewShotClassifier:
+def classifier(labelled: OptionalExamples, settings: o.Settings) -> FewShotClassifier:
     """The unfitted classifier of a command line."""
     from ecomfs.estimators import FewShotClassifier
     from ecomfs.task import load_task
@@ -259,11 +259,11 @@ def classifier(labelled: MaybeLabelled, settings: o.Settings) -> FewShotClassifi
     return FewShotClassifier(labelled.task, **_given(labelled, settings))
 
 
-def _given(labelled: MaybeLabelled, settings: o.Settings) -> dict[str, Any]:
+def _given(labelled: OptionalExamples, settings: o.Settings) -> dict[str, Any]:
     return {"seed": labelled.seed, "fields": labelled.fields, **settings}
 
 
-def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classifier:
+def classifier_of_task(labelled: OptionalExamples, settings: o.Settings) -> Classifier:
     """The unfitted classifier that the task needs: one label per row, a hierarchy, or several
     labels per row."""
     from ecomfs.estimators import classifier_of
@@ -278,7 +278,7 @@ def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classif
 
 
 def fitted_classifier(
-    labelled: MaybeLabelled, settings: o.Settings, pool: list[Example], phases: Phases
+    labelled: OptionalExamples, settings: o.Settings, pool: list[Example], phases: Phases
 ) -> Classifier:
     """Load the model, fit the classifier on the loaded examples, and print the notes of the fit."""
     check_guarantees(settings, labelled)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, classifier
+from ecomfs.cli.classifier import OptionalExamples, classifier
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.score import RowClassifier, systems
 from ecomfs.cli.terminal import show_phases
@@ -48,7 +48,7 @@ def demo(
         card = load_task(task)
         pool = read_examples(samples / task / "pool.csv", card)
         phases(LOADING)
-        clf = classifier(MaybeLabelled(task=task), o.Settings(engine=engine, k=k))
+        clf = classifier(OptionalExamples(task=task), o.Settings(engine=engine, k=k))
         clf.fit(pool, progress=phases)
         phases.clear()
         pipeline = clf.pipeline_

@@ -103,7 +103,7 @@ def score(
 ) -> None:
     """Print metrics of the predictions of any system, with intervals; for several systems, also the
     paired differences from the first."""
-    from ecomfs.cli.present import metrics_table, note, plain, usual
+    from ecomfs.cli.present import metrics_table, note, plain, usual_metrics
     from ecomfs.evaluation.harness import check_metrics, harness_errors
     from ecomfs.evaluation.source import numbers_source
     from ecomfs.task import load_task
@@ -125,7 +125,7 @@ def score(
     with harness_errors(HINTS):
         systems = _read(files, columns, positive, input_encoding, card, invalid=invalid)
         named = {name: get_metric(name).title for name in metric or ()}
-        shown = named or usual(systems[0].kind)
+        shown = named or usual_metrics(systems[0].kind)
         found = compare_many(systems, metrics=tuple(shown), how=how) if len(systems) > 1 else None
         scores = metrics_table(
             {p.name: p for p in systems}, None, seed=seed, shown=shown, notes=True

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, classifier_of_task, print_notes
+from ecomfs.cli.classifier import (
+    OptionalExamples,
+    check_guarantees,
+    classifier_of_task,
+    print_notes,
+)
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.terminal import say, show_phases
 from ecomfs.core.progress import LOADING
@@ -26,7 +31,7 @@ def explain(
             metavar="ROW", help="the row: its text, a JSON object, or (with --row) a table"
         ),
     ],
-    labelled: MaybeLabelled,
+    labelled: OptionalExamples,
     settings: o.Answering,
     at: Annotated[
         str | None,
@@ -127,7 +132,7 @@ def _check_text(text: str, card: TaskCard) -> None:
 
 
 def _row_of_table(
-    source: str, id_: str, card: TaskCard, labelled: MaybeLabelled, id_column: str | None
+    source: str, id_: str, card: TaskCard, labelled: OptionalExamples, id_column: str | None
 ) -> dict[str, Any]:
     """The cells of one row of a table."""
     from ecomfs.batch import find_columns

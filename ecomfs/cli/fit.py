@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import Labelled, check_guarantees, classifier_of_task, is_pool
+from ecomfs.cli.classifier import RequiredExamples, check_guarantees, classifier_of_task, is_pool
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.terminal import show_phases
 from ecomfs.core.progress import CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @o.flatten_options
 def fit(
-    labelled: Labelled,
+    labelled: RequiredExamples,
     settings: o.Choosing,
     output: Annotated[Path, typer.Option("--output", "-o", help="the profile")] = Path(
         "profile.json"

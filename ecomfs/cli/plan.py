@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted_classifier, without_fit
+from ecomfs.cli.classifier import OptionalExamples, check_guarantees, fitted_classifier, without_fit
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.score import Cluster, RowOptions, Sources, check, jobs_of
 from ecomfs.cli.terminal import show_phases
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @o.flatten_options
 def plan(
     sources: Sources,
-    labelled: MaybeLabelled,
+    labelled: OptionalExamples,
     table: RowOptions,
     settings: o.Answering,
     cluster: Cluster,
@@ -132,7 +132,7 @@ def plan(
         note(without_model(profile_of(clf), add_plans(plans).rows))
 
 
-def _unread(settings: o.Settings, labelled: MaybeLabelled) -> str:
+def _unread(settings: o.Settings, labelled: OptionalExamples) -> str:
     """Why the number of unread rows is known only after the fit; empty if it is known now."""
     if settings["max_loss"] is not None:
         return " (--max-loss)"

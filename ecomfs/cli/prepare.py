@@ -106,7 +106,7 @@ def clean(
     from ecomfs.io import TableReader, is_stream, read_frame
     from ecomfs.prepare.clean import clean as clean_frame
 
-    removed = beside(source if is_stream(output) else output, "removed")
+    removed = derived_path(source if is_stream(output) else output, "removed")
     check_targets([source, *([test] if test else [])], [output, removed, report])
     policy = how.policy
     needed = [name for name in (*text_column, label_column, id_column) if name is not None]
@@ -150,10 +150,10 @@ def _how(path: Path, encoding: str | None) -> dict[str, Any]:
     }
 
 
-def beside(path: Path, what: str) -> Path:
+def derived_path(path: Path, what: str) -> Path:
     """``OUT.csv`` → ``OUT.<what>.csv``; of standard input, ``stdin.<what>.csv``.
 
-    >>> beside(Path("out/a.csv.gz"), "ranked").as_posix()
+    >>> derived_path(Path("out/a.csv.gz"), "ranked").as_posix()
     'out/a.csv.ranked.csv'
     """
     if path.is_dir():

@@ -222,10 +222,10 @@ TITLES = {
 """Metric of the harness → its title on the terminal."""
 
 
-def usual(kind: LabelKind) -> dict[str, str]:
+def usual_metrics(kind: LabelKind) -> dict[str, str]:
     """The metrics shown for labels of a kind: metric → title.
 
-    >>> usual("flat")
+    >>> usual_metrics("flat")
     {'accuracy': 'accuracy', 'f1_macro': 'macro-F1', 'roc_auc': 'AUC', 'log_loss': 'log loss'}
     """
     from ecomfs_eval.metrics import USUAL
@@ -245,7 +245,7 @@ def metrics_table(
 
     Args:
         n_examples: number of labelled examples; ``None``: unknown.
-        shown: metric of the harness → title; by default :func:`usual`.
+        shown: metric of the harness → title; by default :func:`usual_metrics`.
         notes: also print the notes of the metrics: rows left out, units resampled, why a value
             is undefined.
 
@@ -256,7 +256,7 @@ def metrics_table(
     from ecomfs_eval import Bootstrap, get_metric, scores
 
     first = next(iter(systems.values()))
-    shown = usual(first.kind) if shown is None else shown
+    shown = usual_metrics(first.kind) if shown is None else shown
     abstains = any("abstained" in p.status for p in systems.values())
     if abstains:
         # A guarantee of precision holds for the rows that were answered, not for all.
@@ -322,7 +322,7 @@ def structured_table(
     from ecomfs_eval.compare import differences
 
     first, *others = systems.values()
-    shown = usual(first.kind)
+    shown = usual_metrics(first.kind)
     out: dict[str, Any] = metrics_table(systems, n_examples, seed=seed, shown=shown)
     metrics = [get_metric(name) for name in shown]
     for other in others:

@@ -12,7 +12,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import (
-    MaybeLabelled,
+    OptionalExamples,
     classifier,
     is_pool,
     one_label_only,
@@ -38,7 +38,7 @@ TOP = 10
 
 @o.flatten_options
 def rank(
-    labelled: MaybeLabelled,
+    labelled: OptionalExamples,
     settings: o.Fitting,
     source: Annotated[
         Path | None,
@@ -194,14 +194,14 @@ def _target(
         )
     main = source or items
     assert main is not None
-    from ecomfs.cli.prepare import beside, check_targets
+    from ecomfs.cli.prepare import check_targets, derived_path
 
-    target = out or beside(main, "ranked")
+    target = out or derived_path(main, "ranked")
     check_targets([path for path in (source, user, items) if path], [target])
     return target
 
 
-def _of_pool(labelled: MaybeLabelled, fields: dict[str, str]) -> dict[str, str]:
+def _of_pool(labelled: OptionalExamples, fields: dict[str, str]) -> dict[str, str]:
     """The entries of --field whose column is in the pool."""
     from ecomfs.io import TableReader, text_encoding
 
@@ -270,7 +270,7 @@ def _measure(
     predictions: Sequence[Prediction],
     positive: str,
     n_examples: int,
-    labelled: MaybeLabelled,
+    labelled: OptionalExamples,
 ) -> dict[str, Any]:
     from ecomfs.cli.present import metrics_table, note
     from ecomfs.evaluation.evaluate import unknown_labels

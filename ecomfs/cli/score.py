@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted_classifier
+from ecomfs.cli.classifier import OptionalExamples, check_guarantees, fitted_classifier
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.terminal import say, show_phases
 from ecomfs.core.options import NO_MODEL
@@ -173,7 +173,7 @@ def jobs_of(sources: list[str], table: RowOptions) -> list[Job]:
     return name_outputs(inputs, table.output, output_format(table))
 
 
-def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Checked:
+def check(sources: list[str], table: RowOptions, labelled: OptionalExamples) -> Checked:
     """Check files, columns and conditions before a model is loaded."""
     from ecomfs.batch import Condition, Selection, check_paths, find_columns, read_marks
     from ecomfs.errors import ConfigError
@@ -261,7 +261,7 @@ class RowClassifier:
 def row_classifier(
     cluster: Cluster,
     pool: list[Example],
-    labelled: MaybeLabelled,
+    labelled: OptionalExamples,
     settings: o.Settings,
     phases: Phases,
 ) -> Iterator[RowClassifier]:
@@ -320,7 +320,7 @@ def row_classifier(
         yield RowClassifier(by, by.facts.k, by.facts.spec, partial(by.call, systems), profile)
 
 
-def _fitted(labelled: MaybeLabelled, settings: o.Settings) -> Pipeline:
+def _fitted(labelled: OptionalExamples, settings: o.Settings) -> Pipeline:
     """The pipeline of an actor, fitted on examples that it reads itself."""
     from ecomfs.core.progress import Phases
 
@@ -348,7 +348,7 @@ def _several(
 def score(
     ctx: typer.Context,
     sources: Sources,
-    labelled: MaybeLabelled,
+    labelled: OptionalExamples,
     table: RowOptions,
     settings: o.Answering,
     cluster: Cluster,

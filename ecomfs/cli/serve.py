@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, classifier_of_task, print_notes
+from ecomfs.cli.classifier import (
+    OptionalExamples,
+    check_guarantees,
+    classifier_of_task,
+    print_notes,
+)
 from ecomfs.cli.json_result import print_result, set_result
 from ecomfs.cli.terminal import say, show_phases
 from ecomfs.core.options import DEFAULTS, OPTIONS
@@ -45,7 +50,7 @@ HOST, PORT, DEADLINE = "127.0.0.1", 8080, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Labelled(MaybeLabelled):
+class _Examples(OptionalExamples):
     """The task and its labelled examples, unless a configuration names them."""
 
     # A configuration file names the tasks; without one, --task is required.
@@ -111,7 +116,7 @@ def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
 
 @o.flatten_options
 def serve(
-    labelled: _Labelled,
+    labelled: _Examples,
     settings: o.Answering,
     service: Listening,
     config: Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, classifier
+from ecomfs.cli.classifier import OptionalExamples, classifier
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.terminal import say, show_phases
 from ecomfs.core.options import DEFAULTS, NO_MODEL
@@ -29,7 +29,7 @@ _READ_FOR_EACH = 8  # rows the model reads per suggested row
 @o.flatten_options
 def suggest(
     source: Annotated[Path, typer.Argument(metavar="UNLABELLED.csv", help="table of rows")],
-    labelled: MaybeLabelled,
+    labelled: OptionalExamples,
     output: Annotated[Path, typer.Option("--output", "-o", help="table to fill in")],
     n: Annotated[int, typer.Option("--rows", "-n", help="how many rows to label")] = 50,
     engine: Annotated[
@@ -115,7 +115,7 @@ class _Vote:
 
 
 def _read(
-    source: Path, card: TaskCard, labelled: MaybeLabelled, id_column: str | None, words: RowText
+    source: Path, card: TaskCard, labelled: OptionalExamples, id_column: str | None, words: RowText
 ) -> list[_Unlabelled]:
     """The rows that can be labelled; prints the number of the others."""
     from ecomfs.batch import read_marks
@@ -173,7 +173,7 @@ def _vote(
 def _read_by_model(
     rows: Sequence[_Unlabelled],
     pool: Sequence[Example],
-    labelled: MaybeLabelled,
+    labelled: OptionalExamples,
     settings: o.Settings,
 ) -> _Vote:
     """The classifier's predictions; a row without one has the highest uncertainty."""

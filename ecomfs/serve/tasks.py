@@ -74,7 +74,7 @@ class ServedTask:
         self._compares: Retriever | None = None
         self._vectors: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
         self._examples: tuple[int, list[Example]] = (-1, [])
-        self._beside()  # fail at the start if the tables cannot be created
+        self._stores()  # fail at the start if the tables cannot be created
 
     @property
     def key(self) -> str:
@@ -89,14 +89,14 @@ class ServedTask:
     @property
     def reviews(self) -> Reviews:
         """The reviews and decisions, in the database of the pool."""
-        return self._beside()[1]
+        return self._stores()[1]
 
     @property
     def idempotent_writes(self) -> IdempotentWrites:
         """The store of idempotent writes, in the database of the pool."""
-        return self._beside()[2]
+        return self._stores()[2]
 
-    def _beside(self) -> tuple[Pool, Reviews, IdempotentWrites]:
+    def _stores(self) -> tuple[Pool, Reviews, IdempotentWrites]:
         pool = self.pool
         with self._lock:
             if self._stored is None or self._stored[0] is not pool:
@@ -195,7 +195,7 @@ class ServedTask:
                 f"no answer within {self.deadline:g} seconds", hint="send fewer rows at once"
             ) from error
 
-    def unsure(self, answers: Iterable[ServedPrediction]) -> list[bool]:
+    def needs_review(self, answers: Iterable[ServedPrediction]) -> list[bool]:
         """Which predictions need review, by :attr:`review_below`."""
         below = self.review_below
         out = []
@@ -205,7 +205,7 @@ class ServedTask:
             out.append(below is not None and (low or p.status == Status.ABSTAINED))
         return out
 
-    async def after(self, decided: ReviewOut) -> list[AgainOut]:
+    async def predict_again(self, decided: ReviewOut) -> list[AgainOut]:
         """New predictions for a row that was decided or reopened, and for the most similar open
         rows. They are stored with the reviews."""
         asked = [(decided, 1.0), *await asyncio.to_thread(self._alike, decided)]

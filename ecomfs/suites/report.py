@@ -216,7 +216,7 @@ def _failed(stored: Sequence[Stored]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ChangedCell:
     """A data set with one label budget in both results.
 
     Attributes:
@@ -252,7 +252,7 @@ class ResultsDiff:
         only_old, only_new: folders of the cells in only one of them.
     """
 
-    changed: tuple[Changed, ...]
+    changed: tuple[ChangedCell, ...]
     only_old: tuple[str, ...]
     only_new: tuple[str, ...]
 
@@ -310,7 +310,7 @@ def _changed(
     system: str,
     metrics: Sequence[str],
     how: Bootstrap | None,
-) -> Iterator[Changed]:
+) -> Iterator[ChangedCell]:
     for budget in dict.fromkeys(new.budget for new, _ in pairs):
         mine = [pair for pair in pairs if pair[0].budget == budget]
         causes = [
@@ -326,4 +326,4 @@ def _changed(
             found = average_difference(olds, news, shown, how)
         except RowsDifferError:
             note = "the test rows differ: no paired difference"
-        yield Changed(*budget, len(mine), tuple(dict.fromkeys(causes)), found, note)
+        yield ChangedCell(*budget, len(mine), tuple(dict.fromkeys(causes)), found, note)

@@ -96,7 +96,7 @@ def one(
             else:
                 first = rng.choice(sorted(served.reviews.queue(queue), key=lambda r: r.row_id))
             done = served.reviews.decide(first.id, truth[first.row_id], reviewer="bench")
-            asyncio.run(served.after(done))
+            asyncio.run(served.predict_again(done))
             if number % EVERY == 0:
                 out.append(tested(clf, data.test, order))
     return out

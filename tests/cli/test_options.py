@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import Labelled, MaybeLabelled, check_guarantees, classifier
+from ecomfs.cli.classifier import OptionalExamples, RequiredExamples, check_guarantees, classifier
 from ecomfs.core.options import OPTIONS, READING, options_of
 from ecomfs.errors import ConfigError
 
@@ -105,7 +105,7 @@ def test_the_heading_of_one_group_does_not_stick_to_a_shared_option() -> None:
 
 
 def test_groups_travel_to_other_processes() -> None:
-    groups = (Labelled(task="t", examples=["e"]), o.Settings(k=2))
+    groups = (RequiredExamples(task="t", examples=["e"]), o.Settings(k=2))
     assert pickle.loads(pickle.dumps(groups)) == groups
 
 
@@ -158,7 +158,7 @@ def test_a_value_out_of_range_is_one_line_that_names_the_option(name: str, value
 
 
 def test_every_setting_is_an_option_of_the_classifier() -> None:
-    labelled = MaybeLabelled(task="review_sentiment", seed=7, field=["text=review"])
+    labelled = OptionalExamples(task="review_sentiment", seed=7, field=["text=review"])
     settings = o.Settings(k=3, passes=2, calibration_size=5, coverage=0.9, tune=8)
     shown = classifier(labelled, settings).get_params()
     wanted = {
@@ -189,7 +189,7 @@ def test_every_setting_is_an_option_of_the_classifier() -> None:
 def test_a_guarantee_that_cannot_be_fitted_is_refused(
     labelled: dict[str, Any], settings: dict[str, object], message: str
 ) -> None:
-    given = MaybeLabelled(task="t", **labelled)
+    given = OptionalExamples(task="t", **labelled)
     with pytest.raises(ConfigError, match=message):
         check_guarantees(o.Settings(max_loss=0.01, **settings), given)
     check_guarantees(o.Settings(**settings), given)

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.estimators.multilabel.prompts import balanced_lines, cover
+from ecomfs.estimators.multilabel.prompts import balanced_lines, cover_labels
 
 SETS = st.lists(st.frozensets(st.integers(0, 4)), min_size=1, max_size=12)
 
@@ -18,7 +18,7 @@ def test_labels_are_covered_by_near_examples(
 ) -> None:
     nearest = list(range(len(sets)))
     rng.shuffle(nearest)
-    chosen = cover(nearest, sets, 5, k)
+    chosen = cover_labels(nearest, sets, 5, k)
     assert len(chosen) == len(set(chosen)) == min(k, len(sets))
     assert sorted(chosen, key=nearest.index) == chosen
     assert nearest[0] in chosen
@@ -32,9 +32,15 @@ def test_labels_are_covered_by_near_examples(
 
 def test_a_far_example_comes_in_when_only_it_shows_a_label() -> None:
     near = [frozenset({0})] * 6
-    assert cover(range(8), [*near, frozenset(), frozenset({1})], 2, 3) == [0, 6, 7]
+    assert cover_labels(range(8), [*near, frozenset(), frozenset({1})], 2, 3) == [0, 6, 7]
     # With room left, the second round takes turns again, and then the nearest fill up.
-    assert cover(range(8), [*near, frozenset(), frozenset({1})], 2, 5) == [0, 1, 2, 6, 7]
+    assert cover_labels(range(8), [*near, frozenset(), frozenset({1})], 2, 5) == [
+        0,
+        1,
+        2,
+        6,
+        7,
+    ]
 
 
 @given(SETS)

@@ -15,7 +15,7 @@ from ecomfs.calibration import Blend, Calibration
 from ecomfs.engine.protocol import Engine, has_model
 from ecomfs.errors import EcomfsError
 from ecomfs.estimators.multilabel.neighbours import evidence, shares, vote
-from ecomfs.estimators.multilabel.prompts import YES, YES_NO, LabelPrompts, cover
+from ecomfs.estimators.multilabel.prompts import YES, YES_NO, LabelPrompts, cover_labels
 from ecomfs.experts import NEIGHBOURS
 from ecomfs.features import RowText
 from ecomfs.pipeline import (
@@ -288,7 +288,7 @@ class MultiLabelPipeline:
                     votes[place] = vote(hit, self.sets, base, scale)
                 alike = dict(zip(hit.positions.tolist(), hit.similarities.tolist(), strict=True))
                 if self.has_model:
-                    chosen = cover(list(alike), self.sets, len(self.space), self.k)
+                    chosen = cover_labels(list(alike), self.sets, len(self.space), self.k)
                 else:
                     chosen = list(alike)[:NEIGHBOURS]
                 shown[place] = [

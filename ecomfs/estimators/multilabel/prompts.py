@@ -132,7 +132,9 @@ def label_prompts(
     ]
 
 
-def cover(nearest: Sequence[int], sets: Sequence[frozenset[int]], labels: int, k: int) -> list[int]:
+def cover_labels(
+    nearest: Sequence[int], sets: Sequence[frozenset[int]], labels: int, k: int
+) -> list[int]:
     """At most ``k`` examples, nearest first, so that for every label one of them has it and one
     lacks it; then two of each, and so on.
 
@@ -144,7 +146,7 @@ def cover(nearest: Sequence[int], sets: Sequence[frozenset[int]], labels: int, k
         sets: the labels of every example, by position.
         labels: number of labels.
 
-    >>> cover([0, 1, 2, 3], [frozenset({0}), frozenset({0}), frozenset(), frozenset({1})], 2, 3)
+    >>> cover_labels([0, 1, 2, 3], [frozenset({0}), frozenset({0}), frozenset(), frozenset({1})], 2, 3)
     [0, 2, 3]
     """
     having, lacking = [0] * labels, [0] * labels
@@ -195,4 +197,12 @@ def balanced_lines(sets: Sequence[frozenset[int]], labels: int) -> list[list[tup
     return told
 
 
-__all__ = ["NO", "YES", "YES_NO", "LabelPrompts", "cover", "label_prompts", "label_template"]
+__all__ = [
+    "NO",
+    "YES",
+    "YES_NO",
+    "LabelPrompts",
+    "cover_labels",
+    "label_prompts",
+    "label_template",
+]

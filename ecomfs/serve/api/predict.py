@@ -129,7 +129,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         rows = task.rows(body.rows)
         answers = await task.answer(rows, ids, log=True)
         context.metrics.answered(task.key, answers)
-        unsure = [i for i, queued in enumerate(task.unsure(answers)) if queued]
+        unsure = [i for i, queued in enumerate(task.needs_review(answers)) if queued]
         if unsure:
             await asyncio.to_thread(
                 task.reviews.add,

@@ -254,7 +254,7 @@ def _once(
 
 
 async def _predicted_again(served: ServedTask, id: str) -> ReviewResponse:
-    again = await served.after(await asyncio.to_thread(served.reviews.get, id))
+    again = await served.predict_again(await asyncio.to_thread(served.reviews.get, id))
     review = await asyncio.to_thread(served.reviews.get, id)
     return ReviewResponse(review=review, predictions=again)
 

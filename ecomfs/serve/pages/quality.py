@@ -28,12 +28,12 @@ class Pair:
     similarity: float
 
 
-def repeated(examples: Sequence[Example], texts: Sequence[str]) -> tuple[list[Pair], list[Pair]]:
+def duplicates(examples: Sequence[Example], texts: Sequence[str]) -> tuple[list[Pair], list[Pair]]:
     """Pairs with different labels, and pairs with the same label, the most similar first. Without
     the ``clean`` extra only texts that are equal after normalisation are found.
 
     >>> a, b = Example("a", {"text": "Fits!"}, "x"), Example("b", {"text": "fits"}, "y")
-    >>> [(p.one.id, p.other.id, p.similarity) for p in repeated([a, b], ["Fits!", "fits"])[0]]
+    >>> [(p.one.id, p.other.id, p.similarity) for p in duplicates([a, b], ["Fits!", "fits"])[0]]
     [('a', 'b', 1.0)]
     """
     pairs: list[Pair] = []

@@ -125,7 +125,7 @@ def routes(context: Context) -> APIRouter:
             return page(request, "review_done.html", task=served, **values)
         else:
             raise NotFoundError(f"unknown action {action!r}", hint="use decide, undo or skip")
-        again = await served.after(done) if action in ("decide", "undo") else []
+        again = await served.predict_again(done) if action in ("decide", "undo") else []
         values = await asyncio.to_thread(_desk, served)
         values |= {"done": done, "action": action, "again": again}
         return page(request, "review_desk.html", task=served, **values)
@@ -173,7 +173,7 @@ def routes(context: Context) -> APIRouter:
         """Conflicting and duplicate examples."""
         served = context.task(task, request)
         looked = served.examples()[1][: quality.MOST]
-        apart, same = quality.repeated(looked, [served.text(e.fields) for e in looked])
+        apart, same = quality.duplicates(looked, [served.text(e.fields) for e in looked])
         return page(
             request, "quality.html", task=served, apart=apart[:50], same=same[:50], n=len(looked)
         )
