@@ -146,7 +146,8 @@ def cover_labels(
         sets: the labels of every example, by position.
         labels: number of labels.
 
-    >>> cover_labels([0, 1, 2, 3], [frozenset({0}), frozenset({0}), frozenset(), frozenset({1})], 2, 3)
+    >>> sets = [frozenset({0}), frozenset({0}), frozenset(), frozenset({1})]
+    >>> cover_labels([0, 1, 2, 3], sets, 2, 3)
     [0, 2, 3]
     """
     having, lacking = [0] * labels, [0] * labels
