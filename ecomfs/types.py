@@ -318,7 +318,7 @@ class Prediction:
         return replace(self, label=None, status=Status.ABSTAINED, note=note)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """HTML for notebooks."""
         from ecomfs_eval.html_view import bars, paragraph, table, view
 
         shown = bars(self.probabilities, self.suggestion)

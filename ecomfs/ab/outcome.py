@@ -213,7 +213,7 @@ def write_pages(
         page: one page: ``.html``, ``.md``, ``.json`` (the whole comparison), or ``-`` for Markdown
             on standard output.
         folder: folder of ``report.html``, ``report.md`` and ``report.json``.
-        title: of the report.
+        title: title of the report.
         language: ``en`` or ``zh``.
         how: resamples, level and seed of the intervals.
         source: provenance of the numbers (:func:`ecomfs.evaluation.source.numbers_source`).

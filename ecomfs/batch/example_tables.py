@@ -99,7 +99,7 @@ def read_partly_labelled(
     EmptyInputError
         No row has a label.
     InputError, UnknownLabelError
-        As for :func:`read_examples`.
+        As in :func:`read_examples`.
 
     Examples
     --------

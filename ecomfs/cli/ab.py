@@ -33,7 +33,7 @@ class _Examples(OptionalExamples):
 
 @dataclass(frozen=True, slots=True)
 class _Design:
-    """How variants are compared."""
+    """Options of the comparison."""
 
     primary: Annotated[
         str, typer.Option(help="metric that decides: accuracy, f1_macro, roc_auc, log_loss, …")

@@ -77,7 +77,7 @@ class Borrowing:
         typer.Option(hidden=True, help="FIELD_OF_THIS_TASK=BORROWED_FIELD (repeatable)"),
     ] = None
     borrow_label_column: Annotated[
-        str | None, typer.Option(hidden=True, help="its label column")
+        str | None, typer.Option(hidden=True, help="label column of the borrowed table")
     ] = None
     borrow_limit: Annotated[
         int,

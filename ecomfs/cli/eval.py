@@ -78,7 +78,7 @@ def score(
         str | None, typer.Option(help="column with answers [predicted, prediction, …]")
     ] = None,
     prefix: Annotated[
-        str, typer.Option(hidden=True, help="of the columns with probabilities")
+        str, typer.Option(hidden=True, help="prefix of the columns with probabilities")
     ] = "p_",
     resample: Annotated[
         str | None,
@@ -455,7 +455,9 @@ def _print(board: Board) -> None:
 def compare(
     results: Results,
     old: Annotated[Path, typer.Argument(metavar="OLD", help="results of an earlier run")],
-    system: Annotated[str | None, typer.Option(help="which system [the suite's main]")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="system to compare [the main one of the suite]")
+    ] = None,
     metric: Metrics = None,
     resamples: Resamples = RESAMPLES,
 ) -> None:

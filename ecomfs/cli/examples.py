@@ -45,14 +45,16 @@ NewLabel = Annotated[
 def add(
     pool: Where,
     task: o.Task,
-    label: Annotated[str, typer.Option("--label", "-l", help="its label")],
+    label: Annotated[str, typer.Option("--label", "-l", help="label of the example")],
     text: Annotated[
-        str | None, typer.Argument(help="its text, for tasks that need one field")
+        str | None, typer.Argument(help="text of the example, for tasks with one required field")
     ] = None,
     values: Annotated[
         list[str] | None, typer.Option("--set", help="FIELD=VALUE, for other tasks (repeatable)")
     ] = None,
-    id_: Annotated[str | None, typer.Option("--id", help="its id [made from its fields]")] = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", help="id of the example [made from its fields]")
+    ] = None,
     new_label: NewLabel = False,
     pool_name: o.PoolName = o.POOL_NAME,
     note: Note = "",

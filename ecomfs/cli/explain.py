@@ -36,7 +36,7 @@ def explain(
     at: Annotated[
         str | None,
         typer.Option(
-            "--row", help="which row of the table: its id; its number, from 1, where none has an id"
+            "--row", help="row of the table: its id, or its number from 1 if there are no ids"
         ),
     ] = None,
     id_column: o.IdColumn = None,

@@ -159,7 +159,7 @@ InputEncoding = Annotated[
     typer.Option(
         callback=known_encoding,
         hidden=True,
-        help="of tables that are not UTF-8: cp1252, gbk, big5, shift_jis … [detected]",
+        help="encoding of tables that are not UTF-8: cp1252, gbk, big5, shift_jis … [detected]",
     ),
 ]
 SafeCsv = Annotated[

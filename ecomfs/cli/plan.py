@@ -27,13 +27,14 @@ def plan(
     settings: o.Answering,
     cluster: Cluster,
     price: Annotated[
-        float | None, typer.Option(help="of a million prompt tokens, in any currency")
+        float | None, typer.Option(help="price per million prompt tokens, in any currency")
     ] = None,
     price_cached: Annotated[
-        float | None, typer.Option(help="of a million prompt tokens from the provider's cache")
+        float | None,
+        typer.Option(help="price per million prompt tokens from the provider's cache"),
     ] = None,
     price_answer: Annotated[
-        float, typer.Option(hidden=True, help="of a million answer tokens")
+        float, typer.Option(hidden=True, help="price per million answer tokens")
     ] = 0.0,
     probe: Annotated[
         int,
@@ -188,7 +189,7 @@ def plan_lines(plan: RunPlan) -> list[tuple[str, str]]:
     if plan.cost is not None:
         lines.append(("cost", _number(plan.cost, ",.4g" if plan.cost.value < 100 else ",.0f")))
     elif plan.asked.value or plan.remembered.value:
-        lines.append(("cost", "give --price (of a million prompt tokens)"))
+        lines.append(("cost", "give --price (per million prompt tokens)"))
     return lines
 
 

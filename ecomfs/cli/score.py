@@ -98,7 +98,7 @@ class RowOptions:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where the model runs."""
+    """Options of the runner."""
 
     PANEL: ClassVar[str] = "Where the model runs"
 

@@ -143,7 +143,7 @@ def serve(
     split_seed: Annotated[
         int,
         typer.Option(
-            hidden=True, help="of the assignment of ids to variants; change it per experiment"
+            hidden=True, help="seed of the assignment of ids to variants; change it per experiment"
         ),
     ] = 0,
 ) -> None:
@@ -433,7 +433,7 @@ def _split(
 
 
 def key(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="who it is for")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="name of the key's owner")],
     scope: Annotated[
         list[str] | None,
         typer.Option(
@@ -490,7 +490,9 @@ def backup(
 
 
 def restore(
-    backup_file: Annotated[Path, typer.Argument(metavar="BACKUP.db", help="what backup wrote")],
+    backup_file: Annotated[
+        Path, typer.Argument(metavar="BACKUP.db", help="file written by ecomfs backup")
+    ],
     database: DatabaseFile,
     replace: Annotated[
         bool,

@@ -179,7 +179,7 @@ def kind_of(card: TaskCard) -> LabelKind:
 def structure_of(
     card: TaskCard, labels: Iterable[str], classes: Sequence[str] = ()
 ) -> LabelStructure | None:
-    """What labels of a task are made of; ``None`` for a flat list.
+    """The structure of a task's labels; ``None`` for a flat list.
 
     Args:
         labels: cells of labels, or whole labels of a hierarchy.

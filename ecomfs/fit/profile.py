@@ -249,7 +249,7 @@ class Profile(ProfileFile):
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """HTML for notebooks."""
         from ecomfs_eval.html_view import paragraph, table, view
 
         on = self.fitted_on

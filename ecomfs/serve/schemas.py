@@ -107,7 +107,7 @@ class ExplanationOut(Out):
     """The explanation of a prediction."""
 
     language: Language
-    demonstrations: list[DemonstrationOut] = Field(description="in prompt order")
+    demonstrations: list[DemonstrationOut] = Field(description="demonstrations in prompt order")
     prompt: PromptOut | None = Field(description="null when none could be made")
     raw: str | None = Field(description="the generated text, when the answer was read from text")
     experts: dict[str, dict[str, float]] = Field(
@@ -198,7 +198,7 @@ class VariantOut(Out):
 
 
 class Health(Out):
-    """What is served."""
+    """The state of a task of the service."""
 
     status: str = Field(
         description="ok; stale: the current pool cannot be used, and an older version is in use "

@@ -400,7 +400,7 @@ class TaskCard(_Strict):
         return tuple(f.rendering for f in self.fields)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """HTML for notebooks."""
         from ecomfs_eval.html_view import paragraph, table, view
 
         fields = [

@@ -88,7 +88,7 @@ class MultiLabelExplanation:
         return "none" if labels is None else ", ".join(labels) or "no label"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """HTML for notebooks."""
         from ecomfs_eval.html_view import folded, paragraph, table, view
 
         p = self.prediction

@@ -272,7 +272,7 @@ class MultiLabelProfile(ProfileFile):
     found: dict[str, Any] = Field(default_factory=dict)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """HTML for notebooks."""
         from ecomfs_eval.html_view import paragraph, table, view
 
         rows = [[name, t.value, t.f1, t.yes, t.readings] for name, t in self.thresholds.items()]

@@ -32,7 +32,7 @@ class RareLabel:
 
     @property
     def missing(self) -> int:
-        """How many more are wanted."""
+        """Number of missing examples."""
         return self.wanted - self.present
 
 

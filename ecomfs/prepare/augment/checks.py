@@ -19,7 +19,7 @@ _PROMPT_SHARE = 0.8  # a text with this share of its shingles in one prompt line
 
 @dataclass(frozen=True, slots=True)
 class FilterPolicy:
-    """How strict the checks are.
+    """Thresholds of the checks.
 
     Attributes:
         confidence: least probability of the label, as predicted by the classifier.

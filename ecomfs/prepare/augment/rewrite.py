@@ -29,7 +29,7 @@ _QUOTES = "\"'“”「」"
 
 @dataclass(frozen=True, slots=True)
 class RewriteSettings:
-    """How texts are written.
+    """Settings of the rewrites.
 
     Attributes:
         temperature: sampling temperature, above 0.

@@ -18,7 +18,7 @@ RowPolicy = Literal["remove", "report", "ignore"]
 
 
 class CleanPolicy(BaseModel):
-    """What to repair in texts, and what to do with rows that cannot serve as examples.
+    """The policy of cleaning: repairs of texts, and the treatment of unusable rows.
 
     Attributes:
         mojibake: undo text that was decoded in the wrong encoding.
@@ -114,7 +114,7 @@ class Finding:
     """One thing found in one row.
 
     Attributes:
-        kind: what it is; :data:`MEANINGS` has the words for it.
+        kind: kind of finding; see :data:`MEANINGS`.
         row: the row's index in the frame that was cleaned.
         id: its id, when there is an id column.
         column: the column it was found in; empty when it is the whole row.
@@ -152,7 +152,7 @@ class CleanReport:
         return iter(self.findings)
 
     def counts(self) -> dict[tuple[FindingKind, Action], int]:
-        """How many findings of each kind and action, in the order of :data:`MEANINGS`."""
+        """Number of findings by kind and action, in the order of :data:`MEANINGS`."""
         counter = Counter((f.kind, f.action) for f in self.findings)
         order = list(MEANINGS)
         return dict(sorted(counter.items(), key=lambda item: (order.index(item[0][0]), item[0][1])))
@@ -171,7 +171,7 @@ class CleanReport:
         return pd.DataFrame(lines, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON: counts, and all findings."""
+        """Counts and all findings, as JSON values."""
         names = ("kind", "action", "id", "column", "detail")
         return {
             "rows_in": self.rows_in,

@@ -42,7 +42,7 @@ TaskQuery = Annotated[StorableText | None, Query(description="the task, if there
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the routes share.
+    """Objects that the routes share.
 
     Attributes:
         max_body_bytes: limit of a request.

@@ -202,7 +202,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
     def history(
         request: Request,
         caller: Labeller,
-        id: Annotated[StorableText, Query(description="of the example")],
+        id: Annotated[StorableText, Query(description="id of the example")],
         task: TaskQuery = None,
     ) -> HistoryOut:
         """List every state that an example has had."""

@@ -205,7 +205,7 @@ def health_routes(context: Context) -> APIRouter:
     async def healthz(
         request: Request,
         caller: Predicts,
-        task: Annotated[StorableText | None, Query(description="which task")] = None,
+        task: Annotated[StorableText | None, Query(description="the task")] = None,
     ) -> Health:
         """The state of a task: labels, engine, pool, limits."""
         served = context.task(task, request)

@@ -27,7 +27,7 @@ from ecomfs.serve.service import unreadable
 from ecomfs.serve.tasks import ServedTask
 from ecomfs.task import TaskCard
 
-ReviewId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the review")]
+ReviewId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="id of the review")]
 _Version = Annotated[
     int | None,
     Field(ge=1, le=2**31, description="version of the review as you saw it; 409 if it has changed"),

@@ -24,7 +24,7 @@ from ecomfs.serve.runs import FINAL, RunOut, Runs, drop, suffix_of, unsure_rows
 from ecomfs.serve.schemas import Out, StorableText, problem_responses
 from ecomfs.serve.tasks import ServedTask
 
-RunId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the run")]
+RunId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="id of the run")]
 _EVERY_SECONDS = 1.0
 
 
