@@ -72,7 +72,7 @@ def test_labels_that_fit_no_logged_row_or_no_label_are_refused() -> None:
     entries = [answered(f"{n}{i}", n, "positive") for n in "AB" for i in range(3)]
     with pytest.raises(EmptyInputError, match="none of the 1 ids is in the log"):
         compare_log(log(entries), GoldLabels({"other": "positive"}, {}, 0), CARD, Design())
-    with pytest.raises(EmptyInputError, match="no gold labels for rows that B answered"):
+    with pytest.raises(EmptyInputError, match="no gold labels for rows of B"):
         compare_log(log(entries), all_positive(entries[:3]), CARD, Design())
     labels = {entry.id: "positive" for entry in entries} | {"A0": "splendid"}
     with pytest.raises(UnknownLabelError, match="gold, row 'A0'"):
@@ -88,11 +88,11 @@ def test_what_was_left_out_and_groups_of_the_wrong_size_are_said() -> None:
         "5 logged rows without a gold label.",
         "1 gold labels of rows that are not in the log.",
         "2 rows of the gold file without a label.",
-        "3 predictions repeated for an id, the first counts.",
-        "1 ids answered by several variants, left out.",
+        "3 repeated predictions of an id, only the first counts.",
+        "1 ids classified by several variants, left out.",
     } <= set(found.notes)
     assert not any("cannot be read" in note for note in found.notes)
-    assert "WARNING: the groups are not as large" in found.notes[-1]
+    assert "WARNING: the group sizes do not match the weights" in found.notes[-1]
     assert "A 90 instead of 50, B 10 instead of 50" in found.notes[-1]
 
 
