@@ -15,7 +15,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ecomfs.core.late import when_imported
+from ecomfs.core.import_hooks import when_imported
 
 __version__ = "0.1.0"
 

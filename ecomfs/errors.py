@@ -2,36 +2,36 @@
 
     EcomfsError
     ├── InputError                 the user's data
-    │   ├── MissingFileError       the path is not there, or is not a file
+    │   ├── MissingFileError       the path does not exist, or is not a file
     │   ├── EmptyInputError        no header, or no rows
-    │   ├── ColumnError            a needed column is absent or ambiguous
+    │   ├── ColumnError            a required column is missing or ambiguous
     │   ├── DecodingError          the bytes are in no supported encoding
-    │   ├── DuplicateIdError       one id names two rows
+    │   ├── DuplicateIdError       two rows have the same id
     │   ├── UnknownLabelError      a label outside the label space
-    │   ├── ConflictError          changed by somebody else meanwhile, or done already
+    │   ├── ConflictError          somebody else changed it in the meantime, or it is done already
     │   ├── NotFoundError          nothing of this name or id
     │   └── RowError               one row cannot be used (kept as that row's status)
-    ├── TaskError                  a task card is wrong, or there is none of that name
+    ├── TaskError                  a task card has an error, or the task does not exist
     │   └── TemplateError          a template does not compile or render
     ├── PoolError                  the labelled examples cannot be used or stored
     │   └── DatabaseError          the database does not answer, or is full
-    ├── EngineError                a model cannot be read (``retryable`` says if later may help)
+    ├── EngineError                a model cannot be read (``retryable``: trying later may help)
     │   ├── EngineUnavailableError nothing answers, or the runtime is not installed
-    │   ├── OverloadedError        more work waits already than can be done in time
+    │   ├── OverloadedError        too much work is queued to be done in time
     │   ├── EngineTimeoutError     no answer in time
-    │   ├── ServerStatusError      an HTTP status that may be another one later (429, 5xx)
+    │   ├── ServerStatusError      an HTTP status for which a retry may help (429, 5xx)
     │   ├── RequestRefusedError    the server refuses the request itself (400, 413, 422)
-    │   ├── EngineResponseError    an answer that is not what was asked for
-    │   │   └── InvalidLogprobsError   log-probabilities that are no distribution
+    │   ├── EngineResponseError    an answer of the wrong form
+    │   │   └── InvalidLogprobsError   log-probabilities that are not a distribution
     │   ├── ContextOverflowError   the prompt is longer than the model's context
-    │   ├── CanaryError            the start-up check failed: results could not be trusted
-    │   └── ModelError             the model folder or file is not one
+    │   ├── CanaryError            the start-up check failed: results would not be reliable
+    │   └── ModelError             the path or name is not a model
     ├── OutputError                results cannot be written (full disk, no permission)
     │   └── JournalError           the journal of a run is damaged, in use, or another run's
-    │       └── JournalInUseError  another run writes it now
-    ├── StoppedError               a signal stopped a run; what is done is kept
+    │       └── JournalInUseError  another run is writing it
+    ├── StoppedError               a signal stopped a run; finished rows are kept
     └── ConfigError                options that contradict each other
-        ├── ArgumentError          an argument that a method does not take
+        ├── ArgumentError          an argument that the method does not accept
         └── NotFittedError         used before ``fit``
 
 ``InputError``, ``PoolError`` and ``ConfigError`` are ``ValueError`` too, as callers of an
@@ -50,14 +50,14 @@ import re
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Control characters but tab and line feed; those that turn the direction of text around; halves
-of surrogate pairs."""
+"""Control characters except tab and line feed, characters that reverse the direction of text, and
+unpaired surrogates."""
 
 
 def printable(text: str) -> str:
-    """A text whose control characters are visible escapes.
+    """A text with its control characters written as visible escapes.
 
-    Row text stands in messages and logs. A terminal would run its escape sequences.
+    Messages and logs quote the text of rows; a terminal would run the escape sequences in it.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def printable(text: str) -> str:
     Returns
     -------
     str
-        The text; tabs and line feeds stay.
+        The text; tabs and line feeds are kept.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class EcomfsError(Exception):
     message : str
         One line: what is wrong, where (file, row, column).
     hint : str
-        How to fix it; empty when the message says it already.
+        How to fix it; empty when the message already says so.
 
     Examples
     --------
@@ -119,11 +119,11 @@ def _rebuild(kind: type[EcomfsError], message: str, hint: str) -> EcomfsError:
 
 
 class InputError(EcomfsError, ValueError):
-    """The user's data cannot be used as it is."""
+    """The user's data cannot be used."""
 
 
 class MissingFileError(InputError):
-    """A path that is not there, or is not a file."""
+    """A path that does not exist, or is not a file."""
 
 
 class EmptyInputError(InputError):
@@ -131,15 +131,15 @@ class EmptyInputError(InputError):
 
 
 class ColumnError(InputError):
-    """A needed column is absent, doubled or ambiguous."""
+    """A required column is missing, repeated or ambiguous."""
 
 
 class DecodingError(InputError):
-    """Bytes that no supported encoding explains."""
+    """Bytes that are in no supported encoding."""
 
 
 class DuplicateIdError(InputError):
-    """One id that names two rows."""
+    """Two rows have the same id."""
 
 
 class UnknownLabelError(InputError):
@@ -147,19 +147,19 @@ class UnknownLabelError(InputError):
 
 
 class RowError(InputError):
-    """One row that cannot be classified; becomes that row's ``failed`` status."""
+    """One row cannot be classified; its status becomes ``failed``."""
 
 
 class ConflictError(InputError):
-    """What is to be changed was changed by somebody else meanwhile, or is done already."""
+    """Somebody else changed the data in the meantime, or the change is done already."""
 
 
 class NotFoundError(InputError):
-    """There is nothing of this name or id."""
+    """Nothing has this name or id."""
 
 
 class TaskError(EcomfsError):
-    """A task card that is wrong, or a task that does not exist."""
+    """A task card with an error, or a task that does not exist."""
 
 
 class TemplateError(TaskError):
@@ -167,12 +167,11 @@ class TemplateError(TaskError):
 
 
 class PoolError(EcomfsError, ValueError):
-    """Labelled examples that cannot be stored, or cannot serve as a pool."""
+    """Labelled examples that cannot be stored or used as a pool."""
 
 
 class DatabaseError(PoolError):
-    """The database does not answer, is full or may not be written; nothing of the change is
-    stored."""
+    """The database does not answer, is full or is read-only; no part of the change is stored."""
 
 
 class EngineError(EcomfsError):
@@ -186,10 +185,10 @@ class EngineUnavailableError(EngineError):
 
 
 class OverloadedError(EngineError):
-    """More work waits already than can be done in time.
+    """Too much work is queued for a new request to be done in time.
 
     Attributes:
-        seconds: until there is room again, as far as that is known.
+        seconds: estimated time until new work is accepted; 0 when unknown.
     """
 
     retryable = True
@@ -206,11 +205,11 @@ class EngineTimeoutError(EngineError):
 
 
 class ServerStatusError(EngineError):
-    """A server answered with an HTTP status that may be another one later.
+    """A server answered with an HTTP status for which a retry may help.
 
     Attributes:
-        seconds: pause that the server asks for; 0 when it names none.
-        busy: the server has too much to do (429, 503); it did not fail.
+        seconds: pause that the server asks for; 0 when it asks for none.
+        busy: the server is overloaded (429, 503) and did not fail.
     """
 
     retryable = True
@@ -224,17 +223,17 @@ class ServerStatusError(EngineError):
 
 
 class RequestRefusedError(EngineError):
-    """A server refuses the request itself (HTTP 400, 413, 422): repeating would not help."""
+    """A server refuses the request itself (HTTP 400, 413, 422); a retry would not help."""
 
 
 class EngineResponseError(EngineError):
-    """An answer that is not what was asked for (wrong shape, missing log-probabilities)."""
+    """An answer of the wrong form, such as one without log-probabilities."""
 
     retryable = True
 
 
 class InvalidLogprobsError(EngineResponseError):
-    """Log-probabilities that are no distribution: NaN, infinite, or of more than one in sum."""
+    """Log-probabilities that are not a distribution: NaN, infinite, or with a sum above one."""
 
     retryable = False  # the same prompt overflows the same model again
 
@@ -244,7 +243,7 @@ class ContextOverflowError(EngineError):
 
 
 class CanaryError(EngineError):
-    """The start-up check failed: scoring now would give results that cannot be trusted."""
+    """The start-up check failed: results of this engine would not be reliable."""
 
 
 class ModelError(EngineError):
@@ -256,16 +255,16 @@ class OutputError(EcomfsError):
 
 
 class JournalError(OutputError):
-    """The journal of a run cannot be used: damaged, in use, or of a run with other input, model,
-    examples or options."""
+    """The journal of a run is damaged, in use, or from a run with other input, model, examples or
+    options."""
 
 
 class JournalInUseError(JournalError):
-    """Another run that is alive writes the journal."""
+    """Another running process is writing the journal."""
 
 
 class StoppedError(EcomfsError):
-    """A signal asked a run to stop. What was in flight was waited for and is kept.
+    """A signal asked a run to stop. Rows in flight were finished and are kept.
 
     Attributes:
         signal: its number.
@@ -281,9 +280,9 @@ class ConfigError(EcomfsError, ValueError):
 
 
 class ArgumentError(ConfigError, TypeError):
-    """An argument that a method does not take."""
+    """An argument that the method does not accept."""
 
 
 class NotFittedError(ConfigError, AttributeError):
-    """Used before ``fit``. Where scikit-learn is loaded it is scikit-learn's error of that name
-    too."""
+    """Used before ``fit``. If scikit-learn is loaded, it is also scikit-learn's
+    ``NotFittedError``."""

@@ -1,4 +1,4 @@
-"""The values that flow through the pipeline, one frozen dataclass a stage.
+"""The values that flow through the pipeline, one frozen dataclass per stage.
 
     row ─▶ Example / fields ─▶ Demonstration ─▶ Prompt ─▶ Reading ─▶ Prediction
 
@@ -17,17 +17,19 @@ from typing import Any, Literal, NamedTuple
 
 Language = Literal["en", "zh"]
 Row = Mapping[str, Any]
-"""One row as it came: field name → value (text, number, JSON)."""
+"""One row as it was read: field name → value (text, number, JSON)."""
 
 
 class InfiniteText(str):
-    """The text of a cell that holds an infinite number: no label, where text ``inf`` is one."""
+    """The text of a cell that holds an infinite number. It is not a label; the text ``inf`` may
+    be one."""
 
     __slots__ = ()
 
 
 class NestedText(str):
-    """The JSON text of a cell that holds a list or an object: no label, and no single text."""
+    """The JSON text of a cell that holds a list or an object. It is neither a label nor plain
+    text."""
 
     __slots__ = ()
 
@@ -47,8 +49,8 @@ class Example:
     synthetic : bool
         Made by augmentation; never allowed in a test set.
     source_id : str
-        What a synthetic example was made from: the id of another example of its pool, or where it
-        was borrowed; empty when it was made from nothing.
+        Where a synthetic example comes from: the id of an example of the same pool, or the source
+        it was borrowed from; empty when it has no source.
     method : str
         How a synthetic example was made, such as ``rewrite`` or ``borrow``.
 
@@ -69,7 +71,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A labelled example chosen to stand in a prompt.
+    """A labelled example chosen for a prompt.
 
     Attributes:
         example: the example itself.
@@ -85,8 +87,8 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class TemplateRef:
-    """Which template made a prompt: ``name`` such as ``review_sentiment/en.v1`` and the first
-    12 hex digits of the SHA-256 of its source."""
+    """The template that made a prompt: its name, such as ``review_sentiment/en.v1``, and the
+    first 12 hex digits of the SHA-256 of its source."""
 
     name: str
     sha: str
@@ -114,12 +116,11 @@ class Prompt:
     Attributes:
         text: the whole prompt; ends with the answer cue, without trailing white space. In chat
             format: with the frame of the model's chat template, up to the header of the answer.
-        token_ids: ``text`` under the engine's tokenizer (with BOS where the model wants one);
-            empty for engines without a tokenizer. In chat format only the frame is read as
-            control tokens.
+        token_ids: ``text`` in the engine's tokens (with BOS if the model needs one); empty for
+            engines without a tokenizer. In chat format only the frame becomes control tokens.
         template: which template rendered it.
         turns: in chat format, the turns in the frame; empty for a completion.
-        demonstrations: the demonstrations that stand in it, in prompt order.
+        demonstrations: the demonstrations in the prompt, in prompt order.
         dropped: how many retrieved demonstrations the token budget left out.
         cut: how many characters of the row's own text the budget left out.
     """
@@ -135,12 +136,11 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One look at the next-token distribution: after ``prompt + suffix``, how likely is each of
-    ``codes``?
+    """A request for next-token log-probabilities: of each of ``codes`` after ``prompt + suffix``.
 
     Attributes:
-        suffix: token ids appended to the prompt before looking; empty for the usual one look.
-        codes: the token ids whose log-probability is wanted.
+        suffix: token ids appended to the prompt; usually empty.
+        codes: the token ids whose log-probabilities are requested.
     """
 
     codes: tuple[int, ...]
@@ -152,11 +152,11 @@ class Reading:
     """What an engine answers to one prompt.
 
     Attributes:
-        logprobs: one tuple a question, aligned with its codes: natural-log probabilities under
-            the model's *unmasked* next-token distribution, so that they sum (after ``exp``) to
-            at most one and their sum is the label mass.
-        prompt_tokens: tokens of the prompt.
-        cached_tokens: of these, how many the engine did not compute again.
+        logprobs: one tuple per question, aligned with its codes: natural-log probabilities under
+            the model's *unmasked* next-token distribution. After ``exp`` they sum to at most
+            one; the sum is the label mass.
+        prompt_tokens: number of tokens of the prompt.
+        cached_tokens: how many of them came from the engine's cache.
     """
 
     logprobs: tuple[tuple[float, ...], ...]
@@ -166,8 +166,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Text an engine generated after one prompt (the fall-back when it gives no
-    log-probabilities)."""
+    """Text that an engine generated after one prompt; used when the engine gives no
+    log-probabilities."""
 
     text: str
     prompt_tokens: int = 0
@@ -181,9 +181,9 @@ class Posterior:
     Attributes:
         probabilities: aligned with the label space; sums to one. Empty when the answer could
             not be parsed (then ``raw`` holds it).
-        label_mass: probability the model puts on *any* valid answer before normalising; a small
-            mass means that the model did not want to answer with a label at all. ``None`` when
-            the read-out does not give it.
+        label_mass: probability that the model gives to *any* valid answer, before normalising. A
+            small mass means that the model would answer with something that is not a label.
+            ``None`` when the read-out does not give it.
         raw: the generated text, for text read-outs.
     """
 
@@ -200,7 +200,8 @@ class Opinion:
 
     Attributes:
         scores: expert → unnormalised log-probabilities, aligned with the label space.
-        similarity: of the nearest example, in the retriever's measure; ``nan`` without one.
+        similarity: similarity of the nearest example, in the retriever's measure; ``nan`` when
+            the row has none.
     """
 
     scores: Mapping[str, tuple[float, ...]]
@@ -231,26 +232,28 @@ class Prediction:
         label: the predicted label in the pool's spelling; ``None`` unless ``status`` is ok.
         probabilities: label → probability over the whole label space; empty when there is none.
         status: ok, abstained, invalid or failed.
-        error: one line for a person; empty when ok.
-        note: one line on something done to the row that its owner should know (text cut to the
-            token budget, demonstrations left out); empty when nothing was.
+        error: the error message, one line; empty when ok.
+        note: one line about what the user should know of this row (text cut to the token
+            budget, demonstrations left out); usually empty.
         label_mass: see :class:`Posterior`.
         stages: the distribution after each step ("read", "calibrated", "fused") and that of the
             experts alone ("experts"), each aligned with ``probabilities``.
-        source: where the answer is from: ``model``, ``fused`` (model and experts), ``experts``
-            (the model was not asked), or empty without an answer.
+        source: what gave the answer: ``model``, ``fused`` (model and experts) or ``experts``
+            (the model was not asked); empty without an answer.
         prediction_set: the labels that may be true, most likely first; empty unless sets were
             fitted.
-        novelty: p-value of "the row belongs to one of the labels"; ``None`` unless fitted.
+        novelty: p-value of the hypothesis that the row belongs to one of the labels; ``None``
+            unless fitted.
         demonstration_ids: ids of the demonstrations in prompt order.
         template: the template that made the prompt.
         engine: fingerprint of the engine that read it.
         pool_version: version of the pool the demonstrations came from.
-        labels: of a task whose rows may have several: those that the row has, perhaps none;
-            ``label`` is then the cell that holds them, and each has a probability of its own.
-            ``None`` for other tasks, and without an answer.
-        suspicious: why the row looks like an attack on the model, one word a reason
-            (:data:`ecomfs.screen.REASONS`). Empty: nothing was found; it may be one all the same.
+        labels: in a multi-label task, the labels of the row, possibly none; ``label`` is then
+            the cell that holds them, and each label has its own probability. ``None`` for other
+            tasks, and without an answer.
+        suspicious: why the row looks like an attack on the model, one word per reason
+            (:data:`ecomfs.screen.REASONS`). Empty when nothing was found, which is no proof that
+            the row is harmless.
     """
 
     id: str
@@ -275,16 +278,16 @@ class Prediction:
 
     @property
     def confidence(self) -> float | None:
-        """Probability of the :attr:`suggestion`, which is the label where one was given; ``None``
-        when there is no distribution.
+        """Probability of the :attr:`suggestion`, which is the label if one was given; ``None``
+        without a distribution.
 
         >>> Prediction("r1", "yes", {"yes": 0.9, "no": 0.1}).confidence
         0.9
         >>> Prediction("r1", None, {"yes": 0.6, "no": 0.4}, Status.ABSTAINED).confidence
         0.6
 
-        Where a row may have several labels, the probability of the least certain decision for a
-        label:
+        In a multi-label task: the probability of the least certain of the decisions, one for
+        each label:
 
         >>> Prediction("r1", "a", {"a": 0.9, "b": 0.2}, labels=("a",)).confidence
         0.8
@@ -298,8 +301,7 @@ class Prediction:
 
     @property
     def suggestion(self) -> str | None:
-        """The likeliest label, also of a row that abstained; ``None`` without a
-        distribution.
+        """The likeliest label, also when the row abstained; ``None`` without a distribution.
 
         >>> Prediction("r1", None, {"yes": 0.6, "no": 0.4}, Status.ABSTAINED).suggestion
         'yes'
@@ -309,7 +311,7 @@ class Prediction:
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
     def abstained(self, why: str = "abstained") -> Prediction:
-        """The row without its label, which a person should look at.
+        """A copy without a label, for a person to review.
 
         >>> Prediction("r1", "yes", {"yes": 0.6, "no": 0.4}).abstained().note
         'abstained: needs review'
@@ -322,7 +324,7 @@ class Prediction:
         from ecomfs_eval.html_view import bars, paragraph, table, view
 
         shown = bars(self.probabilities, self.suggestion)
-        if self.labels is not None:  # each label with a probability of its own
+        if self.labels is not None:  # multi-label: each label has its own probability
             ranked = sorted(self.probabilities.items(), key=lambda item: -item[1])
             given = [at for at, (name, _) in enumerate(ranked) if name in self.labels]
             shown = table(["label", "probability"], ranked, chosen=given)
@@ -351,7 +353,7 @@ def is_missing(value: Any) -> bool:
     Parameters
     ----------
     value : object
-        One value, of Python, NumPy or pandas.
+        A Python, NumPy or pandas value.
 
     Returns
     -------
@@ -396,5 +398,5 @@ def is_scalar(value: Any) -> bool:
 
 
 def floats(values: Iterable[Any]) -> tuple[float, ...]:
-    """Plain Python floats of any numeric sequence (NumPy scalars are not JSON)."""
+    """The values as plain Python floats, since NumPy scalars cannot be written as JSON."""
     return tuple(float(v) for v in values)

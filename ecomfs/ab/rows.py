@@ -11,7 +11,7 @@ from ecomfs.batch import read_examples
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, InputError
 from ecomfs.io import TableReader, TableRow, text_encoding
 from ecomfs.pool import refuse_synthetic
-from ecomfs.task import TaskCard, column_labels, find_column, space_of
+from ecomfs.task import TaskCard, column_labels, find_column, label_space_of
 from ecomfs.types import Example
 
 MOST_VALUES = 50
@@ -91,7 +91,7 @@ def in_labels_of(
         UnknownLabelError: a true label that the pool does not have.
     """
     refuse_synthetic(rows, where)
-    space = space_of(card, pool)
+    space = label_space_of(card, pool)
     out = []
     for row in rows:
         at = f"{where}, row {row.id!r}"

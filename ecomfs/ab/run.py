@@ -23,7 +23,7 @@ from ecomfs.ab.variant import FittedVariant, Variant, VariantPipeline, check_var
 from ecomfs.batch import Tally, read_examples
 from ecomfs.core import event_loop
 from ecomfs.core.json import plain
-from ecomfs.core.options import OPTIONS, option_named
+from ecomfs.core.options import OPTIONS, known_option
 from ecomfs.core.progress import LOADING, MEASURING, Progress, showing, silent
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.estimators import Examples
@@ -336,7 +336,7 @@ def run(
         result = all_decided_by(result, states)
     n_examples = _examples_of(variants)
     notes = [
-        *([SETS] if card.several_labels else []),
+        *([SETS] if card.multi_label else []),
         *(c.describe() for c in variants),
         f"{n_examples} labelled examples." if n_examples else "Zero-shot: no labelled examples.",
         _asked(answers, len(test), design, result),
@@ -548,7 +548,7 @@ def compare(
 
 def _checked(options: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name, value in options.items():
-        OPTIONS[option_named(name, where)].check(value, f"{where}: {name}")
+        OPTIONS[known_option(name, where)].check(value, f"{where}: {name}")
     return dict(options)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ecomfs.core.options import NO_MODEL, OF_PROMPTS, OPTIONS, TemplateChoice, option_named
+from ecomfs.core.options import NO_MODEL, OPTIONS, PROMPT_OPTIONS, TemplateChoice, known_option
 from ecomfs.core.progress import Progress, silent, within
 from ecomfs.errors import ConfigError, EcomfsError, MissingFileError
 from ecomfs.estimators import Classifier, classifier_of
@@ -213,7 +213,7 @@ def _from_yaml(path: Path) -> list[Variant]:
 
 
 def _put(options: dict[str, Any], key: str, value: Any, where: str) -> None:
-    name = option_named(key, where, also=["weight"])
+    name = known_option(key, where, also=["weight"])
     if name in options:
         raise ConfigError(f"{where}: {key} is given twice", hint="give each option once")
     if name == "template":
@@ -304,13 +304,13 @@ def check_variants(
         shas = tuple(
             load_template(card, options.get("template"), language, task).ref.sha
             for language in LANGUAGES
-            if chosen in ("auto", language) and not card.several_labels
+            if chosen in ("auto", language) and not card.multi_label
         )
         k = card.default_k if options.get("k") is None else options["k"]
         rest = {**options, "language": chosen, "template": shas, "k": k}
         without = options.get("engine") in (None, NO_MODEL) and "engine" in options
         if without:
-            rest = {name: value for name, value in rest.items() if name not in OF_PROMPTS}
+            rest = {name: value for name, value in rest.items() if name not in PROMPT_OPTIONS}
         key = tuple((name, str(value)) for name, value in sorted(rest.items()))
         if key in seen:
             why = "they build the same prompts"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.batch.example_tables import allowed_labels, table_cell, write_examples
-from ecomfs.core.words import did_you_mean, listed
+from ecomfs.core.messages import did_you_mean, listed
 from ecomfs.errors import (
     ColumnError,
     ConfigError,
@@ -20,7 +20,7 @@ from ecomfs.errors import (
     UnknownLabelError,
 )
 from ecomfs.features import RowText
-from ecomfs.pool import Pool, few
+from ecomfs.pool import Pool, shown_ids
 from ecomfs.task import (
     Label,
     LabelSpace,
@@ -196,12 +196,12 @@ def import_examples(
             unchanged += 1
     if differing:
         raise DuplicateIdError(
-            f"pool {pool.name!r} has {few(differing)} with other fields or another origin",
+            f"pool {pool.name!r} has {shown_ids(differing)} with other fields or another origin",
             hint="give the new rows other ids (--id-column), or retire the old examples first",
         )
     if relabelled and not replace:
         raise DuplicateIdError(
-            f"pool {pool.name!r} has {few(e.id for e in relabelled)} with another label",
+            f"pool {pool.name!r} has {shown_ids(e.id for e in relabelled)} with another label",
             hint="relabel them with --replace",
         )
     version = pool.add(new, note)
@@ -242,7 +242,7 @@ def refuse_new_labels(pool: Pool, labels: Mapping[str, str], card: TaskCard | No
     closed = card is not None and card.label_space == "closed"
     if not closed and not held:
         return
-    if card is not None and card.several_labels:
+    if card is not None and card.multi_label:
         held = list({each for cell in held for each in card.labels_of(cell, "the pool")})
     parts = [
         (where, label)

@@ -1,4 +1,4 @@
-"""A posterior to a calibrated, fused and guaranteed distribution, and the decision."""
+"""Calibrates posteriors, fuses them with the experts, and makes decisions with guarantees."""
 
 from ecomfs.calibration.blend import (
     EXPERTS_ALONE,

@@ -1,22 +1,22 @@
 """Bayesian model averaging over fusion models.
 
-Weights that fuse model and experts (:mod:`ecomfs.calibration.fusion`) assume that both are
-informative. A small model may be at chance on a task where the neighbours are good, a large one
-may know more than they can add, or none may be informative. So components are averaged: model and
-experts together, the experts alone, the model alone, and the shares of the labels alone. The weight
-of each is proportional to its likelihood on examples that were read leave-one-out (Hoeting et al.
-1999, *Statistical Science* 14(4)). The experts alone are weighed in the same way among themselves:
-where there is a feature model, all of them, the feature model alone, and those without it
+The weights that fuse model and experts (:mod:`ecomfs.calibration.fusion`) assume that both are
+informative. But a small model may be at chance where the neighbours are good, a large one may know
+more than the experts can add, or none may be informative. So four components are averaged: model
+and experts together, the experts alone, the model alone, and the label shares alone. The weight of
+each is proportional to its likelihood on examples that were read leave-one-out (Hoeting et al.
+1999, *Statistical Science* 14(4)). If there is a feature model, the experts alone are averaged in
+the same way: all of them, the feature model alone, and those without it
 (:func:`~ecomfs.calibration.fusion.expert_priors`).
 
-Where a task has a feature model, the experts read numbers and relations that a language model reads
-badly from words, and few readings leave much weight to a model that knows nothing. There the model
-takes part only if held-out answers show that it adds something (:func:`adds_to_experts`).
+For a task with a feature model, the experts use numbers and relations that a language model reads
+badly from words, and a few readings would leave much weight to an uninformative model. There the
+model is used only if held-out answers show that it adds something (:func:`adds_to_experts`).
 
-The weights end at 0 and 1 as if the best component were never wrong. So its error rate is
-estimated too (:func:`error_rate`), and moves to the label shares.
+The weights tend to 0 and 1, as if the best component were never wrong. So its error rate is
+estimated too (:func:`error_rate`), and this weight goes to the label shares.
 
-Forty examples tell an expert at chance from an informative one, long before they could tell two
+Forty examples are enough to tell an expert at chance from an informative one, but not to tell two
 good weights apart.
 """
 
@@ -40,13 +40,13 @@ from ecomfs.calibration.calibrate import (
 from ecomfs.calibration.fusion import EXPERTS, MODEL, Evidence, Fusion, fit_fusion, weighted_sum
 
 MODEL_ALONE = Fusion({MODEL: 1.0})
-"""The component that is the calibrated model alone."""
+"""The component of the calibrated model alone."""
 EXPERTS_ALONE = Fusion({EXPERTS: 1.0})
-"""The component that is the experts' common answer alone."""
+"""The component of the experts' common answer alone."""
 _ROUNDING = 1e-9
-"""Differences of probabilities that the order of additions may change."""
+"""Differences of probabilities that may be rounding errors."""
 _LARGEST = 700.0
-"""Exponents above it have no double-precision number."""
+"""Largest exponent for which ``exp`` does not overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Blend:
 
     Attributes:
         components: the fusion models.
-        weights: one per component, and one more for the label shares where there are any; they
-            sum to one.
-        shares: of the labels, L numbers that sum to one; empty: they are no component.
+        weights: one per component, and one for the label shares if they are given; they sum to
+            one.
+        shares: label shares, L numbers that sum to one; empty: they are not a component.
 
     >>> evidence = Evidence({"model": np.log([[0.6, 0.4]]), "vote": np.log([[0.3, 0.7]])})
     >>> Blend((MODEL_ALONE, Fusion({"vote": 1.0})), (0.5, 0.5)).apply(evidence).round(2).tolist()
@@ -71,7 +71,7 @@ class Blend:
     shares: tuple[float, ...] = ()
 
     def apply(self, evidence: Evidence) -> FloatArray:
-        """Averaged distributions, shape (n, L). Sources that no component uses may be absent."""
+        """Averaged distributions, shape (n, L). Unused sources may be absent."""
         out = np.zeros(evidence.shape)
         for component, weight in zip(self.components, self.weights, strict=False):
             if weight:
@@ -82,7 +82,7 @@ class Blend:
 
     @property
     def asks_model(self) -> bool:
-        """Whether the language model has a part in any answer.
+        """Whether any answer depends on the language model.
 
         >>> Blend((MODEL_ALONE, EXPERTS_ALONE), (0.0, 1.0)).asks_model
         False
@@ -93,22 +93,22 @@ class Blend:
     def decided(
         self, evidence: Evidence, calibration: Calibration | None = None
     ) -> NDArray[np.bool_]:
-        """For each row, whether no reading of the model could change the label: the experts'
-        likeliest one stays the answer.
+        """For each row, whether it is decided: no reading of the model could change the experts'
+        likeliest label.
 
-        In a component with the model, its calibrated log-probabilities are added with a weight.
-        They are bounded: no probability counts as less than
-        :data:`~ecomfs.calibration.calibrate.FLOOR` before calibration, which adds an offset and
-        divides by a temperature, nor after it. So there is a largest amount by which the model can
-        favour another label over the experts' one, in each component, and with it in the average.
-        Where this is not enough to turn the answer, for any other label, the row is decided.
+        A component with the model adds its calibrated log-probabilities with a weight. These are
+        bounded, since probabilities are clipped at :data:`~ecomfs.calibration.calibrate.FLOOR`
+        before and after calibration, which adds an offset and divides by a temperature. So there is
+        a largest amount by which the model can favour another label over the experts' label, in
+        each component and in the average. If this is not enough to change the answer to any other
+        label, the row is decided.
 
-        The bound is reached with two labels. With more it is taken for each other label by itself,
-        so that it may leave a row to the model that no reading could turn, and never the reverse.
+        With two labels the bound is exact. With more it is computed for each other label
+        separately, so that some decided rows may not be found, but no other row counts as decided.
 
         Args:
-            evidence: of n rows, without the model; with the experts' common answer.
-            calibration: of the model's readings; ``None``: they stand as they are read.
+            evidence: evidence of n rows with the experts' common answer, without the model.
+            calibration: calibration of the model's readings; ``None``: they are not calibrated.
 
         >>> rows = Evidence.of((), None, [[0.95, 0.05], [0.6, 0.4]])
         >>> Blend((EXPERTS_ALONE, MODEL_ALONE), (0.7, 0.3)).decided(rows).tolist()
@@ -132,7 +132,7 @@ class Blend:
         return np.asarray(ahead.max(axis=1, initial=-np.inf) < -_ROUNDING)
 
     def relabelled(self, before: Sequence[str], after: Sequence[str]) -> Blend:
-        """The same for other labels, by their names: a label that is new has the least share.
+        """A copy for another label space, matched by name; a new label gets the smallest share.
 
         >>> Blend((MODEL_ALONE,), (0.5, 0.5), (0.75, 0.25)).relabelled("ab", "abc").shares
         (0.6, 0.2, 0.2)
@@ -145,8 +145,8 @@ class Blend:
 
 
 def _reach(calibration: Calibration | None, size: int) -> FloatArray:
-    """By how much, in nats, the model's calibrated log-probability of a label (column) can be above
-    that of another (line), at most."""
+    """The largest difference, in nats, of the model's calibrated log-probabilities of a label
+    (column) and another label (row)."""
     most = float(-np.log(FLOOR))
     reach = np.full((size, size), most)
     if calibration is not None:
@@ -160,8 +160,8 @@ def _reach(calibration: Calibration | None, size: int) -> FloatArray:
 def _ahead(
     component: Fusion, evidence: Evidence, top: NDArray[np.int64], reach: FloatArray
 ) -> FloatArray:
-    """By how much the probability of each label can be above that of the top one, at most; below 0
-    where it always is less likely."""
+    """The largest difference of the probabilities of each label and the top label; below 0 if the
+    label is always less likely."""
     rest = {name: weight for name, weight in component.weights.items() if name != MODEL}
     scores, rows = weighted_sum(rest, evidence), np.arange(len(top))
     weight = component.weights.get(MODEL, 0.0)
@@ -169,8 +169,8 @@ def _ahead(
         p = softmax(scores)
         return np.asarray(p - p[rows, top][:, None])
     apart = scores - scores[rows, top][:, None] + weight * reach
-    # What the two labels have together: at most all, at least what the top one has left if the
-    # model favours every other label as far as it can.
+    # The sum of both probabilities: at most 1, and at least what the top label keeps if the model
+    # favours every other label as much as possible.
     least = 1 / np.exp(np.minimum(apart, _LARGEST)).sum(axis=1, keepdims=True)
     if apart.shape[1] == 2:
         least = np.ones_like(least)
@@ -188,21 +188,20 @@ def fit_blend(
     alternatives: Sequence[tuple[Fusion, float]] = (),
     weights: ArrayLike | None = None,
 ) -> Blend:
-    """Fit the first component, and weigh it, the others and the label shares by the likelihood of
-    the labels, less the error rate. Before any reading all have the same weight, but for the
-    alternatives.
+    """Fit the first component, then weight it, the others and the label shares by their likelihood,
+    and correct for the error rate. All have the same prior weight, except for the alternatives.
 
     Args:
-        evidence: leave-one-out, of labelled examples.
+        evidence: leave-one-out evidence of labelled examples.
         labels: positions of the true labels, one per row.
-        shares: of the labels in the pool.
-        prior: of the first component's weights.
-        others: further components, as they are.
-        usable: as for :func:`~ecomfs.calibration.fusion.fit_fusion`; where they are too few, the
-            first component has all the weight, and its prior.
-        alternatives: components that are fitted as the first is, and stand after it: the prior of
-            each, and the logarithm of its odds against the others before any reading.
-        weights: how many examples each row stands for; ``None``: itself.
+        shares: label shares in the pool.
+        prior: prior of the first component's weights.
+        others: further components, which are not fitted.
+        usable: see :func:`~ecomfs.calibration.fusion.fit_fusion`; if too few rows are usable, the
+            first component gets all the weight and keeps its prior.
+        alternatives: components to fit in the same way, placed after the first one: the prior of
+            each, and its prior log-odds against the others.
+        weights: number of examples that each row represents; ``None``: 1 each.
 
     >>> p = np.array([[0.8, 0.2], [0.2, 0.8]] * 20)
     >>> blend = fit_blend(Evidence({"model": np.log(p)}), [0, 1] * 20, (0.5, 0.5), MODEL_ALONE)
@@ -232,20 +231,19 @@ def fit_blend(
 
 
 RIGHT_BEFORE = 20.0
-"""The prior of the error rate is Beta(0.5, this): a good average is wrong in 2 % of the rows before
-any reading. With Jeffreys' prior, Beta(0.5, 0.5), where 32 examples were all right the answers were
-too modest by 0.01 to 0.02 nats; with no error rate at all they were too sure elsewhere."""
+"""The prior of the error rate is Beta(0.5, this), with a mean of about 2 %. With Jeffreys' prior,
+Beta(0.5, 0.5), answers were underconfident by 0.01 to 0.02 nats when all of 32 examples were right;
+without an error rate they were overconfident on other data."""
 
 
 def error_rate(given: ArrayLike, base: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """The share of rows for which the average is no better than the label shares.
-
-    Its posterior mean under the prior Beta(0.5, :data:`RIGHT_BEFORE`).
+    """The share of rows for which the average is no better than the label shares: its posterior
+    mean with the prior Beta(0.5, :data:`RIGHT_BEFORE`).
 
     Args:
-        given: probability given to the true label of each example.
-        base: the share of that label in the pool.
-        weights: how many examples each stands for; ``None``: itself.
+        given: probability of the true label of each example.
+        base: share of that label in the pool.
+        weights: number of examples that each represents; ``None``: 1 each.
 
     >>> round(error_rate([0.999] * 32, [0.5] * 32), 3)
     0.015
@@ -267,16 +265,15 @@ def adds_to_experts(
     labels: Sequence[int] | NDArray[np.int64],
     weights: ArrayLike | None = None,
 ) -> bool:
-    """Whether model and experts together are better than the experts alone by more than one
-    standard error of the mean difference in log loss (the one-standard-error rule, Breiman et al.
-    1984, *Classification and Regression Trees*, 3.4.3): the simpler answer is kept unless the other
-    is shown to be better.
+    """Whether model and experts together have a lower log loss than the experts alone, by more than
+    one standard error of the mean difference (the one-standard-error rule, Breiman et al. 1984,
+    *Classification and Regression Trees*, 3.4.3).
 
     Args:
         experts: held-out answers of the experts alone, shape (n, L).
-        fused: held-out common answers, shape (n, L).
+        fused: held-out fused answers, shape (n, L).
         labels: positions of the true labels, one per row.
-        weights: how many examples each row stands for; ``None``: itself.
+        weights: number of examples that each row represents; ``None``: 1 each.
 
     >>> alone = np.tile([0.5, 0.5], (16, 1))
     >>> adds_to_experts(alone, np.tile([[0.8, 0.2], [0.2, 0.8]], (8, 1)), [0, 1] * 8)
@@ -295,7 +292,7 @@ def adds_to_experts(
     )
     gain = both - alone
     mean = float(each @ gain / each.sum())
-    # Divided as by n - 1 where all weights are equal.
+    # With equal weights this is the division by n - 1.
     freedom = max(1 - float(each @ each) / float(each.sum()) ** 2, 1 / len(each))
     error = float(np.sqrt(each**2 @ (gain - mean) ** 2 / freedom) / each.sum())
     return mean > error
@@ -312,8 +309,8 @@ def cross_fitted(
     alternatives: Sequence[tuple[Fusion, float]] = (),
     weights: ArrayLike | None = None,
 ) -> FloatArray:
-    """Answers for the labelled examples themselves, shape (n, L): each part by what was fitted on
-    the others, so that thresholds may be chosen on them. Arguments as for :func:`fit_blend`.
+    """Cross-fitted answers for the labelled examples, shape (n, L), on which thresholds can be
+    chosen. The arguments are those of :func:`fit_blend`.
 
     >>> p = np.array([[0.8, 0.2], [0.2, 0.8]] * 20)
     >>> evidence = Evidence({"model": np.log(p)})

@@ -1,12 +1,12 @@
 """Calibration of label bias and confidence, without gradients.
 
-A language model prefers some answers, whatever the row: common words, words that stand last
-in the prompt. The bias shows as a mean posterior that differs from the share of the labels. One
-offset per label, added to the log-probabilities, makes the two agree; how much of it is applied
-is chosen by held-out log loss. Then one temperature corrects the confidence.
+A language model prefers some answers for any row, such as common words or the last label in the
+prompt. This bias is the difference between the mean posterior and the label shares. One offset per
+label, added to the log-probabilities, removes it; the strength of the correction is chosen by
+held-out log loss. Then one temperature corrects the confidence.
 
-Source: the idea of batch calibration (Zhou et al. 2023, arXiv:2309.17249), with the batch
-replaced by leave-one-out readings of labelled examples, whose label shares are known.
+Source: batch calibration (Zhou et al. 2023, arXiv:2309.17249), with the batch replaced by
+leave-one-out readings of labelled examples, whose label shares are known.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ FloatArray = NDArray[np.float64]
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FLOOR = 1e-9
 MINIMUM = 8
-"""With fewer readings nothing is estimated: the noise would be larger than it."""
+"""With fewer readings nothing is estimated: the noise would be larger than the bias."""
 
 PER_LABEL = 2
-"""With fewer readings per label no bias is estimated: on 77 labels 48 readings made it worse."""
+"""With fewer readings per label no bias is estimated: for 77 labels, 48 readings gave worse
+results."""
 
 FOLDS = 8
-"""Parts that are judged by what was fitted on the others. What is fitted on half of 32 examples is
-worse than what new rows get, more so for the model than for the experts, which it would cost
-weight."""
+"""Folds of cross-fitting. With two folds of 32 examples each fit would be worse than the final one,
+more so for the model than for the experts, so that the model would get too little weight."""
 
 MANY = 200
-"""From so many examples on two parts do."""
+"""With this many examples or more, two folds are used."""
 
 TEMPERATURE_SPREAD = 0.35
 """Standard deviation of the prior on the log of the temperature."""
@@ -45,10 +45,9 @@ class Calibration:
 
     Attributes:
         offsets: one per label, in nats, already scaled by ``strength``.
-        strength: share of the estimated bias that is taken off, 0 to 1.
-        readings: how many readings it was estimated on.
-        temperature: what the log-probabilities are divided by; above 1 where the model is
-            overconfident.
+        strength: share of the estimated bias that is removed, 0 to 1.
+        readings: number of readings it was estimated on.
+        temperature: divisor of the log-probabilities; above 1 if the model is overconfident.
 
     >>> Calibration((0.0, 1.0), 1.0, 64).apply([[0.6, 0.4]]).round(3).tolist()
     [[0.356, 0.644]]
@@ -62,7 +61,7 @@ class Calibration:
     temperature: float = 1.0
 
     def apply(self, probabilities: ArrayLike) -> FloatArray:
-        """Calibrated distributions of one row, shape (L,), or of many, shape (n, L)."""
+        """Calibrated distributions of one row, shape (L,), or of n rows, shape (n, L)."""
         return softmax((log_scores(probabilities) + np.array(self.offsets)) / self.temperature)
 
 
@@ -71,20 +70,19 @@ def fit_calibration(
     labels: Sequence[int],
     weights: ArrayLike | None = None,
 ) -> Calibration | None:
-    """The bias and the temperature seen in leave-one-out posteriors of labelled examples.
+    """Estimate bias and temperature from leave-one-out posteriors of labelled examples.
 
-    The strength is the one with the least log loss when offsets from one half of the examples
-    are applied to the other, both ways; the offsets are then estimated on all of them. The
-    temperature has the least log loss after that, under a prior that keeps it near 1 where the
-    readings are few.
+    The strength has the least log loss when offsets from one half of the examples are applied to
+    the other, both ways; the offsets are then estimated on all examples. The temperature has the
+    least log loss after that, with a prior that keeps it near 1 if there are few readings.
 
     Args:
         posteriors: n × L, each row sums to one.
         labels: n positions of the true labels.
-        weights: how many examples each stands for (see :func:`weights_of`); ``None``: itself.
+        weights: number of examples that each represents (see :func:`weights_of`); ``None``: 1 each.
 
     Returns:
-        ``None`` when there are fewer than :data:`MINIMUM` readings.
+        The calibration; ``None`` with fewer than :data:`MINIMUM` readings.
 
     >>> biased = [(0.8, 0.2), (0.9, 0.1), (0.6, 0.4), (0.5, 0.5)] * 4
     >>> found = fit_calibration(biased, [0, 0, 1, 1] * 4)
@@ -104,8 +102,8 @@ def fit_calibration(
 
 
 def weights_of(weights: ArrayLike | None, n: int) -> FloatArray:
-    """How many examples each of n stands for, n in all: where hard ones are read more often, each
-    counts by the inverse of its probability.
+    """Weights of n examples, normalised to a sum of n. If hard examples are read more often, a
+    weight is the inverse of the probability of being read.
 
     >>> weights_of(None, 2).tolist(), weights_of([1, 3], 2).tolist()
     ([1.0, 1.0], [0.5, 1.5])
@@ -121,8 +119,8 @@ def cross_calibrated(
     labels: Sequence[int],
     weights: ArrayLike | None = None,
 ) -> FloatArray:
-    """Calibrated distributions of labelled examples, shape (n, L): each part by what was estimated
-    on the others, so that they look neither better nor worse than those of new rows.
+    """Cross-fitted calibrated distributions of labelled examples, shape (n, L), which are like
+    those of new rows.
 
     >>> cross_calibrated([(0.9, 0.1), (0.2, 0.8)] * 10, [0, 1] * 10).shape
     (20, 2)
@@ -138,7 +136,7 @@ def cross_calibrated(
 
 def _temperature(log_p: FloatArray, truth: NDArray[np.int64], w: FloatArray) -> float:
     """Brent's method, which needs no derivative; the prior on log T is normal around 0."""
-    from scipy.optimize import minimize_scalar  # a fifth of a second that only a fit needs
+    from scipy.optimize import minimize_scalar  # takes 0.2 s to import, and only a fit needs it
 
     def loss(log_t: float) -> float:
         p = softmax(log_p / np.exp(log_t))[np.arange(len(truth)), truth]
@@ -161,15 +159,14 @@ def _choose_strength(log_p: FloatArray, truth: NDArray[np.int64], w: FloatArray)
 
 
 def halves(truth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of two halves of the rows with the same mix of labels: what is fitted on one is
-    judged on the other."""
+    """Positions of two halves of the rows, stratified by label: one to fit on, one to evaluate."""
     order = np.argsort(truth, kind="stable")
     return order[::2], order[1::2]
 
 
 def folds(truth: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """:data:`FOLDS` parts of the rows with the same mix of labels (of :data:`MANY` rows, two), each
-    with all other rows: what is fitted on these is judged on the part.
+    """:data:`FOLDS` folds of the rows, stratified by label (two from :data:`MANY` rows on). Each is
+    a pair: the held-out rows, and all other rows to fit on.
 
     >>> [(held.tolist(), len(fitted)) for held, fitted in folds(np.array([0, 1] * 8))][:2]
     [([0, 1], 14), ([2, 3], 14)]
@@ -183,8 +180,8 @@ def folds(truth: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.
 
 
 def _offsets(log_p: FloatArray, truth: NDArray[np.int64], w: FloatArray) -> FloatArray:
-    """Offsets under which the mean posterior equals the label shares (with one example of every
-    label added to both, so that a label seen rarely is not pushed to an extreme)."""
+    """Offsets with which the mean posterior equals the label shares. One example of every label is
+    added to both, so that the offset of a rare label is not extreme."""
     n, size = w.sum(), log_p.shape[1]
     share = (np.bincount(truth, weights=w, minlength=size) + 1.0) / (n + size)
     offsets = np.zeros(size)
@@ -198,7 +195,7 @@ def _offsets(log_p: FloatArray, truth: NDArray[np.int64], w: FloatArray) -> Floa
 
 
 def log_scores(probabilities: ArrayLike) -> FloatArray:
-    """Logarithms of probabilities, of which none is taken to be below 1e-9.
+    """Logarithms of probabilities, clipped at 1e-9.
 
     >>> log_scores([1.0, 0.0]).round(1).tolist()
     [0.0, -20.7]
@@ -207,7 +204,7 @@ def log_scores(probabilities: ArrayLike) -> FloatArray:
 
 
 def softmax(log_p: ArrayLike) -> FloatArray:
-    """Distributions of unnormalised log-probabilities, along the last axis.
+    """Softmax of unnormalised log-probabilities along the last axis.
 
     >>> softmax([0.0, 0.0]).tolist()
     [0.5, 0.5]

@@ -1,11 +1,11 @@
-"""Guarantees for new rows, from labelled rows that stand for them.
+"""Guarantees for new rows, fitted on labelled rows.
 
-Three guarantees, each with its assumption: that the labelled rows and the new ones are exchangeable
-(drawn alike, in no special order).
+All three guarantees assume that labelled and new rows are exchangeable: drawn in the same way, in
+no special order.
 
 precision   rows accepted without review are right at least this often
-            (a threshold tested with exact binomial bounds, in a fixed sequence; for the rows of
-            one batch, an exact bound of the errors in it, at all thresholds at once)
+            (fixed-sequence testing of thresholds with exact binomial bounds; for the rows of one
+            batch, an exact bound on its errors at all thresholds at once)
 coverage    the true label is in the prediction set at least this often (split conformal)
 loss        answering rows without the model costs at most this much accuracy, on average
             (conformal risk control)
@@ -32,12 +32,12 @@ from ecomfs.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A confidence from which on rows are answered, and what was seen on the labelled rows.
+    """A confidence threshold, and its results on the labelled rows.
 
     Attributes:
-        value: the least confidence that is enough.
+        value: the lowest accepted confidence.
         share: share of the labelled rows that reach it.
-        error: share of wrong ones among these.
+        error: share of wrong rows among these.
         rows: number of labelled rows it was chosen on.
 
     >>> Threshold(0.9, share=0.5, error=0.02, rows=100).value
@@ -58,40 +58,40 @@ def accept_threshold(
     *,
     batch: ArrayLike | None = None,
 ) -> Threshold | None:
-    """The lowest confidence from which on accepted rows keep a guaranteed precision.
+    """The lowest confidence threshold with a guaranteed precision of accepted rows.
 
     Without ``batch`` the guarantee is about the source of the rows: with probability at least
     ``1 - delta`` over the labelled rows, a new row that reaches the threshold is right with
-    probability at least ``precision``. Thresholds are tested from the strictest on, each by the
-    exact binomial test of "the error rate among the accepted is above ``1 - precision``"; the last
-    one before the first that is not rejected is taken. A batch is itself a draw: of rows that are
-    right with probability ``precision`` about half of all batches hold fewer right ones.
+    probability at least ``precision``. Thresholds are tested from the strictest on with the exact
+    binomial test of "the error rate of accepted rows is above ``1 - precision``"; the result is the
+    last threshold before the first test that does not reject. A batch is itself random: if rows are
+    right with probability ``precision``, about half of all batches have fewer right rows.
 
     With ``batch`` the guarantee is about these rows: with probability at least ``1 - delta`` over
-    which rows of the two groups were the labelled ones, at least ``precision`` of the batch's rows
-    that reach the threshold *are* right. Of the confidences that were seen on labelled rows the
-    lowest is taken at which the most errors that
-    :func:`~ecomfs.calibration.batch_errors.most_errors` leaves to the batch are not too many for
-    the rows it accepts. This holds at all thresholds at once, exactly, for any number of rows on
-    either side.
+    the choice of the labelled rows, at least ``precision`` of the batch's rows that reach the
+    threshold *are* right. The result is the lowest confidence of a labelled row at which the bound
+    of :func:`~ecomfs.calibration.batch_errors.most_errors` on the errors in the batch is small
+    enough for the rows it accepts. This holds exactly, at all thresholds at once, for any number of
+    labelled rows and rows of the batch.
 
-    ``delta`` counts draws in which a guarantee is given *and* broken, among all draws. Where
-    guarantees are rarely given, a larger share of those that are given may be broken.
+    ``delta`` is the probability that a guarantee is given *and* broken. If guarantees are rarely
+    given, a larger share of those given may be broken.
 
     Args:
-        confidence: of the predicted label, one per labelled row.
+        confidence: confidence of the predicted label, one per labelled row.
         right: whether the prediction was right, one per row.
-        precision: guaranteed, between 0 and 1.
-        delta: how often the guarantee may fail.
-        batch: confidences of the rows to be accepted; the labelled ones are not among them, but
-            drawn like them (best: at random from the same table).
+        precision: the guaranteed precision, between 0 and 1.
+        delta: probability that the guarantee fails.
+        batch: confidences of the rows to accept. The labelled rows are not among them, but drawn
+            in the same way (best: at random from the same table).
 
     Returns:
-        ``None`` when the rows do not support the guarantee at any threshold (with 95 % at
-        delta = 0.1 at least 45 rows without an error are needed, about a source).
+        The threshold; ``None`` if the rows do not support the guarantee at any threshold. (For a
+        source, 95 % at delta = 0.1 needs at least 45 rows without an error.)
 
     Raises:
-        ConfigError: a number out of range, lists of different lengths, a confidence that is none.
+        ConfigError: a number is out of range, lists differ in length, or a confidence is not a
+            number.
 
     >>> scores = [0.99 - i / 1000 for i in range(60)] + [0.5, 0.4]
     >>> accept_threshold(scores, [True] * 60 + [False, False], 0.95).share > 0.9
@@ -125,8 +125,8 @@ def accept_threshold(
 def _last_proved(
     wrong: NDArray[np.int64], ends: NDArray[np.int64], precision: float, delta: float
 ) -> int | None:
-    """Where the fixed sequence of tests stops."""
-    from scipy.stats import binom  # a fifth of a second that only a fit needs
+    """The last threshold before the fixed sequence of tests stops; ``None`` if it stops at once."""
+    from scipy.stats import binom  # takes 0.2 s to import, and only a fit needs it
 
     best: int | None = None
     # A test that no outcome can pass would end the sequence before it began.
@@ -148,11 +148,12 @@ def _lowest_for(
     precision: float,
     delta: float,
 ) -> int | None:
-    """The last labelled row, from the surest on, whose confidence is enough for the batch."""
+    """The last labelled row, from the most confident on, whose confidence is a valid threshold for
+    the batch."""
     if batch.ndim != 1 or np.isnan(batch).any() or np.isnan(score).any():
         raise ConfigError(
-            "the batch is no list of confidences",
-            hint="give one number per row, and leave rows without an answer out, of both groups",
+            "the batch must be a list of confidences",
+            hint="give one number per row, and leave out rows without an answer in both groups",
         )
     if not len(batch) or not len(score):
         return None
@@ -170,21 +171,21 @@ def _lowest_for(
 
 
 def _allowed(accepted: int, precision: float) -> int:
-    """Most errors among the accepted that keep the precision: 5 of 50 at 90 %, whatever the last
-    bit of 1 - 0.9."""
+    """Most errors among accepted rows that keep the precision: 5 of 50 at 90 %, in spite of the
+    rounding of 1 - 0.9."""
     return math.floor(round((1 - precision) * accepted, 9))
 
 
 def set_threshold(true_probability: ArrayLike, coverage: float) -> float:
-    """The probability from which on a label belongs to the prediction set, so that the set holds
-    the true label with probability at least ``coverage``.
+    """The probability threshold of prediction sets, so that a set contains the true label with
+    probability at least ``coverage``.
 
     Args:
-        true_probability: probability given to the true label, one per labelled row.
-        coverage: between 0 and 1.
+        true_probability: probability of the true label, one per labelled row.
+        coverage: the guaranteed coverage, between 0 and 1.
 
     Returns:
-        0 (every label belongs) when there are too few rows for the guarantee.
+        The threshold; 0 (sets contain all labels) if there are too few rows for the guarantee.
 
     >>> set_threshold([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 0.9)
     0.1
@@ -198,8 +199,8 @@ def set_threshold(true_probability: ArrayLike, coverage: float) -> float:
 
 
 def prediction_set(probabilities: ArrayLike, threshold: float) -> list[int]:
-    """Positions of the labels with at least the threshold's probability, most likely first; the
-    most likely label always belongs.
+    """Positions of the labels whose probability reaches the threshold, most likely first. The most
+    likely label is always included.
 
     >>> prediction_set([0.1, 0.7, 0.2], 0.2), prediction_set([0.4, 0.6], 0.9)
     ([1, 2], [1])
@@ -210,18 +211,19 @@ def prediction_set(probabilities: ArrayLike, threshold: float) -> list[int]:
 
 
 def skip_threshold(confidence: ArrayLike, right: ArrayLike, max_loss: float) -> Threshold | None:
-    """The lowest confidence of the experts from which on the model need not be asked.
+    """The lowest confidence of the experts from which the model is skipped.
 
-    The expected share of all rows that are answered by the experts and wrong, an upper bound
-    of the accuracy lost whatever the model would have answered, is at most ``max_loss``.
+    The expected share of rows that the experts answer wrongly is at most ``max_loss``. This is an
+    upper bound on the lost accuracy, for any answers of the model.
 
     Args:
-        confidence: of the experts' answer, one per labelled row.
+        confidence: confidence of the experts' answer, one per labelled row.
         right: whether the experts' answer was right.
-        max_loss: such as 0.01 for one point of accuracy.
+        max_loss: largest loss, such as 0.01 for one point of accuracy.
 
     Returns:
-        ``None`` when the rows do not support it: at least ``1 / max_loss - 1`` are needed.
+        The threshold; ``None`` if the rows do not support it: it needs at least
+        ``1 / max_loss - 1`` rows.
 
     >>> scores = [0.9] * 150 + [0.6] * 50
     >>> skip_threshold(scores, [True] * 150 + [False] * 50, 0.01).share
@@ -252,7 +254,7 @@ def _paired(
 
 
 def _ends(score: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Where a run of equal confidences ends."""
+    """Positions of the last of equal confidences."""
     if not len(score):
         return np.empty(0, dtype=np.int64)
     return np.flatnonzero(np.append(np.diff(score) != 0, True))

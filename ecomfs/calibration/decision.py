@@ -1,9 +1,9 @@
-"""The decision: from posteriors and the experts' opinions to answers.
+"""The decision: combines posteriors and the experts' opinions to answers.
 
     posterior ─ calibrate ─▶ ─ fuse ─▶ distribution ─ accept? ─▶ prediction
                   opinion ────┘                       novel?  ─▶ prediction set
 
-Everything here was fitted before (:mod:`ecomfs.fit`) and is applied to a batch of rows.
+All parameters were fitted before (:mod:`ecomfs.fit`); here they are applied to a batch of rows.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from ecomfs.types import Opinion, Posterior
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A row's answer.
+    """The answer for one row.
 
     Attributes:
-        probabilities: over the label space.
-        stages: the distribution after each step, by the step's name.
+        probabilities: distribution over the label space.
+        stages: step → the distribution after it.
         source: ``model``, ``experts`` (the model was not asked), or ``fused``.
         accepted: whether the confidence reaches the fitted threshold.
         prediction_set: positions of the labels that may be true; empty unless sets were fitted.
-        novelty: p-value of "this row belongs to one of the labels"; ``None`` unless fitted.
+        novelty: p-value of the hypothesis that the row belongs to one of the labels; ``None``
+            unless fitted.
 
     >>> Decision((0.8, 0.2)).source
     'model'
@@ -48,20 +49,18 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class DecisionPolicy:
-    """What was fitted on the pool, beside each language's calibration.
+    """All that was fitted on the pool except the calibration of each language.
 
     Attributes:
-        fusion: how model and experts answer together; ``None``: the model alone.
-        cheap: how the experts answer alone, for rows that skip the model.
-        skip_from: confidence of the experts alone from which on the model is not asked; ``None``:
-            it always is.
-        accept_from: confidence below which a row abstains; ``None``: none does.
-        set_from: probability from which on a label belongs to the prediction set; ``None``: no
-            sets are made.
-        novelty: p-values of rows that belong to no label; ``None``: none are computed.
-        novel_below: p-value below which such a row abstains.
-        usual: what readings of the pool's own examples look like, beside which others are
-            doubtful; ``None``: none are.
+        fusion: the fusion of model and experts; ``None``: the model alone.
+        cheap: the fusion of the experts alone, for rows that skip the model.
+        skip_from: confidence of the experts alone from which the model is skipped; ``None``: it is
+            never skipped.
+        accept_from: confidence below which a row abstains; ``None``: no row abstains.
+        set_from: probability from which a label is in the prediction set; ``None``: no sets.
+        novelty: computes p-values of novelty; ``None``: they are not computed.
+        novel_below: p-value below which a row abstains.
+        usual: limits of usual readings, by which unusual ones are found; ``None``: none are.
 
     >>> policy = DecisionPolicy(accept_from=0.8)
     >>> [d.accepted for d in policy.decide([Posterior((0.9, 0.1)), Posterior((0.6, 0.4))])]
@@ -78,14 +77,14 @@ class DecisionPolicy:
     usual: UsualReadings | None = None
 
     def doubts(self, decision: Decision, posterior: Posterior | None) -> tuple[str, ...]:
-        """Why a reading is unlike those of the pool's own examples; nothing where no model was
-        asked, or none were read."""
+        """The reasons why a reading is unusual; empty if the model was not asked, or no usual
+        readings are known."""
         if self.usual is None or posterior is None:
             return ()
         return self.usual.doubts(decision.stages, posterior.label_mass)
 
     def skips(self, opinions: Sequence[Opinion]) -> list[bool]:
-        """For each row, whether the experts are sure enough to answer without the model."""
+        """For each row, whether the experts are confident enough to answer without the model."""
         if self.skip_from is None or self.cheap is None or not opinions:
             return [False] * len(opinions)
         confidence = self.cheap.apply(Evidence.of(opinions)).max(axis=1)
@@ -93,8 +92,8 @@ class DecisionPolicy:
 
     @property
     def may_decide(self) -> bool:
-        """Whether rows can be decided without the model: model and experts answer together, and
-        nothing was fitted that takes more than the label from their answer."""
+        """Whether rows can be decided without the model: model and experts are fused, and nothing
+        was fitted that uses more of the answer than its label."""
         asked = (self.accept_from, self.set_from, self.novel_below)
         return self.fusion is not None and self.cheap is not None and asked == (None,) * 3
 
@@ -105,8 +104,8 @@ class DecisionPolicy:
         (:meth:`ecomfs.calibration.Blend.decided`).
 
         Args:
-            opinions: the experts'.
-            calibrations: of each row's language; empty for none.
+            opinions: opinions of the experts.
+            calibrations: calibration of each row's language; empty: none.
         """
         out = [False] * len(opinions)
         if self.fusion is None or self.cheap is None or not self.may_decide:
@@ -126,17 +125,18 @@ class DecisionPolicy:
         opinions: Sequence[Opinion | None] = (),
         calibrations: Sequence[Calibration | None] = (),
     ) -> list[Decision]:
-        """The answers for n rows. Each is the same alone and in any batch.
+        """The answers for n rows. An answer does not depend on the other rows of the batch.
 
         Args:
-            posteriors: as they were read; ``None`` where the model was not asked, which needs an
+            posteriors: the model's posteriors; ``None`` if it was not asked, which needs an
                 opinion.
-            opinions: the experts'; ``None`` for a row without one, empty for no experts.
-            calibrations: of each row's language; ``None``: the posterior stands as it was read.
-                Empty for none.
+            opinions: opinions of the experts; ``None`` for a row without one; empty without
+                experts.
+            calibrations: calibration of each row's language; ``None``: no calibration. Empty: none
+                for all rows.
 
         Raises:
-            ValueError: a row with neither a posterior nor an opinion.
+            ValueError: a row has neither a posterior nor an opinion.
         """
         n = len(posteriors)
         if not n:

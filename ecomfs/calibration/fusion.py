@@ -1,18 +1,17 @@
-"""Fusion: the language model's answer and those of the experts, as one distribution.
+"""Fusion: combines the answers of the language model and of the experts to one distribution.
 
-The model reads the row and its demonstrations; the experts see where the row lies among all
-labelled examples. Log-probabilities are added with weights (a logarithmic opinion pool, Genest and
-Zidek 1986, *Statistical Science* 1(1)), which is also the form of Bayes' rule for sources that err
-independently. The experts are weighed among themselves on the whole pool, which costs no reading;
-their common answer is then one source beside the model. Neither of the two has a head start: both
-have the same weight before any reading, since which of them leads depends on the model and the
-task.
+The model reads the row and its demonstrations; the experts compare the row with all labelled
+examples. Log-probabilities are added with weights (a logarithmic opinion pool, Genest and Zidek
+1986, *Statistical Science* 1(1)), which is also the form of Bayes' rule for sources with
+independent errors. The experts are first weighted among each other on the whole pool, which needs
+no model calls; their common answer is then one source, and the model the other. Both have the same
+prior weight, since it depends on the model and the task which of them is better.
 
-The weights have a prior, found on development sets, and move from it as far as leave-one-out
-readings of the pool support. Few readings hardly move them, and none leave them as they are. One
-scale of all weights moves more freely than they do against each other: where no source is right
-often, all count less. Whether each is worth listening to at all is another question, which
-:mod:`ecomfs.calibration.blend` answers.
+The weights have a prior, found on development sets, and are fitted to leave-one-out readings of the
+pool. With few readings they stay near the prior, and without readings they equal it. The prior on a
+common scale of all weights is wider than that on each weight: if no source is often right, all
+weights fall together. Whether a source should be used at all is decided by
+:mod:`ecomfs.calibration.blend`.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ from ecomfs.calibration.calibrate import (
 from ecomfs.types import Opinion
 
 MODEL = "model"
-"""Name of the language model among the sources."""
+"""Name of the source that is the language model."""
 EXPERTS = "experts"
-"""Name of the experts' common answer among the sources."""
+"""Name of the source that is the experts' common answer."""
 FEATURES = "features"
-"""Name of the feature model among the sources."""
+"""Name of the source that is the feature model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """Of a source's weight: its mean and standard deviation."""
+    """Prior of a source's weight: mean and standard deviation."""
 
     weight: float
     spread: float
@@ -57,25 +56,25 @@ PRIORS = {
     "probe": Prior(5.0, 1.0),
     FEATURES: Prior(1.0, 0.3),
 }
-"""The weights before any reading, of the model beside the experts and of each expert among them:
-the best of a few on development sets with 32 labels (docs/reading.md), of the feature model on
-five with 32 and with 96 or 128."""
+"""Priors of the weights of model and experts, and of each expert among the experts: the best of a
+few values on development sets with 32 labelled examples (docs/reading.md); for the feature model on
+five sets with 32 and with 96 or 128."""
 
 OTHER_PRIOR = Prior(0.7, 0.15)
-"""Of an expert that is not in :data:`PRIORS`."""
+"""Prior of an expert that is not in :data:`PRIORS`."""
 
 FEATURES_ODDS = 4.0
-"""Logarithm of the odds of the feature model alone before any reading, the best of 0 to 4 on five
-development sets. Its leave-one-out answers are honest; those of vote and probe look better than
-they are, by 1 to 3 nats in all: the weights of fields and the penalty of the probe were chosen with
-the labels of the examples that are left out."""
+"""Prior log-odds of the feature model alone, the best of 0 to 4 on five development sets. Its
+leave-one-out answers are unbiased. Those of vote and probe look better than they are, by 1 to 3
+nats in all, because the weights of fields and the penalty of the probe were chosen with the labels
+of the examples left out."""
 
 SCALE_SPREAD = 0.5
 """Standard deviation of the prior on the logarithm of the scale of all weights."""
 
 PER_LABEL = 5
-"""Left out, an example of a label with fewer than this many takes so much of what the experts
-learned of the label with it that they look worse than they will be: it is not used for weights."""
+"""Examples of labels with fewer examples than this are not used for weights: leaving one out
+removes so much of the label that the experts look worse than they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,8 @@ class Evidence:
     """Log-probabilities of every source for n rows, over L labels.
 
     Attributes:
-        scores: source → table of shape (n, L), unnormalised. The language model is ``model``; it
-            is absent where it was not asked.
+        scores: source → unnormalised log-probabilities, shape (n, L). The source ``model`` is
+            absent if the language model was not asked.
     """
 
     scores: Mapping[str, FloatArray]
@@ -96,8 +95,8 @@ class Evidence:
         model: ArrayLike | None = None,
         experts: ArrayLike | None = None,
     ) -> Self:
-        """From the experts' opinions on rows, the model's calibrated probabilities and those that
-        the experts give together.
+        """Evidence from the experts' opinions, the model's calibrated probabilities, and those of
+        the experts' common answer.
 
         >>> Evidence.of([Opinion({"vote": (0.0, -1.0)})], [[0.5, 0.5]]).scores["vote"].shape
         (1, 2)
@@ -123,8 +122,8 @@ class Fusion:
     """A weighted sum of log-probabilities.
 
     Attributes:
-        weights: of each source's log-probabilities.
-        readings: labelled examples the weights were fitted on; 0: they are the prior's.
+        weights: source → weight of its log-probabilities.
+        readings: number of labelled examples they were fitted on; 0: the weights of the prior.
 
     >>> evidence = Evidence({"model": np.log([[0.6, 0.4]]), "vote": np.log([[0.3, 0.7]])})
     >>> Fusion({"model": 1.0}).apply(evidence).round(2).tolist()
@@ -140,13 +139,13 @@ class Fusion:
         """Fused distributions, shape (n, L). Sources of weight 0 may be absent.
 
         Raises:
-            KeyError: a source with a weight is absent.
+            KeyError: a source with a positive weight is absent.
         """
         return softmax(weighted_sum(self.weights, evidence))
 
 
 def prior_fusion(sources: Iterable[str]) -> Fusion:
-    """The weights of some sources before any reading.
+    """The prior weights of some sources.
 
     >>> prior_fusion(["vote", "probe"])
     Fusion(weights={'vote': 0.7, 'probe': 5.0}, readings=0)
@@ -157,12 +156,12 @@ def prior_fusion(sources: Iterable[str]) -> Fusion:
 
 
 def expert_priors(experts: Iterable[str]) -> list[tuple[Fusion, float]]:
-    """The ways in which experts may answer without the model: the prior of each, and the
-    logarithm of its odds against the others before any reading.
+    """The components of the experts' common answer: the prior of each, and its prior log-odds
+    against the others.
 
-    The feature model reads the relations of fields; vote and probe compare whole rows. Where a
-    task is decided by one kind, the other only adds noise, and a fused weight cannot fall fast
-    enough. So each kind alone is a component too.
+    The feature model uses relations of fields; vote and probe compare whole rows. If only one kind
+    is informative, the other adds noise, and its fused weight cannot fall fast enough. So each kind
+    alone is a component too.
 
     >>> [(list(prior.weights), odds) for prior, odds in expert_priors(["vote", "features"])]
     [(['vote', 'features'], 0.0), (['features'], 4.0), (['vote'], 0.0)]
@@ -178,12 +177,12 @@ def expert_priors(experts: Iterable[str]) -> list[tuple[Fusion, float]]:
 
 
 def usable_rows(counts: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which examples weights are fitted on: those of labels with :data:`PER_LABEL` examples. All,
-    where a single label has so many and most of the examples: from one label only, the surest
-    answer would look best.
+    """The examples on which weights are fitted: those of labels with :data:`PER_LABEL` examples or
+    more. If a single label has so many, and most of the examples, all are used: on one label alone,
+    the most confident source would look best.
 
     Args:
-        counts: examples per label, shape (L,).
+        counts: number of examples per label, shape (L,).
         labels: positions of the labels of the examples, shape (n,).
 
     >>> usable_rows(np.array([5, 6, 1]), np.array([0, 1, 2])).tolist()
@@ -205,20 +204,20 @@ def fit_fusion(
     *,
     weights: ArrayLike | None = None,
 ) -> Fusion:
-    """The weights with the least log loss under the prior, none below 0.
+    """Fit non-negative weights with the least log loss and prior penalty.
 
-    Nelder and Mead's simplex search, which needs no derivative. A weight that is 0 in the prior
+    It uses Nelder and Mead's simplex search, without derivatives. A weight that is 0 in the prior
     stays 0.
 
     Args:
-        evidence: leave-one-out, of labelled examples.
+        evidence: leave-one-out evidence of labelled examples.
         labels: positions of the true labels, one per row.
-        prior: of the weights.
-        usable: which rows count (see :data:`PER_LABEL`); ``None``: all. With fewer than
-            :data:`~ecomfs.calibration.calibrate.MINIMUM` of them the weights are the prior's.
-        weights: how many examples each row stands for; ``None``: itself.
+        prior: the prior weights.
+        usable: the rows to use (see :data:`PER_LABEL`); ``None``: all. With fewer than
+            :data:`~ecomfs.calibration.calibrate.MINIMUM` rows the prior weights are returned.
+        weights: number of examples that each row represents; ``None``: 1 each.
     """
-    from scipy.optimize import minimize  # a fifth of a second that only a fit needs
+    from scipy.optimize import minimize  # takes 0.2 s to import, and only a fit needs it
 
     truth = np.asarray(labels, dtype=np.int64)
     each = weights_of(weights, len(truth))
@@ -232,7 +231,7 @@ def fit_fusion(
     spread = np.array([PRIORS.get(name, OTHER_PRIOR).spread for name in free])
 
     def moved_by(moves: FloatArray) -> dict[str, float]:
-        """From moves in standard deviations; the last one is the scale's."""
+        """The weights for moves in standard deviations; the last move is that of the scale."""
         moved = np.maximum(start + spread * moves[:-1], 0.0)
         found = (moved * float(np.exp(SCALE_SPREAD * moves[-1]))).tolist()
         return {**prior.weights, **dict(zip(free, found, strict=True))}
@@ -243,7 +242,7 @@ def fit_fusion(
         return float(away - (each * np.log(np.maximum(p, FLOOR))).mean())
 
     size = len(free) + 1
-    # A first simplex of half a standard deviation per side: from zeros the default is tiny.
+    # Start with a simplex of half a standard deviation; the default at zero is tiny.
     simplex = np.vstack([np.zeros(size), 0.5 * np.eye(size)])
     options = {"xatol": 1e-3, "fatol": 1e-6, "initial_simplex": simplex}
     found = minimize(loss, np.zeros(size), method="Nelder-Mead", options=options)

@@ -1,8 +1,8 @@
-"""What readings of a model usually look like: beside it, some are doubtful.
+"""Limits of usual readings of a model, by which unusual ones are found.
 
-Each of n examples of the pool was read as if it were new. A new row of the same kind is beyond all
-of them in one respect with a probability of at most 1 / (n + 1). Most rows beyond them are
-harmless: a reason to look twice, not a verdict.
+The limits are the extremes of n examples of the pool that were read leave-one-out. A new row of the
+same kind exceeds one limit with a probability of at most 1 / (n + 1). Most rows beyond a limit are
+harmless: it is a reason to check a row, and no proof of an attack.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from ecomfs.screen import DISAGREEMENT, LABEL_MASS
 
 LEAST = 16
-"""Readings from which on there is a usual."""
+"""Fewest readings for the limits."""
 SURE = math.log(9.0)
-"""Model and experts disagree at least this much: 0.9 beside 0.1."""
+"""Smallest disagreement that is unusual: 0.9 against 0.1."""
 DROP = 0.5
-"""The part of the smallest usual label mass below which a mass is doubtful."""
+"""A label mass below this share of the smallest usual one is unusual."""
 
 Stages = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
 class UsualReadings:
-    """The most unusual of the readings of the pool's own examples.
+    """The limits of usual readings, from leave-one-out readings of the pool.
 
     Attributes:
         disagreement: largest :func:`disagreement` of model and experts; ``None``: not known.
@@ -48,8 +48,8 @@ class UsualReadings:
         experts: Sequence[Sequence[float]],
         masses: Sequence[float | None],
     ) -> UsualReadings | None:
-        """Of readings: the model as it is calibrated, the experts, and the label masses. ``None``
-        of fewer than sixteen."""
+        """Compute the limits from the calibrated distributions of the model, those of the experts,
+        and the label masses; ``None`` with fewer than sixteen readings."""
         known = [mass for mass in masses if mass is not None]
         both = [disagreement(m, e) for m, e in zip(model, experts, strict=False)]
         found = cls(
@@ -58,7 +58,7 @@ class UsualReadings:
         return None if found == cls() else found
 
     def doubts(self, stages: Stages, label_mass: float | None) -> tuple[str, ...]:
-        """The reasons why a reading is unlike these."""
+        """The reasons why a reading is unusual."""
         found = []
         model, experts = stages.get("calibrated") or stages.get("read"), stages.get("experts")
         if self.disagreement is not None and model and experts:
@@ -70,8 +70,7 @@ class UsualReadings:
 
 
 def disagreement(model: Sequence[float], experts: Sequence[float]) -> float:
-    """How much surer the model is of its label than the experts are of the same: the logarithm of
-    the ratio.
+    """Log ratio of the probabilities that the model and the experts give to the model's label.
 
     >>> disagreement([0.5, 0.5], [0.5, 0.5])
     0.0

@@ -150,11 +150,11 @@ def refuse_composite_labels(card: TaskCard, labels: Sequence[str], where: str) -
     would silently become a separate label. A note is printed for labels that look like a
     taxonomy."""
     from ecomfs.errors import InputError
-    from ecomfs.task import composite_separator, tree_separator
+    from ecomfs.task import guess_label_separator, guess_hierarchy_separator
 
     if card.label_separator is not None or card.hierarchy is not None:
         return
-    mark = composite_separator(labels)
+    mark = guess_label_separator(labels)
     if mark is not None:
         example = next(label for label in labels if mark in label)
         raise InputError(
@@ -163,7 +163,7 @@ def refuse_composite_labels(card: TaskCard, labels: Sequence[str], where: str) -
             hint=f'in its task.yaml write label_separator: "{mark}" (several labels per row), or '
             'label_separator: "" (this is one label)',
         )
-    tree = tree_separator(labels)
+    tree = guess_hierarchy_separator(labels)
     if tree is not None and card.label_space == "open":
         say(
             f"note: {where}: labels such as {labels[0]!r} look like a taxonomy; with hierarchy: "
@@ -243,7 +243,7 @@ def without_fit(settings: o.Settings) -> o.Settings:
 
 def one_label_only(card: TaskCard) -> None:
     """Refuse a task with several labels per row."""
-    if card.several_labels:
+    if card.multi_label:
         raise ConfigError(
             f"task {card.name!r} has several labels per row; this command takes one",
             hint="use score, plan, explain, fit, serve, ab or eval score",
@@ -270,7 +270,7 @@ def classifier_of_task(labelled: OptionalExamples, settings: o.Settings) -> Clas
     from ecomfs.task import load_task
 
     card = load_task(labelled.task)
-    if not labelled.sources and (card.several_labels or card.hierarchy is not None):
+    if not labelled.sources and (card.multi_label or card.hierarchy is not None):
         raise ConfigError(
             f"task {card.name!r} needs labelled examples", hint="name them with --examples"
         )

@@ -169,7 +169,7 @@ def _read(
         names = list(files)
     frames = [_frame(file, encoding) for file in files]
     classes: list[str] = []
-    if card is not None and card.several_labels:
+    if card is not None and card.multi_label:
         # The probabilities of several labels do not sum to one.
         columns = replace(columns, probability_prefix="")
         frames, columns, classes = _cells(files, frames, columns, card)
@@ -192,7 +192,7 @@ def _structured(p: Predictions, card: TaskCard, classes: Sequence[str]) -> Predi
     from ecomfs.evaluation.harness import structure_of
 
     made = structure_of(card, p.labels, classes)
-    positive = None if card.several_labels else p.positive
+    positive = None if card.multi_label else p.positive
     return replace(p, structure=made, positive=positive)
 
 
@@ -201,7 +201,7 @@ def _cells(
 ) -> tuple[list[pd.DataFrame], ColumnNames, list[str]]:
     """The tables, with the labels of each cell in one order and spelling; their columns; and all
     labels. A row without a prediction has an empty cell; ``[]`` is a prediction of no label."""
-    from ecomfs.task import CellSpace, Label, LabelSpace, find_column
+    from ecomfs.task import MultiLabelSpace, Label, LabelSpace, find_column
 
     known = LabelSpace([Label(spec.name, spec) for spec in card.labels])
     seen: dict[str, None] = dict.fromkeys(known.names)
@@ -227,7 +227,7 @@ def _cells(
                 seen |= dict.fromkeys(names)
         read.append(own)
     classes = [*known.names, *sorted(set(seen) - set(known.names))]
-    space = CellSpace([Label(name) for name in classes], card.label_separator or "")
+    space = MultiLabelSpace([Label(name) for name in classes], card.label_separator or "")
     made = []
     for frame, own in zip(frames, read, strict=True):
         frame = frame.copy()

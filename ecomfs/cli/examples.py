@@ -144,7 +144,7 @@ def relabel(
 ) -> None:
     """Change the label of an example to another label of the pool or the task."""
     from ecomfs.batch import refuse_new_labels
-    from ecomfs.pool import few
+    from ecomfs.pool import shown_ids
     from ecomfs.task import label_text, load_task
 
     card = None if task is None else load_task(task)
@@ -157,7 +157,9 @@ def relabel(
         set_result({"id": id_, "label": label, "version": version})
         made = [e.id for e in opened.examples() if e.source_id == id_ and e.label != label]
         if made:
-            say(f"note: {few(made)} made from it keep their label: relabel or retire them too")
+            say(
+                f"note: {shown_ids(made)} made from it keep their label: relabel or retire them too"
+            )
 
 
 @app.command()

@@ -210,10 +210,10 @@ def _task(table: LabelledTable, label: str, ask: Questions) -> tuple[str | None,
 
 def _refuse_several(table: LabelledTable, card: TaskCard, label: str) -> None:
     """Refuse cells with several labels: this command is for one label per row."""
-    from ecomfs.task import composite_separator
+    from ecomfs.task import guess_label_separator
 
     kinds = table.kinds(label)
-    mark = card.label_separator or composite_separator(kinds)
+    mark = card.label_separator or guess_label_separator(kinds)
     if mark and card.label_separator != "":
         shown = next((cell for cell in kinds if mark in cell), "")
         raise InputError(
@@ -238,7 +238,7 @@ def _task_name(file: str) -> str:
 
 def _draft(table: LabelledTable, label: str, name: str, given: Sequence[str] | None) -> str:
     """The card of a new task, as YAML."""
-    from ecomfs.task import answered_card, available_tasks, draft_task, text_columns
+    from ecomfs.task import filled_card, available_tasks, draft_task, text_columns
 
     if name in available_tasks():
         raise ConfigError(f"task {name!r} exists already", hint=f"use it: --task {name}")
@@ -256,7 +256,7 @@ def _draft(table: LabelledTable, label: str, name: str, given: Sequence[str] | N
     draft = draft_task(name, columns, labels, label_column=label, where=table.name)
     for one, others in draft.aliases.items():
         typer.echo(f"note: {', '.join(map(repr, others))} counts as the label {one!r}", err=True)
-    return answered_card(draft.card, table.cells)
+    return filled_card(draft.card, table.cells)
 
 
 def _counts(labels: Counter[str]) -> str:

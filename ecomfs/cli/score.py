@@ -295,7 +295,7 @@ def row_classifier(
             yield RowClassifier(LocalScorer(answers), *known, several, profile_of(clf), answers)
         return
     card = load_task(labelled.task)
-    if card.several_labels or card.hierarchy is not None:
+    if card.multi_label or card.hierarchy is not None:
         raise ConfigError(
             f"--runner ray with task {card.name!r}, which has several labels a row or a hierarchy",
             hint="use --runner plain",

@@ -204,12 +204,12 @@ def _declared(
 ) -> tuple[str | None, str | None]:
     """The separator of several labels, or of a hierarchy, for the card; asked if the labels look
     like it and no option is given."""
-    from ecomfs.task import composite_separator, tree_separator
+    from ecomfs.task import guess_label_separator, guess_hierarchy_separator
 
     if separator or hierarchy:
         return separator or None, hierarchy or None
-    mark = composite_separator(labels) if separator is None else None
-    tree = tree_separator(labels) if hierarchy is None and mark is None else None
+    mark = guess_label_separator(labels) if separator is None else None
+    tree = guess_hierarchy_separator(labels) if hierarchy is None and mark is None else None
     if mark is not None:
         example = next(label for label in labels if mark in label)
         if _yes(
@@ -313,7 +313,7 @@ def _lint(
     for language in _LANGUAGES:
         used = card.language in ("auto", language)
         try:
-            if card.several_labels:
+            if card.multi_label:
                 # The common template asks about each label; see ecomfs.estimators.multilabel.
                 if pool and used:
                     asking = _asking(card, language, pool)

@@ -1,1 +1,1 @@
-"""What every room uses: the event loop, SQLite settings, a cache on disk, retries."""
+"""Infrastructure for all rooms: event loop, HTTP and retries, SQLite settings, a disk cache."""

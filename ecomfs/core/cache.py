@@ -1,4 +1,4 @@
-"""Byte values kept between runs, in one SQLite file of the user's cache folder.
+"""A cache of byte values that lasts between runs: one SQLite file in the user's cache folder.
 
 A cache file may always be deleted. It never stops work: when it cannot be read or written, one
 warning is logged and everything is computed. Every value is kept with a checksum, since SQLite does
@@ -74,7 +74,7 @@ class ByteCache:
         return cls((folder or cache_folder()) / cls.FILE)
 
     def get(self, scope: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Stored values by key, without the absent ones."""
+        """Stored values by key; keys that are not stored are left out."""
         found: dict[bytes, bytes] = {}
         with self._using() as connection:
             number = None if connection is None else self._number(connection, scope)
@@ -98,7 +98,7 @@ class ByteCache:
         return found
 
     def put(self, scope: str, values: Mapping[bytes, bytes]) -> None:
-        """Store values by key; existing ones stay."""
+        """Store values by key; a key that is stored already keeps its value."""
         start_of = zlib.crc32(scope.encode())
         with self._using() as connection:
             if connection is None:
@@ -138,7 +138,7 @@ class ByteCache:
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection | None]:
-        """The open file; ``None`` once it could not be read or written."""
+        """The open connection; ``None`` after the file could not be read or written."""
         with self._lock:
             connection = None
             try:
@@ -175,7 +175,7 @@ class ByteCache:
     def _number(
         self, connection: sqlite3.Connection, scope: str, *, make: bool = False
     ) -> int | None:
-        """What stands for a scope in the file; ``None``: nothing is kept of it."""
+        """The number of a scope in the file; ``None`` when it holds no values of the scope."""
         if scope not in self._numbers:
             if make:
                 connection.execute("INSERT OR IGNORE INTO scope (name) VALUES (?)", (scope,))
@@ -194,7 +194,7 @@ class ByteCache:
 
 
 def _checksum(start_of: int, key: bytes, value: bytes) -> bytes:
-    """Of a value; ``start_of``: the checksum of its scope's name."""
+    """Checksum of a value and its key, continued from the checksum of the scope's name."""
     return zlib.crc32(value, zlib.crc32(key, start_of)).to_bytes(_CHECK, "little")
 
 

@@ -1,5 +1,5 @@
-"""The processors of this machine: which ones this process may use, how threads wait for one, and
-what they can compute."""
+"""The processors of this machine: those that this process may use, their instruction sets, and how
+OpenMP threads wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def usable_cpus() -> list[int]:
-    """Numbers of the processors that this process may use; these may be fewer than there are."""
+    """Numbers of the processors that this process may use, which may be only some of them."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
@@ -22,7 +22,7 @@ def sleeping_threads() -> Iterator[None]:
 
     They spin by default, and take time from the thread that they wait for: with another busy
     process on two cores a prompt of 300 tokens took 20 to 60 s instead of 3. OpenMP reads the
-    environment at import; a policy that the user has set stays.
+    environment at import; a policy that the user has set is kept.
     """
     if "OMP_WAIT_POLICY" in os.environ:
         yield

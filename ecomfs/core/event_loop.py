@@ -57,7 +57,7 @@ def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
 
 
 def _for(coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.AbstractEventLoop:
-    """A loop for a coroutine, which is closed where there is none."""
+    """A loop for a coroutine. If none can be started, the coroutine is closed."""
     try:
         return _loop(name)
     except EngineUnavailableError:
@@ -69,7 +69,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on the background loop and wait for its result.
 
     Called on the background loop itself, the coroutine runs on a second loop: the first one is
-    blocked until the result is there, but not for ever.
+    blocked until the result is there, so it could never compute it.
 
     Raises:
         EngineUnavailableError: the system has no handles left for a loop.
@@ -86,7 +86,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         return future.result()
     except KeyboardInterrupt:
-        # The caller stops waiting; the work on the loop must stop too.
+        # The caller stopped waiting: the work on the loop must stop too.
         future.cancel()
         raise
 
@@ -132,7 +132,7 @@ async def gather_groups(
 
 
 def abandon(inherited: object) -> None:
-    """Leak an object that a forked process inherited and cannot use.
+    """Never free an object that a forked process inherited and cannot use.
 
     Its destructor would wait for threads that the fork did not copy, also at exit.
     """

@@ -1,4 +1,4 @@
-"""JSON over HTTP for engines and the client: sessions, time-outs, failures as exceptions.
+"""JSON over HTTP for engines and the client: sessions, time-outs, exceptions for failures.
 
 Retries are in :mod:`ecomfs.core.retry`. A session belongs to one event loop and one process, so a
 client keeps one per loop and starts again after a fork.
@@ -29,12 +29,12 @@ from ecomfs.errors import (
 
 _CONNECT_SECONDS = 10.0
 MOST_BYTES = 256 * 2**20
-"""Of an answer, unpacked: a small packed one can be gigabytes."""
+"""Largest response, decompressed: a small compressed one can become gigabytes."""
 _Sessions = dict[asyncio.AbstractEventLoop, aiohttp.ClientSession]
 
 
 def masked(url: str) -> str:
-    """An address for messages: without the name and password that it may hold.
+    """A URL for messages, without the user name and password that it may contain.
 
     >>> masked("http://shop:secret@10.0.0.7:8000/v1"), masked("http://10.0.0.7:8000")
     ('http://***@10.0.0.7:8000/v1', 'http://10.0.0.7:8000')
@@ -54,8 +54,8 @@ class Response:
         status: HTTP status.
         headers: header names in any case → values.
         content: the body.
-        connected: when a connection was opened for it, in the event loop's seconds; ``None``: one
-            was used that was open.
+        connected: when a connection was opened for it, in the event loop's seconds; ``None`` when
+            an open connection was reused.
     """
 
     url: str
@@ -65,7 +65,7 @@ class Response:
     connected: float | None = None
 
     def json_object(self) -> dict[str, Any] | None:
-        """The body as a JSON object; ``None`` when it is anything else."""
+        """The body as a JSON object; ``None`` when it is not one."""
         try:
             value = from_json(self.content)
         except ValueError:
@@ -78,7 +78,7 @@ class Response:
         return " ".join(self.content.decode("utf-8", "replace").split())[:200]
 
     def retryable_error(self, message: str) -> ServerStatusError:
-        """The exception for a status that may be another one later."""
+        """The exception for a status for which a retry may help."""
         seconds = retry_after(self.headers.get("Retry-After"))
         return ServerStatusError(message, seconds=seconds, busy=self.status in BUSY_STATUS)
 
@@ -90,15 +90,15 @@ _JSON = {"Content-Type": "application/json"}
 class HttpClient:
     """Sends requests; usable from any event loop, and in a forked process.
 
-    No redirect is followed, so no key goes to another server, and no proxy of the environment is
-    used, so what is on this machine stays on it.
+    Redirects are not followed, so that no key is sent to another server. Proxies set in the
+    environment are not used, so that data for a server on this machine stays on it.
 
     Args:
-        api_key: sent as bearer token; ``None``: none.
+        api_key: sent as bearer token; ``None``: no token is sent.
         timeout: seconds one request may take.
         start_hint: how to start the server, for the error when nothing listens.
         slow_hint: how to avoid a time-out.
-        most_bytes: largest answer, unpacked.
+        most_bytes: largest response, decompressed.
     """
 
     def __init__(
@@ -135,15 +135,15 @@ class HttpClient:
         Args:
             method: such as ``"POST"``.
             url, path: address of the server, without a trailing slash, and a path below it.
-            body: sent as JSON; ``bytes`` are sent as they are; ``None``: no body.
-            headers: further ones; ``Content-Type`` of a body is JSON unless it is among them.
+            body: sent as JSON; ``bytes`` are sent unchanged; ``None``: no body.
+            headers: further headers; ``Content-Type`` is JSON unless given here.
             timeout: seconds; default: the client's.
 
         Raises:
             EngineUnavailableError: nothing listens there (its cause is aiohttp's
                 ``ClientConnectorError``), or the connection broke.
-            EngineTimeoutError: no whole response in time.
-            EngineResponseError: it is too large.
+            EngineTimeoutError: the response is not complete in time.
+            EngineResponseError: the response is too large.
         """
         shown = masked(url)
         seconds = self._timeout if timeout is None else timeout
@@ -166,8 +166,8 @@ class HttpClient:
                     if len(content) > self._most_bytes:
                         response.close()
                         raise EngineResponseError(
-                            f"{shown}: an answer of more than {self._most_bytes:,} bytes, unpacked",
-                            hint="check that the address is the right server's",
+                            f"{shown}: the response has more than {self._most_bytes:,} bytes",
+                            hint="check the address of the server",
                         )
                 connected = opened[-1] if opened else None
                 return Response(shown, response.status, response.headers, bytes(content), connected)
@@ -222,7 +222,7 @@ async def _note_connection(_: Any, context: Any, __: Any) -> None:
 
 
 def _close_dropped(sessions: _Sessions, owner: int) -> None:
-    """Close the sessions of a client that was dropped, from whatever thread drops it."""
+    """Close the sessions of a client that was garbage-collected, in any thread."""
     while owner == os.getpid() and sessions:
         loop, session = sessions.popitem()
         if loop.is_running():

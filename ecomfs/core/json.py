@@ -1,4 +1,4 @@
-"""Any value as plain JSON values."""
+"""Converts any value to plain JSON values."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Every option of the classifiers, defined once: a field of a dataclass with its type, its default,
-and what the command line and docs/options.md say of it.
+"""Every option of the classifiers, defined once: a dataclass field with type, default and help.
 
 The classifiers derive from these classes: their fields are the parameters of the constructors. The
 command line, the keys of suites and of A/B variants, the docstrings and docs/options.md come from
@@ -16,7 +15,7 @@ from numbers import Integral, Number, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from ecomfs.core.words import did_you_mean
+from ecomfs.core.messages import did_you_mean
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:  # types of later rooms, which no command line loads: their hints are quoted
@@ -31,7 +30,7 @@ GROUPS = READING, FITTING, CHOOSING, GUARANTEES, EXAMPLES, TAXONOMY = (
     *("Guarantees", "Labelled examples", "Taxonomy"),
 )
 NO_MODEL = "none"
-"""The engine that is no model: the experts answer alone."""
+"""The engine spec for no model: the experts answer alone."""
 _WORDS = {str: "text", int: "a whole number", bool: "yes or no", dict: "pairs"}
 
 ReadoutChoice = Literal["auto", "words", "codes", "top-words", "top-codes", "choice", "text"]
@@ -51,15 +50,15 @@ class Option:
     """One option of the classifiers.
 
     Attributes:
-        name: of the constructor's parameter, and the key in suites and variants.
+        name: name of the constructor's parameter, and the key in suites and variants.
         kind: ``str``, ``int``, ``bool``, ``dict``, or ``float``: a share between 0 and 1.
-        choices: all allowed values, where it is one of a few words.
-        nullable: ``None`` is a value of it.
-        least, most: range of a whole number, both ends allowed.
-        unset: what holds while the value is ``None``.
+        choices: all allowed values; empty when any value of the kind is allowed.
+        nullable: ``None`` is allowed.
+        least, most: range of a whole number, both ends included.
+        unset: what ``None`` means.
         env: environment variable that the command line reads.
-        flag: as the command line writes it, if not ``--name``; empty: it is not there.
-        advanced: ``--help`` leaves it to ``--help-all``.
+        flag: its name on the command line, if not ``--name``; empty: it has none.
+        advanced: shown by ``--help-all`` only.
     """
 
     name: str
@@ -78,7 +77,7 @@ class Option:
 
     @property
     def allowed(self) -> str:
-        """Its values in words."""
+        """The allowed values in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.kind is float:
@@ -89,24 +88,24 @@ class Option:
 
     @property
     def cli(self) -> str:
-        """As the command line writes it; empty: it is not there."""
+        """The flag on the command line; empty when there is none."""
         return f"--{self.name.replace('_', '-')}" if self.flag is None else self.flag
 
     @property
     def text(self) -> str:
-        """The help with the choices and with what holds by default."""
+        """The help text with the choices and the meaning of the default."""
         words = f"{self.help}: {', '.join(self.choices)}" if self.choices else self.help
         return f"{words} [{self.unset}]" if self.unset else words
 
     def check(self, value: Any, called: str = "") -> None:
-        """Refuse a value that the option cannot have. Objects, such as an open engine or a
-        mapping of templates, pass where text does.
+        """Refuse a value that the option does not allow. Where text is allowed, so are objects,
+        such as an open engine or a mapping of templates.
 
         Args:
-            called: what the message calls the option; empty: its name.
+            called: name of the option in the message; empty: its own name.
 
         Raises:
-            ConfigError: the value does not fit; the hint says which values do.
+            ConfigError: the value is not allowed; the hint lists the allowed ones.
 
         >>> OPTIONS["k"].check(-1, "--k")
         Traceback (most recent call last):
@@ -136,11 +135,11 @@ class Option:
         return not isinstance(value, Number) and not (isinstance(value, str) and value == "")
 
     def read(self, value: Any, where: str) -> Any:
-        """The value of the option from a word of a variant or a YAML value. A word is read as
-        YAML unless the option is text: ``4``, ``no``, ``null``.
+        """The value of the option, from text in a variant or from YAML. Text such as ``4``,
+        ``no`` or ``null`` is parsed as YAML unless the option is text.
 
         Raises:
-            ConfigError: the value does not fit; the message begins with ``where``.
+            ConfigError: the value is not allowed; the message begins with ``where``.
 
         >>> OPTIONS["k"].read("4", "B"), OPTIONS["fusion"].read("no", "B")
         (4, False)
@@ -157,7 +156,7 @@ class Option:
 
 
 def _option(group: str, default: Any, help: str, **more: Any) -> Any:
-    """The field of an option; ``more`` are further attributes of :class:`Option`."""
+    """The dataclass field of an option; ``more`` are further attributes of :class:`Option`."""
     return field(default=default, metadata={"group": group, "help": help, **more})
 
 
@@ -168,7 +167,7 @@ _reading, _fitting, _choosing, _guarantee, _examples, _taxonomy = (
 
 @dataclass(init=False, eq=False, repr=False, kw_only=True)
 class ReadingOptions:
-    """How a row is read, by every classifier."""
+    """Options on how every classifier reads a row."""
 
     k: int | None = _reading(
         None, "demonstrations per prompt; 0: zero-shot", least=0, unset="task's default"
@@ -187,8 +186,8 @@ class ReadingOptions:
     )
     mask: Literal["none", "patterns"] = _reading(
         "none",
-        "placeholders in the place of personal data (phone numbers, e-mail addresses, numbers of "
-        "cards, identities, accounts and orders, addresses, names) before anything is read",
+        "replace personal data (phone numbers, e-mail addresses, numbers of cards, identities, "
+        "accounts and orders, addresses, names) by placeholders before anything is read",
     )
     budget: int | None = _reading(
         None, "most tokens per prompt", least=1, unset="the model's context", advanced=True
@@ -198,7 +197,7 @@ class ReadingOptions:
 
 @dataclass(init=False, eq=False, repr=False, kw_only=True)
 class OneLabelReadingOptions(ReadingOptions):
-    """How a row of one label is read."""
+    """Options on how a row with one label is read."""
 
     template: TemplateChoice = _reading(
         None, "prompt template: a version (v1) or a .jinja file", unset="task's default"
@@ -214,13 +213,13 @@ class OneLabelReadingOptions(ReadingOptions):
     )
     facts: bool = _reading(
         True,
-        "say in the prompt what is known of two fields beside each other, such as how many words "
-        "of the query the product has",
+        "state in the prompt how two fields relate, such as how many words of the query are in "
+        "the product",
         advanced=True,
     )
     shortlist: int | None = _reading(
         None,
-        "labels put to the model per row; 0: all",
+        "labels offered to the model per row; 0: all",
         least=0,
         unset="up to 20 all, else 8",
         advanced=True,
@@ -232,12 +231,12 @@ class OneLabelReadingOptions(ReadingOptions):
         advanced=True,
     )
     fence: bool = _reading(
-        False, "put texts of rows and examples between marks that nobody can guess", advanced=True
+        False, "put texts of rows and examples between random marks", advanced=True
     )
     suspicious: SuspiciousChoice = _reading(
         "flag",
-        "rows that look like an attack on the model: answer them and say so (flag), send them to "
-        "a person (review), or leave them to the experts",
+        "rows that look like an attack on the model: answer and flag them (flag), send them to a "
+        "person (review), or leave them to the experts (experts)",
     )
     passes: int = _reading(
         1,
@@ -250,13 +249,13 @@ class OneLabelReadingOptions(ReadingOptions):
 
 @dataclass(init=False, eq=False, repr=False)
 class CommonOptions(ReadingOptions):
-    """The options of every classifier, behind its task."""
+    """The options of every classifier. ``task`` comes first."""
 
     task: "str | Path | TaskCard"
     engine: "str | Engine | None" = _reading(
         "auto",
         "model: auto, gguf:demo, gguf:FILE, transformers:MODEL, vllm:URL, litellm:PROVIDER/MODEL "
-        "(ecomfs models); none: no model, the experts alone",
+        "(listed by ecomfs models); none: no model, the experts alone",
         env="ECOMFS_ENGINE",
     )
     _: KW_ONLY
@@ -276,7 +275,7 @@ class CommonOptions(ReadingOptions):
         True, "combine the model with the neighbours' vote and a linear probe", advanced=True
     )
     profile: "str | Path | ProfileFile | None" = _fitting(
-        None, "result of an earlier fit, used as it is: nothing is read leave-one-out"
+        None, "result of an earlier fit, used without fitting again"
     )
     precision: float | None = _guarantee(
         None, "guaranteed precision of accepted rows, such as 0.95; other rows abstain"
@@ -291,7 +290,7 @@ class CommonOptions(ReadingOptions):
 
 @dataclass(init=False, eq=False, repr=False, kw_only=True)
 class OneLabelOptions(CommonOptions, OneLabelReadingOptions):
-    """The options where a row has one label."""
+    """The options of classifiers that give each row one label."""
 
     tune: int = _choosing(
         0,
@@ -309,12 +308,12 @@ class OneLabelOptions(CommonOptions, OneLabelReadingOptions):
 
 @dataclass(init=False, eq=False, repr=False, kw_only=True)
 class FewShotOptions(OneLabelOptions):
-    """The options where labels have no parents."""
+    """The options of the classifier for labels without parents."""
 
     cascade: bool = _fitting(
         True,
-        "do not ask the model about rows whose label it could not change, by the fitted weights; "
-        "their probabilities are the experts'",
+        "skip the model for rows whose label it could not change, given the fitted weights; their "
+        "probabilities come from the experts",
         advanced=True,
     )
     max_loss: float | None = _guarantee(
@@ -330,14 +329,14 @@ class FewShotOptions(OneLabelOptions):
 
 @dataclass(init=False, eq=False, repr=False, kw_only=True)
 class TaxonomyOptions(OneLabelOptions):
-    """The options where labels have parents."""
+    """The options of the classifier for labels with parents."""
 
     separator: str = _taxonomy(" > ", "text between parent and child in a label", flag="")
     beam: int = _taxonomy(2, "parents whose children are read", least=1, flag="")
 
 
 def _read(kind: type) -> dict[str, Option]:
-    """The options among the fields of a class, by group; in each, the constructor's order."""
+    """The options of a class, by group; within a group in the order of the constructor."""
     found = {}
     own = [each for each in fields(kind) if each.metadata]
     for each in sorted(own, key=lambda f: (GROUPS.index(f.metadata["group"]), f.kw_only)):
@@ -355,13 +354,13 @@ def _read(kind: type) -> dict[str, Option]:
 OPTIONS: Mapping[str, Option] = _read(FewShotOptions) | _read(TaxonomyOptions)
 """Name → option."""
 DEFAULTS: Mapping[str, Any] = {option.name: option.default for option in OPTIONS.values()}
-OF_PROMPTS = (
+PROMPT_OPTIONS = (
     *("k", "language", "template", "facts", "format", "readout", "strategy", "shortlist"),
     *("layout", "fence", "passes", "budget", "calibration_size", "cascade", "tune"),
 )
-"""Options of what the model is asked: they have no effect without one (engine ``none``)."""
+"""Options of prompts and of reading the model: without a model (``none``) they have no effect."""
 SHARED = ("fields", "label_names", "seed")
-"""Options that the variants of a comparison have in common, and that a suite sets itself."""
+"""Options that are the same for all variants of a comparison, and that a suite sets itself."""
 
 
 def options_of(kind: type = FewShotOptions, groups: Iterable[str] = ()) -> list[Option]:
@@ -374,11 +373,11 @@ def options_of(kind: type = FewShotOptions, groups: Iterable[str] = ()) -> list[
     return [o for o in OPTIONS.values() if o.name in own and (not wanted or o.group in wanted)]
 
 
-def option_named(name: str, where: str, also: Iterable[str] = ()) -> str:
-    """The name, when a variant or a suite may have that option.
+def known_option(name: str, where: str, also: Iterable[str] = ()) -> str:
+    """Check the name of an option in a variant or a suite, and return it.
 
     Raises:
-        ConfigError: there is no such option; the hint has the closest one.
+        ConfigError: there is no such option; the hint names the closest one.
     """
     known = sorted([o.name for o in options_of() if o.name not in SHARED] + [*also])
     if name in known:
@@ -388,7 +387,7 @@ def option_named(name: str, where: str, also: Iterable[str] = ()) -> str:
 
 
 def documented(kind: T) -> T:
-    """Put the class's options in the place of ``{options}`` in its docstring, numpy style."""
+    """Replace ``{options}`` in the docstring of a class by its options, in numpy style."""
     entries = []
     for o in options_of(kind):
         shown = "optional" if o.default is None else f"default {o.default!r}"

@@ -1,9 +1,8 @@
-"""Progress of long work: one protocol that work calls, and displays that show it.
+"""Progress of long work: a protocol that reports it, and displays that show it.
 
-Work reports its phase, and how many steps of how many are done: ``progress("fitting", 16, 48)``. A
+Code reports its phase, the steps done and the steps in all: ``progress("fitting", 16, 48)``. A
 phase is reported before its work starts. :class:`Terminal`, :class:`Lines` and :class:`Notebook`
-show what is reported; :class:`Phases` also times it. Nothing heavy is imported here before it is
-needed.
+show the reports; :class:`Phases` also times the phases. Heavy packages are imported at first use.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ WRITING = "writing"
 MEASURING = "measuring"
 
 LOADED_AT = time.monotonic()
-"""When this module was loaded, by ``time.monotonic``: nearly the start of a command."""
+"""Time at which this module was loaded (``time.monotonic``), close to the start of a command."""
 _EVERY = 10.0
-"""Seconds between two plain lines of one phase."""
+"""Seconds between two lines of :class:`Lines` in one phase."""
 
 
 class Progress(Protocol):
-    """What long work calls; :func:`silent` shows nothing."""
+    """Signature of a progress callback; :func:`silent` is one that shows nothing."""
 
     def __call__(
         self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
@@ -41,10 +40,10 @@ class Progress(Protocol):
         """Report progress.
 
         Args:
-            phase: what is being done; a new name starts a new phase.
-            done: steps of it that are done.
+            phase: name of the work; a new name starts a new phase.
+            done: steps that are done.
             total: steps in all; ``None``: unknown, or nothing to count.
-            detail: more to show beside them, such as a speed.
+            detail: further text to show, such as a speed.
         """
 
 
@@ -53,7 +52,7 @@ def silent(phase: str, done: int = 0, total: int | None = None, detail: str = ""
 
 
 def within(progress: Progress, name: str) -> Progress:
-    """Progress whose phases have the part's name in front.
+    """Progress with ``name`` in front of each phase.
 
     >>> within(lambda phase, *_: print(phase), "v2")("fitting", 0, 48)
     v2: fitting
@@ -62,7 +61,7 @@ def within(progress: Progress, name: str) -> Progress:
 
 
 def part(progress: Progress, name: str, before: int, of: int) -> Progress:
-    """Progress of some steps of a phase, counted after the ``before`` earlier ones.
+    """Progress for a part of a phase of ``of`` steps, after the first ``before`` of them.
 
     >>> part(lambda *report: print(*report), "fitting", 32, 48)("fitting", 8, 16)
     fitting 40 48
@@ -77,8 +76,8 @@ def part(progress: Progress, name: str, before: int, of: int) -> Progress:
 
 
 class Display:
-    """Shows nothing; its subclasses show progress. ``clear`` makes room for other output until
-    the next report."""
+    """Base class of the displays; it shows nothing. ``clear`` hides the display until the next
+    report, so that other output can be written."""
 
     def __call__(
         self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
@@ -86,12 +85,12 @@ class Display:
         """Show it."""
 
     def clear(self) -> None:
-        """Take away what is shown."""
+        """Hide the display until the next report."""
 
 
 class Lines(Display):
     """Plain lines, for logs and pipes: the first report of a phase at once, then one every ten
-    seconds at most. :data:`CHECKING` is no line.
+    seconds at most. :data:`CHECKING` is not written.
 
     Args:
         write: takes a line.
@@ -130,7 +129,7 @@ class Lines(Display):
 
 
 class Terminal(Display):
-    """One line that changes, with a bar and the seconds of the phase, on standard error."""
+    """One line on standard error that is updated: a bar and the seconds of the phase."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -166,7 +165,7 @@ class Terminal(Display):
         self._bar.start()
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._bar is not None:
             self._bar.stop()
         self._bar = self._task = None
@@ -174,7 +173,7 @@ class Terminal(Display):
 
 
 class Notebook(Display):
-    """A bar per phase, by tqdm where it is installed; else by rich."""
+    """A bar per phase, drawn by tqdm if it is installed, else by rich."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -187,7 +186,7 @@ class Notebook(Display):
         if self._bar is None or phase != self._phase:
             self.clear()
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of widgets that are missing: it has plain bars
+                warnings.simplefilter("ignore")  # tqdm warns without widgets; plain bars will do
                 from tqdm.auto import tqdm
 
                 self._bar = tqdm(desc=phase, total=total, leave=False)
@@ -205,7 +204,7 @@ class Notebook(Display):
 
 
 def count(done: int, total: int | None) -> str:
-    """Steps in words; empty where there is nothing to count.
+    """The steps as text; empty when there is nothing to count.
 
     >>> count(16, 48), count(1200, None), count(0, None)
     ('16 of 48', '1,200', '')
@@ -220,10 +219,10 @@ def _steps(done: int, total: int | None, detail: str) -> str:
 
 
 class Phases:
-    """Passes progress on to a display and times each phase.
+    """Passes progress to a display and times each phase.
 
     Args:
-        started: start of the whole, by ``clock``; ``None``: now.
+        started: start of the work, by ``clock``; ``None``: now.
 
     >>> now = iter([0.0, 1.0, 3.0, 7.0, 8.0])
     >>> phases = Phases(clock=lambda: next(now))
@@ -266,13 +265,13 @@ class Phases:
         self._display.clear()
 
     def finish(self) -> float:
-        """End the last phase; returns the wall time of the whole."""
+        """End the last phase and return the total wall time."""
         self.total = self._turn("") - self.started
         self.clear()
         return self.total
 
     def text(self) -> str:
-        """Total and phases of at least 0.05 s, in one line."""
+        """One line with the total time and the phases of at least 0.05 s."""
         total = self.finish() if self.total is None else self.total
         parts = [f"{name} {took:.1f} s" for name, took in self.seconds.items() if took >= 0.05]
         return f"{total:.1f} s in all" + (f": {', '.join(parts)}" if parts else "")
@@ -286,7 +285,8 @@ class Phases:
 
 
 def display() -> Display:
-    """Bars in a notebook, a changing line on a terminal, else lines on standard error."""
+    """The display for this process: bars in a notebook, one updated line on a terminal, else plain
+    lines on standard error."""
     if in_notebook():
         return Notebook() if find_spec("tqdm") else Terminal()
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
@@ -303,7 +303,7 @@ def in_notebook() -> bool:
 
 @contextmanager
 def showing(wanted: Progress | bool | None) -> Iterator[Progress]:
-    """Progress as the caller of the library wants it.
+    """Progress in the form that the caller of the library asked for.
 
     Args:
         wanted: what to report to; ``True``: :func:`display`; ``False``: nothing; ``None``: a

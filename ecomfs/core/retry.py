@@ -1,7 +1,7 @@
-"""Which failed requests are repeated, and how long to wait before.
+"""Retries of failed requests: which errors are retried, and the pauses between attempts.
 
-Repeated: 408, 409, 425, 429, every 5xx, broken connections, time-outs, and answers of the wrong
-shape (a proxy's error page, truncated JSON). ``Retry-After`` is honoured up to
+Retried: 408, 409, 425, 429, every 5xx, broken connections, time-outs, and answers of the wrong
+form (a proxy's error page, truncated JSON). ``Retry-After`` is honoured up to
 :data:`MAX_WAIT`; a server that asks for a longer pause is an error at once.
 """
 
@@ -29,19 +29,19 @@ E = TypeVar("E", bound=EngineError)
 
 RETRIED_STATUS = frozenset({408, 409, 425, 429})
 BUSY_STATUS = frozenset({429, 503})
-"""HTTP statuses of a server that has too much to do."""
+"""HTTP statuses of an overloaded server."""
 MAX_WAIT = 60.0
-"""Longest pause before a repetition, in seconds."""
+"""Longest pause before a retry, in seconds."""
 
 
 def permanent(error: E) -> E:
-    """Mark an error of a kind that is usually retried as one that is not."""
+    """Mark an error as not retryable, although others of its class are."""
     error.retryable = False
     return error
 
 
 def is_retried(status: int) -> bool:
-    """Whether an HTTP status may be another one later.
+    """Whether a request with this HTTP status is retried.
 
     >>> [s for s in (200, 400, 404, 408, 429, 500, 503) if is_retried(s)]
     [408, 429, 500, 503]
@@ -51,7 +51,7 @@ def is_retried(status: int) -> bool:
 
 def retry_after(header: str | None, *, now: datetime | None = None) -> float:
     """Seconds that a ``Retry-After`` header asks for (RFC 9110, 10.2.3: a number of seconds or
-    a date); 0 when there is none or it makes no sense.
+    a date); 0 when there is none or it cannot be parsed.
 
     >>> retry_after("7")
     7.0
@@ -73,9 +73,8 @@ def retry_after(header: str | None, *, now: datetime | None = None) -> float:
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
 
 
-def may_be_the_prompts(error: EngineError) -> bool:
-    """Whether an error may be caused by the prompt: a server may fail on one, but it is not busy,
-    unreachable or slow because of one."""
+def may_be_caused_by_prompt(error: EngineError) -> bool:
+    """Whether an error may be caused by a prompt. A busy, unreachable or slow server is not."""
     if isinstance(error, ServerStatusError):
         return not error.busy
     return error.retryable and isinstance(error, EngineResponseError)
@@ -84,9 +83,9 @@ def may_be_the_prompts(error: EngineError) -> bool:
 async def isolate(
     items: Sequence[A], send: Callable[[list[A]], Awaitable[list[T]]], *, first: bool = True
 ) -> list[T | EngineError]:
-    """Send items that failed together again in halves, and halves of halves, down to single items.
+    """Find the items that make a batch fail: send the batch again in halves, down to single items.
 
-    When both halves fail the first time, the server is at fault and not an item: all get the error.
+    If both first halves fail, the server is the cause, and all items get the error.
 
     >>> import asyncio
     >>> async def send(items: list[int]) -> list[int]:
@@ -132,7 +131,7 @@ async def retrying(
     try:
         return await call()
     except EngineError as error:
-        # Most calls succeed: only those that fail pay for the retry machinery.
+        # Most calls succeed: only failed ones pay the overhead of tenacity.
         failed = [error]
 
     backoff = wait_exponential(multiplier=base, max=MAX_WAIT) + wait_random(0, base)
@@ -150,14 +149,14 @@ async def retrying(
     retries = AsyncRetrying(
         stop=stop_after_attempt(attempts),
         wait=pause,
-        retry=retry_if_exception(_worth_it),
+        retry=retry_if_exception(_should_retry),
         sleep=sleep,
         reraise=True,
     )
     return await retries(attempt)
 
 
-def _worth_it(error: BaseException) -> bool:
+def _should_retry(error: BaseException) -> bool:
     if isinstance(error, ServerStatusError):
         return error.seconds <= MAX_WAIT
     return isinstance(error, EngineError) and error.retryable

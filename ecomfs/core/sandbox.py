@@ -1,10 +1,10 @@
 """Jinja's immutable sandbox with limits on time, memory and recursion.
 
-Jinja's sandbox keeps a template from reaching Python; it does not keep one from never ending or
-from filling the memory. Here every rendering has a budget of *steps* and of printed characters. A
-step is an iteration, a call, a filter or a piece of a value that is read; what takes longer costs
-more steps. Steps are counted, not timed, so that a template which renders on one machine renders on
-every other one, however busy. What would make a value too large is refused before it is made.
+Jinja's sandbox keeps a template away from Python's internals, but a template may still run for ever
+or fill the memory. Here every rendering has a budget of *steps* and of printed characters. A step
+is an iteration, a call, a filter or a piece of a value that is read; slower operations cost more.
+Steps are counted, not timed, so that a template that renders on one machine renders on every other
+one, however busy. An operation whose result would be too large is refused before it runs.
 
 Loops are counted through the syntax tree: what a loop iterates over goes through a counting
 iterator. Nothing is traced, and no thread or process is needed.
@@ -33,9 +33,9 @@ MOST_STEPS = 500_000
 """Steps of one rendering; the shipped templates with 1,000 labels and 64 demonstrations need
 28,000."""
 MOST_CHARACTERS = 1_000_000
-"""Characters that one rendering may print, beside eight times what it was given."""
+"""Characters that one rendering may print, in addition to eight times its input."""
 MOST_DEPTH = 40
-"""Macros, blocks and recursive loops within each other."""
+"""Nesting depth of macros, blocks and recursive loops."""
 MOST_SOURCE = 200_000
 """Characters of a template's source."""
 _MOST_DIGITS = 4_000
@@ -44,12 +44,12 @@ _READ = 200  # characters of a text that are read in a step
 _LOOP, _WEIGHED, _JOINED = "ecomfs-loop", "ecomfs-weighed", "ecomfs-joined"
 _WIDE = re.compile(r"\d{5,}")
 _RESULTS = (str, bytes, list, tuple, dict, set, frozenset)
-OF_DICTS = frozenset(dir(dict))
-"""Names that a template may mean as attributes of a dict; any other is one of its keys."""
+DICT_METHODS = frozenset(dir(dict))
+"""Names that are read as methods of a dict in a template; any other name is one of its keys."""
 
 
 class TemplateLimitError(SecurityError):
-    """A template that takes too long, or makes too much.
+    """A template that takes too many steps, or makes too large a value.
 
     >>> TemplateLimitError("more than 500,000 steps").message
     'more than 500,000 steps'
@@ -57,7 +57,7 @@ class TemplateLimitError(SecurityError):
 
 
 class _Budget:
-    """What one rendering has left."""
+    """What is left of the budget of one rendering."""
 
     __slots__ = ("characters", "depth", "most_characters", "per_call", "steps")
 
@@ -71,11 +71,11 @@ class _Budget:
         self.steps -= steps
         if self.steps < 0:
             raise TemplateLimitError(
-                f"more than {MOST_STEPS:,} steps: a loop or macro that is too long, or does not end"
+                f"more than {MOST_STEPS:,} steps: a loop or macro is too long, or does not end"
             )
 
     def make(self, characters: int) -> None:
-        """Allow a text of that length to be made."""
+        """Check that a text of that length may be made."""
         if characters > self.most_characters:
             raise TemplateLimitError(f"a text or list of more than {self.most_characters:,} parts")
         self.spend(1 + characters // _READ)
@@ -86,16 +86,16 @@ class _Budget:
             raise TemplateLimitError(f"prints more than {self.most_characters:,} characters")
 
 
-class _OfThread(threading.local):
+class _ThreadState(threading.local):
     budget: _Budget | None = None
 
 
-_RUNNING = _OfThread()
+_RUNNING = _ThreadState()
 
 
 def _budget() -> _Budget:
-    """That of the rendering in this thread. Without one an expression is being computed while the
-    template is compiled, which Jinja then leaves to the rendering."""
+    """The budget of the rendering in this thread. While a template is compiled there is none; the
+    error makes Jinja leave a constant expression to the rendering."""
     budget = _RUNNING.budget
     if budget is None:
         raise TemplateLimitError("outside of a rendering")
@@ -111,12 +111,12 @@ def limited(given: int = 0, size: int = 1) -> Iterator[None]:
     given : int
         Characters of the texts that the template is given.
     size : int
-        Parts of the template: what a call of one of its macros may take.
+        Parts of the template: steps that a call of one of its macros costs.
 
     Raises
     ------
     TemplateLimitError
-        The template takes too long, or makes too much.
+        The template takes too many steps, or makes too large a value.
 
     Examples
     --------
@@ -134,7 +134,7 @@ def limited(given: int = 0, size: int = 1) -> Iterator[None]:
 
 
 def line_of(error: BaseException) -> int | None:
-    """The line of the template in which an error was raised; ``None`` if none of its code ran.
+    """The line of the template that raised an error; ``None`` if no code of the template ran.
 
     >>> template = BoundedEnvironment().from_string("one\\n{{ 1 // 0 }}")
     >>> try:
@@ -146,7 +146,7 @@ def line_of(error: BaseException) -> int | None:
     """
     found, step = None, error.__traceback__
     while isinstance(step, TracebackType):
-        # Jinja puts frames of the template in the place of its compiled code's.
+        # Jinja replaces the frames of the compiled code by frames of the template.
         if "__jinja_exception__" in step.tb_frame.f_globals:
             found = step.tb_lineno
         step = step.tb_next
@@ -159,9 +159,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     Parameters
     ----------
     filters : mapping, optional
-        Filters beside Jinja's own.
+        Filters in addition to Jinja's own.
     **options
-        As of Jinja's ``Environment``.
+        Options of Jinja's ``Environment``.
 
     Examples
     --------
@@ -176,7 +176,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def __init__(
         self, filters: Mapping[str, Callable[..., Any]] | None = None, **options: Any
     ) -> None:
-        # Constants are computed by the rendering, where they are counted.
+        # Constants are computed while rendering, where their steps are counted.
         super().__init__(optimized=False, finalize=_shown, **options)
         del self.globals["lipsum"]  # random text of any length
         known = {**FILTERS, **(filters or {})}
@@ -192,13 +192,13 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return tree
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """As Jinja's; the item of a dict is found without the slow failure as an attribute."""
-        if type(obj) is dict and attribute in obj and attribute not in OF_DICTS:
+        """As Jinja's, but a key of a dict is looked up first, which is faster."""
+        if type(obj) is dict and attribute in obj and attribute not in DICT_METHODS:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """As Jinja's, where the result is not too large."""
+        """As Jinja's; refuses a result that is too large."""
         budget = _budget()
         if operator == "*":
             _check_product(budget, left, right)
@@ -226,7 +226,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             if isinstance(__obj, LoopContext):
                 args = tuple(_loop(arg, 1) for arg in args)
             if budget.depth >= MOST_DEPTH:
-                raise TemplateLimitError(f"more than {MOST_DEPTH} macros or blocks in each other")
+                raise TemplateLimitError(f"more than {MOST_DEPTH} nested macros or blocks")
         else:
             _check_method(budget, __obj, args, kwargs)
         budget.depth += own
@@ -256,7 +256,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
 
 class _Formatter(SandboxedFormatter):
-    """Jinja's, with bounded widths; each field shows its value, however often it was shown."""
+    """Jinja's formatter with bounded widths; a value that is shown twice counts twice."""
 
     _made = 0
 
@@ -275,7 +275,7 @@ class _Formatter(SandboxedFormatter):
 
 
 class _Counting(NodeTransformer):
-    """Puts the counting filters into a template's syntax tree."""
+    """Inserts the counting filters into the syntax tree of a template."""
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
         if isinstance(node, nodes.For):
@@ -305,10 +305,10 @@ class _Counting(NodeTransformer):
         return node
 
 
-def parts_of(source: nodes.Template) -> int:
-    """Parts of a template, for :func:`limited`.
+def template_size(source: nodes.Template) -> int:
+    """Number of parts of a template, the ``size`` of :func:`limited`.
 
-    >>> parts_of(BoundedEnvironment().parse("{{ x }}"))
+    >>> template_size(BoundedEnvironment().parse("{{ x }}"))
     3
     """
     return sum(1 + _data(node) // _READ for node in _all(source))
@@ -371,7 +371,7 @@ def _joined(pieces: list[Any]) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """What stands in ``{{ … }}``."""
+    """Count the value of ``{{ … }}``, and return it."""
     budget = _RUNNING.budget or _budget()
     if type(value) is str:  # nearly always
         budget.characters -= len(value)
@@ -386,8 +386,8 @@ def _shown(value: Any) -> Any:
 
 
 def _weigh(budget: _Budget, value: Any) -> int:
-    """Spend what it takes to read a value to its ends, and say how much that was. A list that is in
-    another one twice counts twice: it would be printed twice."""
+    """Spend the steps that it takes to read a whole value, and return their number. A list that
+    another one contains twice counts twice: it would be printed twice."""
     start, left = budget.steps, [iter([value])]
     while left:
         for item in left[-1]:
@@ -415,7 +415,7 @@ def _items(value: Any) -> Iterable[Any] | None:
 
 
 def _size(value: Any) -> int:
-    """Steps that it takes to read a value, without what is in it."""
+    """Steps that it takes to read a value, without its items."""
     if isinstance(value, str | bytes):
         return 1 + len(value) // _READ
     return 1 + len(value) if isinstance(value, _RESULTS) else 1
@@ -426,11 +426,11 @@ _SHALLOW = frozenset(
     | {"last", "length", "list", "map", "random", "reject", "rejectattr", "reverse", "round"}
     | {"select", "selectattr", "slice"}
 )
-"""Filters that do not read what is in their value."""
+"""Filters that do not read the items of their value."""
 
 
 def _counted(name: str, filter: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that spends steps."""
+    """The filter with its steps counted."""
     first = 1 if hasattr(filter, "jinja_pass_arg") else 0
     deep = name not in _SHALLOW
 
@@ -483,7 +483,7 @@ def _check_filter(
     for one in settings:
         if isinstance(one, str | bytes):
             if len(one) > _MOST_WIDTH:
-                raise TemplateLimitError(f"{name}: a setting of more than {_MOST_WIDTH:,} parts")
+                raise TemplateLimitError(f"{name}: an argument of more than {_MOST_WIDTH:,} parts")
         elif isinstance(one, int):
             _number(one)
     if name == "wordwrap":
@@ -521,7 +521,7 @@ def _check_method(
     elif name == "join" and given:
         (parts,) = given[:1]
         if not isinstance(parts, _RESULTS):
-            raise TemplateLimitError("join of what has no length: use the filter join")
+            raise TemplateLimitError("join of a value without a length: use the filter join")
         budget.make(size * len(parts) + sum(map(_length, parts)))
     elif name == "translate" and given and isinstance(given[0], Mapping):
         budget.make(size * max(map(_length, given[0].values()), default=1))
@@ -535,7 +535,7 @@ def _length(value: Any) -> int:
 
 def _number(value: Any) -> int:
     if isinstance(value, int) and abs(value) > _MOST_WIDTH:
-        raise TemplateLimitError(f"a number of more than {_MOST_WIDTH:,} where a size is meant")
+        raise TemplateLimitError(f"a size of more than {_MOST_WIDTH:,}")
     return int(value) if isinstance(value, int) else 0
 
 
@@ -559,12 +559,12 @@ def _check_digits(bits: int) -> None:
 
 
 def _check_format(budget: _Budget, text: str | bytes, given: Any) -> None:
-    """``'%9999999d' % 1``"""
+    """Refuse a format with a large width, such as ``'%9999999d' % 1``."""
     shown = text if isinstance(text, str) else text.decode("latin-1")
     _check_width(shown)
     if "*" in shown:
-        raise TemplateLimitError("a width * in a format: write the width")
-    # A name may be shown again and again.
+        raise TemplateLimitError("the width * in a format: write a number")
+    # A format may show one name many times.
     widest = max(map(int, re.findall(r"\d+", shown)), default=0)
     budget.make(len(text) + shown.count("%") * (widest + _weigh(budget, given) * _READ))
 

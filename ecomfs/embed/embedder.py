@@ -1,6 +1,6 @@
-"""What an embedder must offer, how one is opened by name, and the cache of vectors on disk.
+"""The ``Embedder`` protocol, opening an embedder by name, and the cache of vectors on disk.
 
-A cached vector is found by the fingerprint of the embedder, the side (query or example) and the
+The key of a cached vector is the fingerprint of the embedder, the side (query or example) and the
 SHA-256 of the text; the text itself is not stored.
 """
 
@@ -24,7 +24,7 @@ Vectors = NDArray[np.float32]
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Texts to unit vectors, so that an inner product is a cosine.
+    """Converts texts to unit vectors, so that an inner product is a cosine.
 
     Examples
     --------
@@ -34,7 +34,7 @@ class Embedder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the same text would get another vector."""
+        """Identifies the model: it changes if the same text would get another vector."""
         ...
 
     @property
@@ -43,17 +43,18 @@ class Embedder(Protocol):
         ...
 
     def fit(self, texts: Sequence[str]) -> Embedder:
-        """An embedder that knows the pool's texts (term weights); itself if it learns nothing."""
+        """An embedder fitted to the texts of the pool (term weights), or itself if there is nothing
+        to fit."""
         ...
 
     def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
-        """One row per text, shape ``(len(texts), dimensions)``, float32, of length one; a text
-        without any content (empty, only punctuation) may get a row of zeros.
+        """Unit vectors, shape ``(len(texts), dimensions)``, float32; a text without content (empty,
+        or only punctuation) may get zeros.
 
         Args:
             texts: rendered rows.
-            query: ``True`` for the rows to classify, ``False`` for examples of the pool; models
-                that make no difference ignore it.
+            query: ``True`` for rows to classify, ``False`` for examples of the pool; symmetric
+                models ignore it.
         """
         ...
 
@@ -61,7 +62,7 @@ class Embedder(Protocol):
 def open_embedder(
     spec: str = "auto", *, cache: bool = True, cache_dir: Path | None = None
 ) -> Embedder:
-    """The embedder a name stands for.
+    """Open an embedder by name.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def open_embedder(
     cache : bool
         Keep the vectors of model embedders on disk between runs.
     cache_dir : Path | None
-        Where; ``None`` for the user's cache folder.
+        Folder of the cache; ``None``: the user's cache folder.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def open_embedder(
     Raises
     ------
     ConfigError
-        No embedder of that name, or its package is not installed.
+        There is no embedder of that name, or its package is not installed.
 
     Examples
     --------
@@ -114,12 +115,13 @@ _shared: dict[tuple[int, str, str], Embedder] = {}
 
 
 def shared_embedder(spec: str) -> Embedder:
-    """The process's embedder of a name: a model is loaded once however many classifiers use it.
+    """The embedder of that name that all classifiers of this process share, so that a model is
+    loaded once.
 
     Parameters
     ----------
     spec : str
-        As of :func:`open_embedder`.
+        See :func:`open_embedder`.
 
     Returns
     -------
@@ -131,7 +133,7 @@ def shared_embedder(spec: str) -> Embedder:
     >>> shared_embedder("hashed") is shared_embedder("hashed")
     True
     """
-    # A forked process loads its own: no thread of the parent's works there.
+    # A forked process loads its own: threads of the parent do not exist there.
     key = (os.getpid(), spec, str(cache_folder()))
     if key not in _shared:
         _shared[key] = open_embedder(spec)
@@ -139,7 +141,7 @@ def shared_embedder(spec: str) -> Embedder:
 
 
 def unit_rows(vectors: NDArray[Any]) -> Vectors:
-    """Rows scaled to length one; rows of zeros stay zeros.
+    """Scale rows to length one; rows of zeros stay zeros.
 
     Parameters
     ----------
@@ -160,7 +162,7 @@ def unit_rows(vectors: NDArray[Any]) -> Vectors:
     return np.asarray(vectors / np.where(norms > 0, norms, 1), dtype=np.float32)
 
 
-_BATCH = 256  # texts computed and stored at a time: what a killed run loses at most
+_BATCH = 256  # texts computed and stored at a time; a killed run loses at most these
 
 
 class EmbeddingCache(ByteCache):
@@ -170,10 +172,10 @@ class EmbeddingCache(ByteCache):
 
 
 class CachedEmbedder:
-    """An embedder that remembers.
+    """An embedder with a cache on disk.
 
-    Vectors are kept as float16 and also rounded to it when they are fresh, so that a result
-    never depends on what the cache held.
+    Vectors are stored as float16. New vectors are rounded to float16 too, so that results do not
+    depend on the state of the cache.
     """
 
     def __init__(self, embedder: Embedder, cache: EmbeddingCache) -> None:
@@ -182,12 +184,12 @@ class CachedEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """The embedder's own, and the rounding."""
+        """The fingerprint of the embedder, and the rounding."""
         return f"{self.embedder.fingerprint}-f16"
 
     @property
     def dimensions(self) -> int:
-        """As the embedder's."""
+        """Length of a vector."""
         return self.embedder.dimensions
 
     def fit(self, texts: Sequence[str]) -> CachedEmbedder:
@@ -196,7 +198,7 @@ class CachedEmbedder:
         return self if fitted is self.embedder else CachedEmbedder(fitted, self.cache)
 
     def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
-        """As the embedder's, rounded to float16; each distinct text is computed once."""
+        """The vectors of the embedder, rounded to float16; each distinct text is computed once."""
         scope = f"{self.fingerprint}:{'query' if query else 'example'}"
         keys = [hashlib.sha256(t.encode("utf-8", "surrogatepass")).digest() for t in texts]
         first = {key: place for place, key in reversed(list(enumerate(keys)))}

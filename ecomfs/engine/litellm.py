@@ -17,8 +17,8 @@ from importlib import import_module, metadata
 from typing import Any, Literal, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
+from ecomfs.core.messages import one_line
 from ecomfs.core.retry import BUSY_STATUS, is_retried, permanent, retry_after, retrying
-from ecomfs.core.words import one_line
 from ecomfs.engine.chat import ChatModel, without_control
 from ecomfs.engine.logprobs import fault
 from ecomfs.engine.protocol import Capabilities, Sampling, Spending, TopTokens

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ecomfs.core.messages import first_line
 from ecomfs.core.progress import Progress, silent
-from ecomfs.core.words import first_line
 from ecomfs.engine.files import hub_cache, models_dir
 from ecomfs.engine.gguf import check_gguf, choose_files, files_in
 from ecomfs.engine.hub import downloaded, hub_file, parse_hub_name

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from ecomfs.core import event_loop
 from ecomfs.core.event_loop import abandon
-from ecomfs.core.late import when_imported
+from ecomfs.core.import_hooks import when_imported
 from ecomfs.core.options import NO_MODEL, OPTIONS
 from ecomfs.embed import Embedder, shared_embedder
 from ecomfs.engine.protocol import Engine

@@ -39,7 +39,7 @@ def classifier_of(task: str | Path | TaskCard, **options: Any) -> Classifier:
     ecomfs.errors.ConfigError: --passes with task 'review_aspects', which has several labels ...
     """
     card = task if isinstance(task, TaskCard) else load_task(task)
-    if card.several_labels:
+    if card.multi_label:
         return MultiLabelClassifier(task, **_own(MultiLabelClassifier, card, options))
     if card.hierarchy is not None:
         own = {"separator": card.hierarchy, **_own(TaxonomyClassifier, card, options)}
@@ -49,7 +49,7 @@ def classifier_of(task: str | Path | TaskCard, **options: Any) -> Classifier:
 
 def _own(kind: type, card: TaskCard, options: dict[str, Any]) -> dict[str, Any]:
     known = parameters(kind)
-    what = "several labels a row" if card.several_labels else "a hierarchy"
+    what = "several labels a row" if card.multi_label else "a hierarchy"
     for name, value in options.items():
         if name not in known and name not in _UNUSED and value != DEFAULTS.get(name):
             flag = OPTIONS[name].cli if name in OPTIONS else name

@@ -37,7 +37,7 @@ from ecomfs.pipeline import (
     refreshed,
 )
 from ecomfs.pool import Pool
-from ecomfs.task import GivenLabels, LabelSpace, TaskCard, label_text
+from ecomfs.task import InputLabels, LabelSpace, TaskCard, label_text
 from ecomfs.types import Prediction, Row
 
 
@@ -121,14 +121,14 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
         card, options, plan = self._card(), self._options(), self._plan()
         task = card.name if isinstance(self.task, TaskCard) else self.task
         # Errors that need no model are found before it is loaded.
-        if card.several_labels:
+        if card.multi_label:
             raise ConfigError(
                 f"task {card.name!r} has several labels per row", hint="use MultiLabelClassifier"
             )
         check_templates(card, options, task)
         header = columns(X)
         if isinstance(X, Pool):
-            pool, labels = X, LabelReading(card, GivenLabels())
+            pool, labels = X, LabelReading(card, InputLabels())
         else:
             examples, given = given_examples(X, y, card, fields=self.fields)
             labels = LabelReading.of(

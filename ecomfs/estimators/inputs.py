@@ -18,14 +18,14 @@ from ecomfs.errors import ConfigError, DuplicateIdError, InputError, PoolError
 from ecomfs.pool import Pool
 from ecomfs.task import (
     FieldMap,
-    GivenLabels,
+    InputLabels,
     LabelSpace,
     TaskCard,
     as_items,
     as_table,
     find_column,
     first_empty,
-    given_labels,
+    raw_labels,
     is_missing,
     read_labels,
     write_labels,
@@ -94,7 +94,7 @@ def given_examples(
     *,
     fields: Mapping[str, str] | None = None,
     label_column: str | None = None,
-) -> tuple[list[Example], GivenLabels]:
+) -> tuple[list[Example], InputLabels]:
     """Labelled examples from any accepted input, and their labels as given.
 
     Raises:
@@ -103,7 +103,7 @@ def given_examples(
         DuplicateIdError: two examples have the same id.
     """
     if isinstance(X, Pool):
-        return X.examples(), GivenLabels()
+        return X.examples(), InputLabels()
     where = "y"
     if y is None:
         header = columns(X)
@@ -113,11 +113,11 @@ def given_examples(
                 raise ConfigError(
                     "examples without labels", hint="give y, a label column, or Example objects"
                 )
-            return _unique(items), GivenLabels()
+            return _unique(items), InputLabels()
         column = find_column(header, label_column, card.label_column, "DataFrame", "label_column=")
         where, y = f"column {column!r}", _column(X, header, column)
     rows = as_rows(X, card, fields)
-    given = GivenLabels.of(y, where)
+    given = InputLabels.of(y, where)
     if len(given.texts) != len(rows):
         raise InputError(f"{len(rows)} rows but {len(given.texts)} labels")
     ids = _ids(X, len(rows))
@@ -137,7 +137,7 @@ def as_labelled(
     y: Iterable[Any] | None,
     card: TaskCard,
     fields: Mapping[str, str] | None = None,
-) -> tuple[int, list[Example], list[tuple[str, ...]], GivenLabels]:
+) -> tuple[int, list[Example], list[tuple[str, ...]], InputLabels]:
     """The pool's version (0 without a pool); the examples, with their labels joined in one cell;
     the labels of each example; and all labels as given.
 
@@ -151,7 +151,7 @@ def as_labelled(
     if y is not None:
         given = as_sets(y, "example", mark)
         cells = [read_labels(own, f"example {at}") for at, own in enumerate(given)]
-        flat = GivenLabels.of([label for own in given for label in own], "y")
+        flat = InputLabels.of([label for own in given for label in own], "y")
         named, _ = given_examples(X, [write_labels(own) for own in cells], card, fields=fields)
         return 0, named, cells, flat
     version = 0
@@ -161,7 +161,7 @@ def as_labelled(
         found, _ = given_examples(X, None, card)
     cells = [read_labels(e.label, f"example {e.id!r}", mark) for e in found]
     named = [replace(e, label=write_labels(own)) for e, own in zip(found, cells, strict=True)]
-    return version, named, cells, GivenLabels()
+    return version, named, cells, InputLabels()
 
 
 def as_sets(y: Iterable[Any], where: str, separator: str = SEPARATOR) -> list[list[Any]]:
@@ -176,7 +176,7 @@ def as_sets(y: Iterable[Any], where: str, separator: str = SEPARATOR) -> list[li
     """
     matrix = hasattr(y, "shape") and getattr(y, "ndim", 1) != 1
     if not matrix and not isinstance(y, str | bytes | Mapping):
-        given = [given_labels(cell, f"{where} {at}", separator) for at, cell in enumerate(y)]
+        given = [raw_labels(cell, f"{where} {at}", separator) for at, cell in enumerate(y)]
         # [1, 0, 1] is a row of an indicator matrix, not a set of labels.
         marks = all(label in (0, 1) for own in given for label in own)
         if not marks or all(len(set(own)) == len(own) for own in given):

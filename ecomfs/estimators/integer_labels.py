@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 
 from ecomfs.errors import ConfigError, InputError
-from ecomfs.task import GivenLabels, Label, LabelSpace, TaskCard, label_text
+from ecomfs.task import InputLabels, Label, LabelSpace, TaskCard, label_text
 from ecomfs.types import Example
 
 # Parts of scikit-learn that pass labels on unchanged.
@@ -70,14 +70,14 @@ class LabelReading:
     """
 
     card: TaskCard
-    given: GivenLabels
+    given: InputLabels
     renamed: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         card: TaskCard,
-        given: GivenLabels,
+        given: InputLabels,
         names: Mapping[int, str] | Sequence[str] | None,
         *,
         by_position: bool,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ecomfs.errors import InputError, RowError
 from ecomfs.estimators.base import Estimator, PipelineT, weighted_mean
 from ecomfs.estimators.inputs import Rows
-from ecomfs.task import GivenLabels, label_text
+from ecomfs.task import InputLabels, label_text
 
 SHOWN = 5
 
@@ -54,7 +54,7 @@ class OneLabelClassifier(Estimator[PipelineT]):
         Raises:
             InputError: labels or weights differ in number from the rows.
         """
-        predictions, truth = self.classify(X), GivenLabels.of(y, "y").texts
+        predictions, truth = self.classify(X), InputLabels.of(y, "y").texts
         if len(truth) != len(predictions):
             raise InputError(f"{len(predictions)} rows but {len(truth)} labels")
         named = {name: label_text(value) for name, value in self._classes.items()}

@@ -171,7 +171,7 @@ def kind_of(card: TaskCard) -> LabelKind:
     >>> kind_of(load_task("review_aspects")), kind_of(load_task("review_sentiment"))
     ('sets', 'flat')
     """
-    if card.several_labels:
+    if card.multi_label:
         return "sets"
     return "flat" if card.hierarchy is None else "hierarchy"
 
@@ -185,7 +185,7 @@ def structure_of(
         labels: cells of labels, or whole labels of a hierarchy.
         classes: labels that a cell may hold.
     """
-    if card.several_labels:
+    if card.multi_label:
         return LabelStructure.sets({cell: card.labels_of(cell, cell) for cell in labels}, classes)
     if card.hierarchy is not None:
         return LabelStructure.tree(labels, card.hierarchy)
@@ -207,7 +207,7 @@ def as_predictions(
         columns: as in :func:`to_harness`.
     """
     known = list(names)
-    if card.several_labels:
+    if card.multi_label:
         # A set of labels is one class; the probabilities of its labels do not sum to one.
         answers = [replace(p, probabilities={}) for p in answers]
         known = label_order({p.label for p in answers if p.label is not None})

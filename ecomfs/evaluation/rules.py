@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
 from ecomfs.evaluation.harness import SupportsBaselines
-from ecomfs.features import ValueReader, contained, grams, item_kind, matched
+from ecomfs.features import ValueReader, containment, grams, item_kind, match_key
 from ecomfs.types import Row
 
 MAJORITY = "majority"
@@ -116,11 +116,11 @@ def _last_labels(pipeline: SupportsBaselines, rows: Sequence[Row]) -> list[int |
     if not specs:
         return None
     spec = specs[0]
-    places = {matched(name): place for place, name in enumerate(pipeline.space.names)}
+    places = {match_key(name): place for place, name in enumerate(pipeline.space.names)}
     out: list[int | None] = []
     for values in _values(pipeline, rows):
         items = values[spec.name] or [""]
-        out.append(places.get(matched(item_kind(spec, items[-1]))))
+        out.append(places.get(match_key(item_kind(spec, items[-1]))))
     return out
 
 
@@ -141,7 +141,7 @@ def _shared(pipeline: SupportsBaselines, rows: Sequence[Row]) -> NDArray[np.floa
     if len(names) < 2:
         return None
     texts = [[grams(str(v[n] or ""), 1) for n in names] for v in _values(pipeline, rows)]
-    return np.array([contained(first, second) for first, second in texts])
+    return np.array([containment(first, second) for first, second in texts])
 
 
 def _values(pipeline: SupportsBaselines, rows: Sequence[Row]) -> list[Mapping[str, Any]]:

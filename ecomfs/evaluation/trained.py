@@ -13,7 +13,7 @@ import pandas as pd
 from ecomfs.batch import Gold
 from ecomfs.errors import RowError
 from ecomfs.evaluation.harness import SupportsBaselines, harness_errors
-from ecomfs.features import FeatureSet, has_features, measured, read_cell
+from ecomfs.features import FeatureSet, comparable_value, has_features, read_cell
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import NUMBERS, TaskCard, label_order
 from ecomfs.task import FieldSpec as RenderSpec
@@ -113,7 +113,7 @@ def _cell(spec: RenderSpec, value: object) -> str:
     if spec.kind not in NUMBERS:
         return "" if value is None else str(value)
     with suppress(RowError):
-        value = measured(spec, read_cell(spec, value))
+        value = comparable_value(spec, read_cell(spec, value))
     return "" if value is None else str(value)
 
 

@@ -1,4 +1,4 @@
-"""A row to a distribution over the labels without a language model."""
+"""Experts: classifiers without a language model, which give a distribution over the labels."""
 
 from ecomfs.experts.expert import NEIGHBOURS, Expert, ExpertData
 from ecomfs.experts.experts import EXPERTS, Experts

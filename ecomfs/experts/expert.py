@@ -1,4 +1,4 @@
-"""What an expert is, and what every expert of a pool is made from."""
+"""The ``Expert`` protocol, and the data on which the experts of a pool are fitted."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from ecomfs.retrieve import Queries, Retriever
 from ecomfs.task import TaskCard, is_missing
 
 NEIGHBOURS = 8
-"""Nearest examples that vote."""
+"""Number of nearest examples that vote."""
 
 FIT_EXAMPLES = 20_000
-"""An expert is fitted on at most this many examples, drawn at random."""
+"""Most examples on which an expert is fitted, drawn at random."""
 
 OWN_EXAMPLES = 1_000
-"""Weights and thresholds of the experts are fitted on at most this many examples: each is a query
-that has to be embedded."""
+"""Most examples that are answered leave-one-out, on which weights and thresholds are fitted: each
+must be embedded as a query."""
 
 LEAST_USERS = 5
-"""Of fewer users, leaving one out would leave too little."""
+"""With fewer users, rows are not left out by user: too few examples would remain."""
 
 
 class ExpertData:
-    """The examples that the experts of one pool are fitted on and answer leave-one-out.
+    """The examples on which the experts of one pool are fitted, and those answered leave-one-out.
 
     Parameters
     ----------
     retriever
-        Searches the pool.
+        The retriever for the pool.
     labels
-        Names of the label space, L of them; labels without an example are allowed.
+        Names of the L labels; labels without an example are allowed.
     card
-        Of the task, with the fields of the rows; ``None``: only their texts are known.
+        The task card with the fields of the rows; ``None``: only their texts are known.
 
     Attributes
     ----------
@@ -63,19 +63,19 @@ class ExpertData:
 
     @cached_property
     def sample(self) -> NDArray[np.int64]:
-        """Positions of the examples that experts are fitted on."""
+        """Positions of the examples on which experts are fitted."""
         return _drawn(np.arange(len(self.retriever)), FIT_EXAMPLES)
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
-        """Positions of the examples that are answered leave-one-out, m of them: of the sample,
-        without synthetic ones, which are not like new rows."""
+        """Positions of the m examples that are answered leave-one-out: part of the sample, without
+        synthetic ones, which are not like new rows."""
         real = [p for p in self.sample.tolist() if not self.retriever.examples[p].synthetic]
         return _drawn(np.array(real, dtype=np.int64), OWN_EXAMPLES)
 
     @cached_property
     def queries(self) -> Queries:
-        """The examples at :attr:`places`, looked up as new rows."""
+        """The examples at :attr:`places`, searched like new rows."""
         examples = [self.retriever.examples[p] for p in self.places]
         return self.retriever.queries(
             [self.retriever.texts[p] for p in self.places],
@@ -87,9 +87,9 @@ class ExpertData:
 
     @cached_property
     def families(self) -> list[int]:
-        """One number per example of the sample; copies, and rewrites with their source, have the
-        same. Leaving an example out leaves its family out. Where the card names the user and there
-        are :data:`LEAST_USERS` or more, so have the rows of one user: their histories overlap."""
+        """Group number per example of the sample; examples of a group are left out together. A
+        group has the copies and rewrites of one example. If the card names the user and there are
+        :data:`LEAST_USERS` or more, it has all rows of a user, since their histories overlap."""
         first: dict[str, int] = {}
         users = self._users()
         parent: dict[int, int] = {}
@@ -107,7 +107,7 @@ class ExpertData:
         return [_root(parent, p) for p in self.sample.tolist()]
 
     def _users(self) -> dict[int, str]:
-        """Position of an example → its user, where enough users are named."""
+        """Position of an example → its user; empty if there are too few users."""
         if self.card is None or self.card.user is None:
             return {}
         cells = {p: self.retriever.examples[p].fields.get(self.card.user) for p in self.sample}
@@ -124,7 +124,7 @@ class Expert(Protocol):
     Examples
     --------
     >>> class Shares:
-    ...     '''The labels' shares of the pool, for every row.'''
+    ...     '''The shares of the labels in the pool, for every row.'''
     ...     name = "shares"
     ...     def __init__(self, data):
     ...         counts = np.bincount(data.columns, minlength=len(data.labels)) + 1.0
@@ -148,7 +148,7 @@ class Expert(Protocol):
 
     @property
     def name(self) -> str:
-        """What weights, profiles and explanations call it; not ``model``."""
+        """Name of the expert in weights, profiles and explanations; not ``model``."""
         ...
 
     def scores(self, queries: Queries) -> NDArray[np.float64]:
@@ -159,14 +159,14 @@ class Expert(Protocol):
         ...
 
     def leave_one_out(self) -> NDArray[np.float64]:
-        """Scores of the pool's examples at :attr:`ExpertData.places`, each as if it and its
-        copies were not in the pool, shape (m, L)."""
+        """Leave-one-out scores of the examples at :attr:`ExpertData.places`, shape (m, L). Copies
+        of an example are left out with it."""
         ...
 
 
 def _drawn(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many positions, ascending, the same ones every time. Not every n-th: labels may
-    take turns in a pool."""
+    """At most ``most`` positions, ascending and always the same. They are random and not every n-th
+    one, since labels may alternate in a pool."""
     if len(positions) <= most:
         return positions
     return np.sort(np.random.default_rng(0).choice(positions, most, replace=False))

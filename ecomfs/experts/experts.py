@@ -1,4 +1,4 @@
-"""The experts of one pool, asked together."""
+"""All experts of one pool together."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ EXPERTS: tuple[Callable[[ExpertData], Expert | None], ...] = (
     RidgeProbe,
     FeatureModel.of,
 )
-"""Every expert there is; ``None``: it has nothing to look at in rows of this task."""
+"""Constructors of all experts; they return ``None`` if the expert does not apply to the task."""
 
 
 class Experts:
-    """The experts of one pool. Nothing is fitted before it is needed.
+    """The experts of one pool. They are fitted at first use.
 
     Parameters
     ----------
     retriever
-        Searches the pool.
+        The retriever for the pool.
     labels
-        Names of the label space. A label without an example is unlikely for every expert.
+        Names of the labels. A label without an example is unlikely for every expert.
     card
-        Of the task. Without it there is no expert on the features of the rows.
+        The task card. Without it there is no feature model.
 
     >>> from ecomfs.embed import HashedEmbedder
     >>> from ecomfs.types import Example
@@ -57,12 +57,11 @@ class Experts:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the experts, in their order."""
+        """Names of the experts, in order."""
         return tuple(expert.name for expert in self.list)
 
     def opinions(self, queries: Queries) -> list[Opinion]:
-        """One opinion per query, which were looked up in the experts' pool with
-        :data:`NEIGHBOURS` neighbours."""
+        """One opinion per query; the queries were searched with :data:`NEIGHBOURS` neighbours."""
         tables = {expert.name: expert.scores(queries).tolist() for expert in self.list}
         return [
             Opinion(
@@ -73,19 +72,19 @@ class Experts:
         ]
 
     def own(self) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64]]:
-        """Leave-one-out scores of the pool's own examples, at the cost of no model call.
+        """Leave-one-out scores of the pool's own examples, without model calls.
 
         Returns
         -------
         scores
-            By expert, each of shape (m, L), in the order of ``data.places``.
+            Expert → scores of shape (m, L), in the order of ``data.places``.
         labels
             Column of each example's label, shape (m,).
         """
         return self._own, self.data.columns[self.data.places]
 
     def facts(self, row: Row, language: Language) -> list[str]:
-        """What the features say of a row, one phrase each; none where no expert uses features."""
+        """Phrases about the features of a row; empty if no expert uses features."""
         return [
             phrase
             for expert in self.list

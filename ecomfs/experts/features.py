@@ -1,4 +1,4 @@
-"""The feature model: a logistic regression on the numbers and relations of a row's fields."""
+"""The feature model: logistic regression on the numbers and relations of a row's fields."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _Floats = NDArray[np.float64]
 
 
 class FeatureModel:
-    """The expert ``features``: logarithms of the distributions of a
-    :class:`ecomfs.features.FeatureExpert`, fitted when they are first needed.
+    """The expert ``features``: log-probabilities of a :class:`ecomfs.features.FeatureExpert`, which
+    is fitted at first use.
 
     Parameters
     ----------
     data
-        Of the pool.
+        The data of the pool.
     card
-        Of the task.
+        The task card.
 
     >>> from ecomfs.embed import HashedEmbedder
     >>> from ecomfs.retrieve import Retriever
@@ -52,13 +52,13 @@ class FeatureModel:
 
     @classmethod
     def of(cls, data: ExpertData) -> Self | None:
-        """The expert, or ``None`` for rows without features, such as those of a single text."""
+        """The expert; ``None`` for tasks without features, such as those with a single text."""
         if data.card is None or not has_features(data.card):
             return None
         return cls(data, data.card)
 
     def scores(self, queries: Queries) -> _Floats:
-        """Log-probabilities, shape (n, L); leave-one-out for examples that it was fitted on.
+        """Log-probabilities, shape (n, L); leave-one-out for examples on which it was fitted.
 
         Raises
         ------
@@ -82,12 +82,12 @@ class FeatureModel:
         return np.asarray(np.log(self.model.leave_one_out(places)))
 
     def facts(self, row: Row, language: Language) -> list[str]:
-        """What the features say of a row, such as ``"liked 7 of 10, disliked 3"``."""
+        """Phrases about the features of a row, such as ``"liked 7 of 10, disliked 3"``."""
         return self.model.features.describe(row, language)
 
     @cached_property
     def model(self) -> FeatureExpert:
-        """Fitted on the pool."""
+        """The feature expert, fitted on the pool."""
         examples = [self._data.retriever.examples[p] for p in self._data.sample]
         return FeatureExpert(self._card, self._data.labels).fit(
             [e.fields for e in examples], [e.label for e in examples], self._data.families
@@ -95,7 +95,7 @@ class FeatureModel:
 
     @cached_property
     def _fitted(self) -> dict[int | None, int]:
-        """Where the examples that it was fitted on stand among its rows."""
+        """Position of an example in the pool → its row in the fitted data."""
         return {p: place for place, p in enumerate(self._data.sample.tolist())}
 
 

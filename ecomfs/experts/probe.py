@@ -1,12 +1,12 @@
 """The ridge probe: a linear classifier on embeddings.
 
-Ridge regression from centred embeddings to one column per label, solved in closed form. Its
-leave-one-out scores come from the same solution, so it costs one matrix decomposition and no
-model call.
+Ridge regression from centred embeddings to one column per label, solved in closed form.
+Leave-one-out scores come from the same solution, so it costs one matrix decomposition and no model
+call.
 
-Source: the leave-one-out identity of linear smoothers, Hastie, Tibshirani, Friedman, *The
-Elements of Statistical Learning*, section 7.10; for examples that are copies of each other the
-whole group is left out, by the block form of the same identity.
+Source: the leave-one-out identity of linear smoothers, Hastie, Tibshirani, Friedman, *The Elements
+of Statistical Learning*, section 7.10. Copies of an example are left out with it, by the block form
+of the same identity.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from ecomfs.retrieve import Queries
 _Floats = NDArray[np.float64]
 
 PENALTIES = tuple(float(p) for p in np.geomspace(0.03, 30.0, 10))
-"""Ridge penalties tried, in units of the mean squared length of the centred vectors."""
+"""Ridge penalties to try, in units of the mean squared length of the centred vectors."""
 
 SPELLING_WEIGHT = 0.5
-"""Of the spelling beside the retriever's vectors; the best of a few on six development sets."""
+"""Weight of the spelling vectors relative to the retriever's; the best of a few values on six
+development sets."""
 
 SPELLING_EXAMPLES = 1_000
-"""Up to this many examples the probe also sees how the texts are spelled."""
+"""Up to this many examples the probe also uses spelling vectors (hashed n-grams)."""
 
 
 class RidgeProbe:
-    """The expert ``probe``: scores of a :class:`LinearProbe`, solved when they are first needed.
+    """The expert ``probe``: scores of a :class:`LinearProbe`, which is solved at first use.
 
-    It sees the retriever's vectors and, for a small pool, how the texts are spelled, each on the
-    scale of the pool. An embedder of meaning does not separate model numbers and brands, which
-    decide the category of many products.
+    It uses the retriever's vectors and, for a small pool, vectors of spelling, each scaled on the
+    pool. Embeddings of meaning do not separate model numbers and brands, which decide the category
+    of many products.
 
     >>> from ecomfs.embed import HashedEmbedder
     >>> from ecomfs.retrieve import Retriever
@@ -57,7 +58,7 @@ class RidgeProbe:
         self._data = data
 
     def scores(self, queries: Queries) -> _Floats:
-        """Scores, shape (n, L); leave-one-out for examples that the probe was solved on."""
+        """Scores, shape (n, L); leave-one-out for examples on which the probe was solved."""
         if not len(queries):
             return np.empty((0, len(self._data.labels)))
         out = self.solution.scores(self._features(queries.texts, queries.vectors))
@@ -72,7 +73,7 @@ class RidgeProbe:
 
     @cached_property
     def solution(self) -> LinearProbe:
-        """The probe of the pool."""
+        """The solved probe."""
         data = self._data
         return LinearProbe.fit(
             self._features(self._texts, data.retriever.index.vectors[data.sample]),
@@ -87,7 +88,7 @@ class RidgeProbe:
 
     @cached_property
     def _solved(self) -> dict[int, int]:
-        """Where the examples that the probe was solved on stand in its own scores."""
+        """Position of an example in the pool → its row in the leave-one-out scores."""
         return {p: place for place, p in enumerate(self._data.sample.tolist())}
 
     def _features(self, texts: Sequence[str], vectors: NDArray[np.floating]) -> _Floats:
@@ -100,13 +101,13 @@ class RidgeProbe:
 
     @cached_property
     def _spelling(self) -> tuple[Embedder, tuple[float, float]] | None:
-        """How texts are spelled, and the root mean squared length of the pool's centred vectors,
-        of meaning and of spelling."""
+        """The embedder of spelling, and the root mean squared lengths of the pool's centred
+        vectors, of meaning and of spelling; ``None`` without spelling vectors."""
         retriever = self._data.retriever
         if len(retriever) > SPELLING_EXAMPLES:
             return None
         if isinstance(retriever.embedder, HashedEmbedder) and retriever.mode == "dense":
-            return None  # the vectors are the spelling
+            return None  # the retriever's vectors are spelling vectors already
         embedder = HashedEmbedder().fit(self._texts)
         meaning, spelling = (
             float(np.sqrt(((v - v.mean(axis=0)) ** 2).sum(axis=1).mean())) or 1.0
@@ -123,10 +124,10 @@ class LinearProbe:
     """A closed-form linear classifier on embeddings.
 
     Attributes:
-        mean: of the pool's vectors, shape (dimensions,).
+        mean: mean of the pool's vectors, shape (dimensions,).
         weights: shape (dimensions, labels).
         shares: share of each label in the pool, shape (labels,): the score of an average vector.
-        penalty: the ridge penalty that was chosen.
+        penalty: the chosen ridge penalty.
         own: leave-one-out scores of the pool's own examples, shape (examples, labels).
 
     >>> rng = np.random.default_rng(0)
@@ -151,14 +152,14 @@ class LinearProbe:
         label_count: int,
         groups: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> LinearProbe:
-        """Solve for a pool; the penalty is the one with the least leave-one-out squared error.
+        """Solve for a pool, with the penalty of least leave-one-out squared error.
 
         Args:
             vectors: shape (examples, dimensions).
             labels: position of each example's label.
             label_count: number of labels; some may have no example.
-            groups: equal numbers mark copies of one example, which are left out together;
-                ``None``: there are none.
+            groups: group number of each example; examples of a group, such as copies, are left out
+                together. ``None``: every example is its own group.
 
         Raises:
             ValueError: there are no examples.
@@ -188,8 +189,8 @@ class LinearProbe:
         return cls(mean, vt.T @ (gain[:, None] * projected), shares, penalty, own)
 
     def scores(self, vectors: NDArray[np.floating]) -> _Floats:
-        """Scores, shape (queries, labels): about 1 for the label of a clear row, about 0 for the
-        others; not probabilities (a row sums to one, but a score may be negative)."""
+        """Scores, shape (queries, labels): for a clear row about 1 for its label and 0 for others.
+        They are not probabilities: they sum to one, but may be negative."""
         return np.asarray(
             (np.asarray(vectors, dtype=np.float64) - self.mean) @ self.weights + self.shares
         )
@@ -210,7 +211,7 @@ def _copies(groups: Sequence[int] | NDArray[np.int64] | None, n: int) -> list[ND
 def _left_out(
     errors: _Floats, u: _Floats, shrink: _Floats, copies: Sequence[NDArray[np.int64]]
 ) -> _Floats:
-    """Errors of each example under the solution without it (and its copies)."""
+    """Errors of each example with the solution without it and its copies."""
     n = len(errors)
     leverage = np.minimum(1 / n + np.einsum("ij,j,ij->i", u, shrink, u), 1 - 1e-9)
     out = errors / (1 - leverage)[:, None]

@@ -10,7 +10,7 @@ from ecomfs.retrieve import Queries, kernel_vote
 
 
 class NeighbourVote:
-    """The expert ``vote``: logarithms of the kernel-weighted vote of the nearest examples
+    """The expert ``vote``: log-probabilities of the kernel-weighted vote of the nearest examples
     (:func:`ecomfs.retrieve.kernel_vote`).
 
     >>> from ecomfs.embed import HashedEmbedder
@@ -29,7 +29,7 @@ class NeighbourVote:
         self._data = data
 
     def scores(self, queries: Queries) -> NDArray[np.float64]:
-        """Log-probabilities, shape (n, L). ``queries`` hold the nearest examples already."""
+        """Log-probabilities, shape (n, L), from the nearest examples in ``queries``."""
         columns, size = self._data.columns, len(self._data.labels)
         scale = self._data.retriever.similarity_scale
         votes = [

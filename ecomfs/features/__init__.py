@@ -1,22 +1,22 @@
-"""A row of a task to text and to numbers: rendering, quantiles, similarity of fields."""
+"""Converts a row to text and to numbers: rendering, quantiles, similarity of fields."""
 
 from ecomfs.features.block import Embed, Feature
 from ecomfs.features.cells import CURRENCIES, read_cell, with_decimals
 from ecomfs.features.expert import FeatureExpert, Reason
 from ecomfs.features.feature_set import FeatureSet, has_features
 from ecomfs.features.gower import GowerSpace, ReadRow
-from ecomfs.features.items import item_kind, matched
+from ecomfs.features.items import item_kind, match_key
 from ecomfs.features.label_features import LabelFeatures
-from ecomfs.features.measure import NUMERIC, measured
-from ecomfs.features.reading import ValueReader
+from ecomfs.features.measure import NUMERIC, comparable_value
 from ecomfs.features.relations import Relations
-from ecomfs.features.row_text import SEARCHED_IN, Rendering, RowText
-from ecomfs.features.texts import contained, grams
+from ecomfs.features.row_text import SEARCH_LANGUAGE, Rendering, RowText
+from ecomfs.features.texts import containment, grams
+from ecomfs.features.value_reader import ValueReader
 
 __all__ = [
     "CURRENCIES",
     "NUMERIC",
-    "SEARCHED_IN",
+    "SEARCH_LANGUAGE",
     "Embed",
     "Feature",
     "FeatureExpert",
@@ -29,12 +29,12 @@ __all__ = [
     "Rendering",
     "RowText",
     "ValueReader",
-    "contained",
+    "comparable_value",
+    "containment",
     "grams",
     "has_features",
     "item_kind",
-    "matched",
-    "measured",
+    "match_key",
     "read_cell",
     "with_decimals",
 ]

@@ -1,4 +1,4 @@
-"""What a feature is, and what makes a few of them together: a block."""
+"""Base types of features: ``Feature``, and ``Block``, which computes a few features together."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from ecomfs.types import Language
 
 Floats = NDArray[np.float64]
 Values = Mapping[str, Any]
-"""Field → typed value of one row (:func:`ecomfs.features.cells.read_cell`); ``None`` where
-missing."""
+"""Field → typed value of one row (:func:`ecomfs.features.cells.read_cell`); ``None``: missing."""
 Embed = Callable[[Sequence[str]], NDArray[np.floating]]
-"""Texts to vectors of length one, shape (texts, dimensions); a text without content may get
-zeros."""
+"""Converts texts to unit vectors, shape (texts, dimensions); an empty text may give zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Feature:
 
     Attributes:
         name: fields and measure, such as ``"query>product:words"``; unique in a feature set.
-        en, zh: what it measures, for a reader.
+        en, zh: description in English and Chinese.
 
     >>> Feature("age:value", "age", "年龄").title("zh")
     '年龄'
@@ -39,22 +37,22 @@ class Feature:
     zh: str
 
     def title(self, language: Language) -> str:
-        """What the feature measures, in one language."""
+        """The description of the feature in one language."""
         return self.zh if language == "zh" else self.en
 
 
 class Block(ABC):
-    """Features that are derived together, from one field or a few.
+    """Features that are computed together, from one or a few fields.
 
     Attributes:
-        features: known once the block is fitted; the columns of :meth:`values` in order.
+        features: the columns of :meth:`values` in order; known after :meth:`fit`.
     """
 
     features: tuple[Feature, ...] = ()
 
     def fit(self, rows: Sequence[Values]) -> None:  # noqa: B027 - many blocks learn nothing
-        """Learn scales and levels from the pool's rows, where there is anything to learn; no label
-        is seen."""
+        """Learn scales and levels from the rows of the pool, without their labels. Many blocks have
+        nothing to learn."""
 
     @abstractmethod
     def values(self, rows: Sequence[Values]) -> Floats:
@@ -69,27 +67,27 @@ class Block(ABC):
 
     @abstractmethod
     def phrases(self, row: Values, language: Language) -> list[str]:
-        """What a reader is told of one row.
+        """The features of one row in words.
 
         Args:
             row: a typed row.
-            language: of the phrases.
+            language: language of the phrases.
 
         Returns:
-            One a feature. Features that measure one thing in several ways have the same phrase; it
-            is empty where there is nothing to say.
+            One phrase per feature; empty if there is nothing to say. Features that measure the same
+            thing in several ways have the same phrase.
         """
 
 
 def title_of(spec: FieldSpec, language: Language) -> str:
-    """A field's title inside a sentence.
+    """The title of a field for use inside a sentence.
 
     Args:
         spec: the field.
-        language: of the title.
+        language: language of the title.
 
     Returns:
-        In English without a capital, unless the title is an abbreviation.
+        The title; in English without a capital letter, unless it is an abbreviation.
 
     >>> query = FieldSpec(name="q", kind="text", names={"en": "Search query", "zh": "搜索词"})
     >>> title_of(query, "en")
@@ -106,7 +104,7 @@ def titles_of(spec: FieldSpec) -> tuple[str, str]:
 
 
 def columns(parts: Sequence[Sequence[float]], width: int) -> Floats:
-    """Rows of numbers as an array that keeps its width when there is no row.
+    """Rows of numbers as an array of the given width, also when there are no rows.
 
     >>> columns([], 3).shape
     (0, 3)

@@ -1,4 +1,4 @@
-"""Cells to typed values; a value of the wrong type is an error that names the column."""
+"""Converts cells to typed values; a value of the wrong type is an error that names the column."""
 
 from __future__ import annotations
 
@@ -76,28 +76,28 @@ _SLASHED = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:\s.*)?")
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """An amount of money; ``currency`` is a symbol, empty when neither cell nor card names it."""
+    """An amount of money; ``currency`` is a symbol, empty if neither cell nor card gives it."""
 
     amount: float
     currency: str
 
 
 def read_cell(spec: FieldSpec, value: object, *, day_first: bool | None = None) -> Any:
-    """The value of a cell by the field's kind, ``None`` when it is missing.
+    """Convert a cell to the type of its field.
 
-    number → float, price → :class:`Price`, date → datetime, history → list, json → what JSON
-    gives, others → str.
+    number → float, price → :class:`Price`, date → datetime, history → list, json → the parsed
+    value, others → str.
 
     Args:
         spec: the field.
         value: the cell.
-        day_first: whether 3/7/2024 is in July; ``None`` when that is not known.
+        day_first: whether 3/7/2024 is in July; ``None``: unknown.
 
     Returns:
         The typed value; ``None`` when the cell is empty.
 
     Raises:
-        RowError: the cell is not of the kind.
+        RowError: the cell is not of the field's kind.
 
     >>> spec = FieldSpec(name="paid", kind="price", unit="€")
     >>> [read_cell(spec, cell) for cell in ("$1,299.00", "12,50", 3, "n/a")]
@@ -125,8 +125,8 @@ def read_cell(spec: FieldSpec, value: object, *, day_first: bool | None = None) 
 
 
 def days_first(specs: Sequence[FieldSpec], rows: Sequence[Row]) -> dict[str, bool | None]:
-    """Whether dates such as 3/7/2024 of each date field have the day first, decided by dates that
-    can be read in one way only; ``None`` when there is none, or when they disagree.
+    """Field → whether its dates such as 3/7/2024 have the day first. Unambiguous dates of the field
+    decide; ``None`` if there are none, or if they disagree.
 
     >>> days_first([FieldSpec(name="d", kind="date")], [{"d": "3/7/2024"}, {"d": "25/7/2024"}])
     {'d': True}
@@ -146,14 +146,14 @@ def days_first(specs: Sequence[FieldSpec], rows: Sequence[Row]) -> dict[str, boo
 def with_decimals(
     specs: Sequence[FieldSpec], rows: Sequence[Row], *, strict: bool = True
 ) -> tuple[FieldSpec, ...]:
-    """The specs with the decimal marks that the cells of rows have, parts of histories included;
-    a mark that a spec names stays.
+    """The specs with the decimal marks found in the rows, also for parts of histories. A mark that
+    is set in a spec is kept.
 
     Args:
         specs: the fields.
         rows: the rows of the pool.
-        strict: whether a column that does not say its mark, or says two, is an error; else its spec
-            stays as it is.
+        strict: whether a column that is ambiguous or mixes marks is an error; else its spec is not
+            changed.
 
     Returns:
         One spec per field.
@@ -185,12 +185,12 @@ def _with_decimal(spec: FieldSpec, cells: Sequence[object], strict: bool) -> Fie
 
 def _items(spec: FieldSpec, cells: Sequence[object]) -> Iterator[Mapping[str, Any]]:
     for cell in cells:
-        with contextlib.suppress(RowError):  # an error of its row, when it is read
+        with contextlib.suppress(RowError):  # reported when the row is read
             yield from (i for i in read_cell(spec, cell) or () if isinstance(i, Mapping))
 
 
 def day_number(moment: datetime) -> float:
-    """A moment as days, whatever the time zone of this machine.
+    """A moment in days, independent of the time zone of this machine.
 
     >>> day_number(datetime(2024, 5, 2, 12)) - day_number(datetime(2024, 5, 1))
     1.5
@@ -211,7 +211,7 @@ def _read_text(spec: FieldSpec, value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # pandas makes floats of integer codes when some are missing
+        value = int(value)  # pandas converts integer codes to floats if some are missing
     return str(value).strip() or None
 
 
@@ -237,10 +237,10 @@ def _number(spec: FieldSpec, value: str, what: str) -> Number:
         return read_number(value, spec.decimal)
     except NumberError as problem:
         if problem.unclear:
-            what, hint = f"{what} that can be read in one way", DECIMAL_HINT.format(spec.name)
+            what, hint = f"{what} with a clear decimal mark", DECIMAL_HINT.format(spec.name)
             raise _wrong(spec, value, what, hint) from problem
         if spec.decimal:
-            what += f" with a {mark_in_words(spec.decimal)}, as its column has"
+            what += f" with a {mark_in_words(spec.decimal)}, the mark of its column"
         raise _wrong(spec, value, what) from problem
 
 
@@ -294,7 +294,7 @@ def _slashed_date(
 ) -> datetime:
     if first <= 12 and second <= 12 and first != second and day_first is None:
         hint = "set date_format in the card, %d/%m/%Y or %m/%d/%Y"
-        raise _wrong(spec, text, "a date that can be read in one way", hint)
+        raise _wrong(spec, text, "an unambiguous date", hint)
     first_is_day = day_first if first <= 12 and second <= 12 else first > 12
     day, month = (first, second) if first_is_day else (second, first)
     try:

@@ -1,11 +1,10 @@
-"""What other users did with an item: how many have it in a history, and whether they are like the
-user of the row.
+"""Collaborative features: how many other users have an item in a history, and how similar they are
+to the user of the row.
 
-Leakage. Tables of users are often windows over one list of events: what is asked in one row stands
-in the history of a later row of the same user, on the side that its label says. A count over all
-histories would read the label there. So no row of the same user ever counts, earlier or later, and
-a row that names no user has no such features, since any history might be its own later one. Labels
-of the pool are not used at all.
+Leakage: rows are often windows over one list of events, so that the item of one row is in the
+history of a later row of the same user, in the history that its label decides. A count over all
+histories would leak the label. So rows of the same user never count, earlier or later, and a row
+without a user has no such features. Labels of the pool are not used.
 """
 
 from __future__ import annotations
@@ -16,27 +15,26 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of, titles_of
-from ecomfs.features.items import item_kind, matched
+from ecomfs.features.items import item_kind, match_key
 from ecomfs.io import squeeze
 from ecomfs.task import FieldSpec
 from ecomfs.types import Language
 
 _COMMON = 5.0
-"""Items in common from which the histories of two users say much: agreement is divided by their
-number and so many more."""
+"""Shrinkage of the agreement of two users: it is divided by their items in common plus this."""
 _SURE = 0.5
-"""The same of the users who have an item, by how much they agree."""
+"""Shrinkage of the sums over users who have an item, weighted by agreement."""
 
-_Items = tuple[frozenset[str], ...]  # of one user, by history
+_Items = tuple[frozenset[str], ...]  # the items of one user, one set per history
 
 
 class OtherUsersBlock(Block):
-    """An item in the histories of other users of the pool.
+    """Features of an item in the histories of other users of the pool.
 
     Args:
-        user: names the user of a row.
-        item: of kind ``text`` or ``category``.
-        histories: of kind ``history``, such as liked and disliked.
+        user: the field with the user of a row.
+        item: a field of kind ``text`` or ``category``.
+        histories: fields of kind ``history``, such as liked and disliked.
 
     >>> block = OtherUsersBlock(FieldSpec(name="user", kind="id"),
     ...                         FieldSpec(name="item", kind="text"),
@@ -111,8 +109,8 @@ class OtherUsersBlock(Block):
         return out
 
     def _others(self, row: Values) -> list[tuple[str, list[int]]]:
-        """Other users who have the item, and in which histories."""
-        me, key = row[self.user.name], matched(squeeze(row[self.item.name] or ""))
+        """The other users who have the item, each with the histories that contain it."""
+        me, key = row[self.user.name], match_key(squeeze(row[self.item.name] or ""))
         if me is None or not key:
             return []
         found = []
@@ -124,7 +122,7 @@ class OtherUsersBlock(Block):
 
     def _items(self, row: Values) -> _Items:
         return tuple(
-            frozenset(matched(item_kind(h, item)) for item in row[h.name] or []) - {""}
+            frozenset(match_key(item_kind(h, item)) for item in row[h.name] or []) - {""}
             for h in self.histories
         )
 
@@ -150,8 +148,8 @@ class OtherUsersBlock(Block):
 
 
 def _agreement(one: _Items, other: _Items) -> float:
-    """How much two users agree: items in the same history less those in another one, over all that
-    they have in common and a few more; 0 where they disagree."""
+    """Agreement of two users: common items in the same history minus those in different ones,
+    divided by all common items plus a constant; at least 0."""
     same = sum(len(a & b) for a, b in zip(one, other, strict=True))
     apart = sum(len(a & b) for i, a in enumerate(one) for j, b in enumerate(other) if i != j)
     return max(0, same - apart) / (_COMMON + same + apart)

@@ -1,4 +1,4 @@
-"""The feature expert: what the numbers of a row say of its label, without a language model."""
+"""The feature expert: predicts labels from the features of a row, without a language model."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ecomfs.task import TaskCard, label_text
 from ecomfs.types import Language, Row
 
 MOST_EXAMPLES = 2_000
-"""It is fitted on at most this many examples, drawn at random."""
+"""Most examples it is fitted on, drawn at random."""
 MOST_SCORES = 20_000
-"""And on fewer where there are many labels: so many examples times labels at most."""
+"""Most examples times labels it is fitted on."""
 FOLDS = 20
-"""For leave-one-out: up to so many examples it is exact, of more a part is left out at once."""
+"""Folds of cross-fitting; up to this many examples it is exact leave-one-out."""
 FEW = 200
-"""With more examples than that, half as many parts do."""
+"""With more examples than this, half as many folds are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,9 @@ class Reason:
     """Evidence for a label.
 
     Attributes:
-        phrase: what a reader is told, such as ``"liked 7 of 10, disliked 3"``.
-        weight: Log-odds it adds to the label, against the mean of all labels and a usual row.
+        phrase: the evidence in words, such as ``"liked 7 of 10, disliked 3"``.
+        weight: log-odds that it adds to the label, relative to the mean of all labels and to an
+            average row.
 
     >>> Reason("liked 7 of 10, disliked 3", weight=0.8).phrase
     'liked 7 of 10, disliked 3'
@@ -46,12 +47,12 @@ class Reason:
 class FeatureExpert:
     """A ridge-penalised logistic regression on the features of a task card.
 
-    The same pool always gives the same expert.
+    It is deterministic: the same pool gives the same expert.
 
     Args:
-        card: of the task; all features are derived from it.
+        card: the task card; all features are derived from it.
         labels: the label space, in the order of the columns; by default the pool's labels, sorted.
-        embed: texts to vectors, for features of meaning.
+        embed: converts texts to vectors, for features of meaning.
 
     >>> from ecomfs.task import load_task
     >>> rows = [{"query": q, "product": p} for q in ("red mug", "garden hose", "wool socks")
@@ -86,19 +87,19 @@ class FeatureExpert:
 
         Args:
             rows: field → cell, as the card names the fields.
-            labels: one a row.
-            groups: one a row; rows of one group (copies, rewrites, rows of one user) are left out
+            labels: one per row.
+            groups: one per row; rows of one group (copies, rewrites, rows of one user) are left out
                 together by :meth:`leave_one_out`.
 
         Raises:
-            ConfigError: another number of labels or groups than of rows, or no label at all.
+            ConfigError: the numbers of rows, labels and groups differ, or there is no label.
             InputError: a label is missing, or not in the label space.
         """
         if len(labels) != len(rows) or (groups is not None and len(groups) != len(rows)):
             raise ConfigError(
                 f"{len(rows)} rows, {len(labels)} labels"
                 + ("" if groups is None else f", {len(groups)} groups"),
-                hint="give one a row",
+                hint="give one per row",
             )
         texts = _label_texts(labels)
         self.labels = self._given or tuple(np.unique(texts).tolist())
@@ -117,7 +118,7 @@ class FeatureExpert:
         self._groups = list(range(len(rows))) if groups is None else list(groups)
         most = max(1, min(MOST_EXAMPLES, MOST_SCORES // len(self.labels)))
         self._sample = np.arange(len(rows))
-        if len(rows) > most:  # not every n-th: labels may take turns
+        if len(rows) > most:  # not every n-th row: labels may alternate
             self._sample = np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False))
         sample = [self._rows[i] for i in self._sample]
         self.features = FeatureSet(self.card, self.embed).fit(sample)
@@ -125,7 +126,7 @@ class FeatureExpert:
         x, z = self.features.transform(sample), self.label_features.transform(sample)
         self._scale = _Scale.of(x, z, self.features.together)
         self._x, self._z = self._scale.apply(x, z)
-        for name in ("_without", "_numbers"):  # of an earlier fit
+        for name in ("_without", "_numbers"):  # caches of an earlier fit
             self.__dict__.pop(name, None)
         self._model = self._learned(np.arange(len(sample)))
         return self
@@ -145,15 +146,14 @@ class FeatureExpert:
         return self._ready().probabilities(*self._scaled(rows))
 
     def leave_one_out(self, places: Sequence[int] | None = None) -> Floats:
-        """Distributions of the pool's own rows, each by an expert that did not see its label.
+        """Cross-fitted distributions of the pool's own rows.
 
-        Penalty and weights are chosen without it and without its group. Up to 20 examples (or
-        groups) one is left out at a time, of more a twentieth at once, of more than 200 a tenth.
-        Examples beyond those it was fitted on are predicted as new rows are, also without their
-        group.
+        Penalty and weights for a row are chosen without its group. Up to 20 examples (or groups)
+        are left out one by one, more in 20 folds, more than 200 in 10 folds. Examples that the
+        expert was not fitted on are predicted like new rows, also without their group.
 
         Args:
-            places: positions among the rows of :meth:`fit`; by default all.
+            places: positions in the rows of :meth:`fit`; default: all.
 
         Returns:
             Shape (places, labels).
@@ -175,13 +175,13 @@ class FeatureExpert:
 
         Args:
             row: field → cell.
-            label: one of the label space.
-            language: of the phrases.
-            most: reasons at most.
+            label: a label of the label space.
+            language: language of the phrases.
+            most: most reasons to return.
 
         Returns:
-            Those of the greatest weight, either way, first. Features with the same phrase are one
-            reason.
+            The reasons with the largest absolute weight first. Features with the same phrase are
+            one reason.
 
         Raises:
             ConfigError: not fitted.
@@ -210,16 +210,16 @@ class FeatureExpert:
 
     def _ready(self) -> Logistic:
         if self._model is None:
-            raise ConfigError("the feature expert knows no pool yet", hint="call fit first")
+            raise ConfigError("the feature expert is not fitted", hint="call fit first")
         return self._model
 
     def _scaled(self, rows: Sequence[Row]) -> tuple[Floats, Floats]:
-        """Features of rows, and of rows and labels, on the scale of the penalty."""
+        """Scaled features of rows, and of rows and labels."""
         x, z = self.features.transform(rows), self.label_features.transform(rows)
         return self._scale.apply(x, z)
 
     def _learned(self, rows: np.ndarray) -> Logistic:
-        """A model of some of the sample."""
+        """A model fitted on some rows of the sample."""
         return fit_logistic(
             self._x[rows],
             self._z[rows],
@@ -229,7 +229,7 @@ class FeatureExpert:
 
     @cached_property
     def _numbers(self) -> np.ndarray:
-        """The group of each row of the sample, as a number."""
+        """Number of the group of each row of the sample."""
         numbers: dict[Hashable, int] = {}
         for place in self._sample.tolist():
             numbers.setdefault(self._groups[place], len(numbers))
@@ -237,7 +237,7 @@ class FeatureExpert:
 
     @cached_property
     def _without(self) -> list[tuple[set[Hashable], Logistic]]:
-        """Groups of rows, and a model without them. The groups do not depend on any label."""
+        """The folds: groups of rows, and a model fitted without them. No label decides a fold."""
         names = list(dict.fromkeys(self._groups[place] for place in self._sample.tolist()))
         parts = min(FOLDS if len(self._sample) <= FEW else FOLDS // 2, len(names))
         order = np.random.default_rng(0).permutation(len(names))
@@ -255,9 +255,9 @@ class FeatureExpert:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Features on the scale that the penalty expects: two standard deviations of a number are as
-    much as the difference of a 0/1 feature (Gelman 2008, *Statistics in Medicine* 27), and a field
-    that is measured in many ways weighs beforehand as much as one measured in a single way."""
+    """Scales features for the penalty: two standard deviations of a number count as much as the
+    difference of a 0/1 feature (Gelman 2008, *Statistics in Medicine* 27), and all features of one
+    field together count as much as a single feature."""
 
     mean: Floats
     width: Floats
@@ -281,7 +281,7 @@ def _label_texts(labels: Sequence[Any]) -> list[str]:
     for i, label in enumerate(labels):
         text = label_text(label, f"row {i}")
         if text is None:
-            raise InputError(f"row {i}: no label", hint="leave rows without a label out")
+            raise InputError(f"row {i}: no label", hint="remove rows without a label")
         texts.append(text)
     return texts
 

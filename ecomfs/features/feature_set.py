@@ -10,30 +10,30 @@ from ecomfs.errors import ConfigError
 from ecomfs.features.block import Block, Embed, Feature, Floats
 from ecomfs.features.collaborative import OtherUsersBlock
 from ecomfs.features.histories import HistoryBlock
-from ecomfs.features.reading import ValueReader
 from ecomfs.features.relations import relation_blocks
 from ecomfs.features.scalars import CategoryBlock, DateBlock, MissingBlock, NumberBlock
+from ecomfs.features.value_reader import ValueReader
 from ecomfs.task import FieldSpec, TaskCard
 from ecomfs.types import Language, Row
 
 
 class FeatureSet:
-    """A row as numbers.
+    """Converts rows to numbers.
 
-    Which features there are follows from the kinds of the card's fields: numbers, prices, dates
-    and categories one by one, histories one by one and in pairs, every text beside every other
-    text and beside every history, and where the card names the user, items in the histories of
-    other users. Features that are the same for the whole pool are left out.
-    No label is seen, and a row's features do not depend on the rows beside it.
+    The features follow from the kinds of the card's fields: single numbers, prices, dates and
+    categories; single histories and pairs of them; pairs of texts; a text and a history; and, if
+    the card names the user, items in the histories of other users. Features that are constant in
+    the pool are left out. Labels are not used, and the features of a row do not depend on other
+    rows.
 
     Args:
-        card: of the task.
-        embed: texts to vectors, for cosines of meaning beside the comparison of spelling.
+        card: the task card.
+        embed: converts texts to vectors, for cosines of meaning besides similarity of spelling.
 
     Attributes:
-        features: once fitted, one a column of :meth:`transform`.
-        together: shape (features,); for each, how many features say the same thing (a field, a pair
-            of fields) in other ways.
+        features: after :meth:`fit`, one per column of :meth:`transform`.
+        together: shape (features,); for each, the number of features of the same field or pair of
+            fields.
 
     >>> from ecomfs.task import load_task
     >>> pool = [{"query": "red mug", "product": "Red coffee mug 300 ml"},
@@ -52,10 +52,10 @@ class FeatureSet:
         self._kept: np.ndarray | None = None
 
     def fit(self, rows: Sequence[Row]) -> FeatureSet:
-        """Learn scales, levels and which features differ at all.
+        """Learn scales, levels, and which features are not constant.
 
         Args:
-            rows: the pool's; may be empty, then there are no features.
+            rows: the rows of the pool; without rows there are no features.
         """
         values = self._reader.fit(rows).read(rows)
         for block in self._blocks:
@@ -90,8 +90,7 @@ class FeatureSet:
             rows: field → cell. A cell that is not of its field's kind counts as missing.
 
         Returns:
-            Shape (rows, features). Without NaN; a number beyond those of the pool counts as the
-            nearest of them.
+            Shape (rows, features), without NaN. Numbers outside the range of the pool are clipped.
 
         Raises:
             ConfigError: not fitted.
@@ -104,14 +103,14 @@ class FeatureSet:
         return np.clip(everything[:, kept], self._low, self._high)
 
     def phrases(self, row: Row, language: Language) -> list[str]:
-        """One phrase a feature; features that measure one thing have the same phrase.
+        """One phrase per feature; features that measure the same thing have the same phrase.
 
         Args:
             row: field → cell.
-            language: of the phrases.
+            language: language of the phrases.
 
         Returns:
-            Aligned with :attr:`names`; empty where there is nothing to say.
+            Phrases aligned with :attr:`names`; empty if there is nothing to say.
 
         Raises:
             ConfigError: not fitted.
@@ -122,14 +121,14 @@ class FeatureSet:
         return [said[place] for place in kept]
 
     def describe(self, row: Row, language: Language) -> list[str]:
-        """What the features say of a row, each thing once, in the order of the card.
+        """The different phrases about a row, in the order of the card.
 
         Args:
             row: field → cell.
-            language: of the phrases.
+            language: language of the phrases.
 
         Returns:
-            Such as ``"liked 7 of 10, disliked 3"``.
+            Phrases such as ``"liked 7 of 10, disliked 3"``.
 
         Raises:
             ConfigError: not fitted.
@@ -138,16 +137,16 @@ class FeatureSet:
 
     def _fitted(self) -> np.ndarray:
         if self._kept is None:
-            raise ConfigError("the features know no pool yet", hint="call fit first")
+            raise ConfigError("the feature set is not fitted", hint="call fit first")
         return self._kept
 
 
 def has_features(card: TaskCard) -> bool:
-    """Whether the fields of a task have any features but being there: a number, date, category or
+    """Whether a task has features other than missing values: it has a number, date, category or
     history, or two texts.
 
     Args:
-        card: of the task.
+        card: the task card.
 
     >>> from ecomfs.task import load_task
     >>> has_features(load_task("review_sentiment")), has_features(load_task("same_product"))
@@ -166,7 +165,7 @@ def _blocks(specs: Sequence[FieldSpec], embed: Embed | None) -> list[Block]:
     others = [
         OtherUsersBlock(user, spec, histories)
         for user in specs
-        if user.kind == "id"  # the user's: other ids are not read
+        if user.kind == "id"  # of ids, only the user is used
         for spec in specs
         if spec.kind in {"text", "category"} and histories
     ]
@@ -175,7 +174,7 @@ def _blocks(specs: Sequence[FieldSpec], embed: Embed | None) -> list[Block]:
 
 
 def _first_of_equal(columns: Floats) -> np.ndarray:
-    """Positions of the columns that say something else than those before, whatever their scale."""
+    """Positions of the columns that are not a rescaled copy of an earlier column."""
     centred = columns - columns.mean(axis=0)
     spread = np.round(centred / np.abs(centred).max(axis=0, initial=1e-300), 9) + 0.0
     first: dict[bytes, int] = {}

@@ -1,18 +1,17 @@
-"""Similarity of rows by their fields, not by their text (Gower 1971, Biometrics 27:857).
+"""Gower similarity of rows by their fields (Gower 1971, Biometrics 27:857).
 
-Every field gives a similarity between 0 and 1, and a pair's similarity is their weighted mean
-over the fields that both rows have:
+Every field gives a similarity between 0 and 1. The similarity of two rows is the weighted mean over
+the fields that both rows have:
 
-- numbers, prices, dates: 1 − |difference| / range. The default scale is the *rank* in the pool,
-  not the value, because shop data have long tails: with raw ranges one enormous basket makes all
-  others look alike.
-- categories: 1 when equal, else 0; a category the pool does not have equals nothing in it.
-- histories: the mean of the Jaccard similarity of their kinds of item and of whether their last
-  items are of one kind, since both the taste and the latest step matter.
-- texts and JSON are not compared here; that is the text retriever's work.
+- numbers, prices, dates: 1 − |difference| / range, by default on their *ranks* in the pool, because
+  shop data have long tails: on raw values one enormous basket makes all others similar.
+- categories: 1 if equal, else 0; a category that is not in the pool equals none.
+- histories: the mean of two similarities, the Jaccard similarity of their kinds of item, and 1 if
+  their last items are of the same kind, else 0.
+- texts and JSON are not compared here; the text retriever compares them.
 
-With the pool's labels, fields weigh by their mutual information with the label, so that many
-idle fields do not drown the one that matters.
+With the pool's labels, fields are weighted by their mutual information with the label, so that many
+uninformative fields do not hide an informative one.
 """
 
 from __future__ import annotations
@@ -27,32 +26,31 @@ from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, RowError
 from ecomfs.features.cells import days_first, read_cell, with_decimals
-from ecomfs.features.measure import COMPARED, NUMERIC, information, measured
+from ecomfs.features.measure import COMPARED, NUMERIC, comparable_value, information
 from ecomfs.features.quantiles import Quantiles
 from ecomfs.task import FieldSpec
 from ecomfs.types import Row
 
 ReadRow = Mapping[str, Any]
-"""Field → its value as a float, a category, or kinds of items; ``None`` where missing."""
+"""Field → its value as a float, a category, or kinds of items; ``None``: missing."""
 
 LEAST_WEIGHT = 0.1
-"""Weight of a field without information on the label; the most informative one has 1.1."""
+"""Weight of a field without information about the label; the most informative one has 1.1."""
 MAX_KINDS = 256
-"""Categories, or kinds of a history's items, that are distinguished: the most frequent ones of a
-field. Others count as unknown to the pool, which bounds the memory of large catalogues."""
-_UNKNOWN = -2  # a value the pool does not have; −1 is a missing one
+"""Most categories, or kinds of item, that are distinguished per field: the most frequent ones.
+Others count as not in the pool, which bounds the memory for large catalogues."""
+_UNKNOWN = -2  # a value that is not in the pool; −1 is a missing value
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
-    """Rows ready to be compared.
+    """Rows encoded as arrays for comparison.
 
     Attributes:
-        numbers: (rows, numeric fields), scaled to 0…1, NaN where missing.
-        codes: (rows, categories and last items of histories), −1 where missing, −2 where
-            unknown to the pool.
-        members: one (rows, kinds) 0/1 array a history.
-        sizes: (rows, histories) numbers of different kinds, those unknown to the pool included.
+        numbers: (rows, numeric fields), scaled to 0…1; NaN: missing.
+        codes: (rows, categories and last items of histories); −1: missing, −2: not in the pool.
+        members: one (rows, kinds) 0/1 array per history.
+        sizes: (rows, histories) numbers of different kinds, including those not in the pool.
     """
 
     numbers: NDArray[np.float32]
@@ -68,17 +66,17 @@ class GowerSpace:
     """Gower similarity of rows, with scales and weights learned from the pool.
 
     Args:
-        specs: the fields; a field's weight is its ``weight``, times 0.1 plus its share of the
-            largest mutual information when :meth:`fit` is given labels.
-        scale: of numbers: ``rank`` in the pool, or ``range`` of its values.
+        specs: the fields. A field's weight is its ``weight``; if :meth:`fit` gets labels, times
+            0.1 plus its mutual information relative to the largest one.
+        scale: scale of numbers: ``rank`` in the pool, or ``range`` of its values.
         strict: whether a cell that is not of its field's kind is an error; else it counts as
-            missing, for callers whose rows are checked elsewhere.
+            missing, for callers that check rows elsewhere.
 
     Attributes:
         weights: field name → weight.
 
     Raises:
-        ConfigError: no field of a kind that can be compared, or no weight above 0.
+        ConfigError: no field can be compared, or no weight is above 0.
 
     >>> fields = [FieldSpec(name="age", kind="number"), FieldSpec(name="plan", kind="category")]
     >>> pool = [{"age": 20, "plan": "a"}, {"age": 30, "plan": "b"}, {"age": 40, "plan": "b"}]
@@ -97,7 +95,7 @@ class GowerSpace:
     ) -> None:
         self.specs = tuple(s for s in specs if s.kind in COMPARED and s.weight > 0)
         if not self.specs:
-            hint = "compare their texts, or give the card a field that can be"
+            hint = "use similarity text, or give a field of the card another kind"
             raise ConfigError(
                 "no field can be compared as a number, category or history", hint=hint
             )
@@ -109,10 +107,10 @@ class GowerSpace:
         self._day_first: dict[str, bool | None] = {}
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str] | None = None) -> Self:
-        """Learn scales and categories from the pool, and with its labels the weights.
+        """Learn scales and categories from the pool, and the weights from its labels, if given.
 
         Raises:
-            ConfigError: as many labels as rows are needed.
+            ConfigError: the numbers of rows and labels differ.
             RowError: a cell is not of its field's kind.
         """
         self.specs = with_decimals(self.specs, rows, strict=self.strict)
@@ -120,8 +118,7 @@ class GowerSpace:
         return self.fit_read(self.read(rows), labels)
 
     def read(self, rows: Sequence[Row]) -> list[ReadRow]:
-        """The rows' values in the form that is compared, for callers that fit many spaces on
-        parts of the same rows.
+        """Parse rows once, for callers that fit many spaces on parts of the same rows.
 
         Raises:
             RowError: a cell is not of its field's kind.
@@ -129,7 +126,7 @@ class GowerSpace:
         return [{s.name: self._read(s, s.find(row)) for s in self.specs} for row in rows]
 
     def fit_read(self, rows: Sequence[ReadRow], labels: Sequence[str] | None = None) -> Self:
-        """:meth:`fit` on rows that are read."""
+        """:meth:`fit` on rows from :meth:`read`."""
         if labels is not None and len(labels) != len(rows):
             raise ConfigError(f"{len(rows)} rows but {len(labels)} labels")
         nats: dict[str, float] = {}
@@ -151,11 +148,11 @@ class GowerSpace:
         return self
 
     def kinds(self, field: str) -> int:
-        """Number of categories or kinds of item of a field; their codes count from 0."""
+        """Number of categories or kinds of item of a field; codes count from 0."""
         return len(self._codes[field])
 
     def encode(self, rows: Sequence[Row]) -> EncodedRows:
-        """Rows ready to be compared, so that a pool need not be read again for every query.
+        """Encode rows for comparison, so that a pool is encoded only once.
 
         Raises:
             RowError: a cell is not of its field's kind.
@@ -164,7 +161,7 @@ class GowerSpace:
         return self.encode_read(self.read(rows))
 
     def encode_read(self, rows: Sequence[ReadRow]) -> EncodedRows:
-        """:meth:`encode` of rows that are read."""
+        """:meth:`encode` rows from :meth:`read`."""
         if not self._quantiles and not self._codes:
             raise ConfigError("the space is not fitted", hint="call fit first")
         numeric = [s for s in self.specs if s.kind in NUMERIC]
@@ -194,7 +191,7 @@ class GowerSpace:
     def similarities(
         self, queries: Sequence[Row] | EncodedRows, pool: Sequence[Row] | EncodedRows
     ) -> NDArray[np.float32]:
-        """(queries, pool) similarities in [0, 1]; 0 where two rows share no field with a value.
+        """(queries, pool) similarities in [0, 1]; 0 if two rows have no field in common.
 
         Raises:
             RowError: a cell is not of its field's kind.
@@ -235,7 +232,7 @@ class GowerSpace:
     def _read(self, spec: FieldSpec, cell: object) -> Any:
         day_first = self._day_first.get(spec.name)
         try:
-            return measured(spec, read_cell(spec, cell, day_first=day_first))
+            return comparable_value(spec, read_cell(spec, cell, day_first=day_first))
         except RowError:
             if self.strict:
                 raise

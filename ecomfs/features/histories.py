@@ -1,4 +1,4 @@
-"""Features of histories, and of two histories beside each other."""
+"""Features of histories and of pairs of histories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ecomfs.types import Language
 
 
 def run_of_last(kinds: Sequence[str]) -> int:
-    """How many items at the end are of one kind.
+    """Number of items at the end that are of one kind.
 
     >>> run_of_last(["a", "b", "b"]), run_of_last([])
     (2, 0)
@@ -31,10 +31,11 @@ def run_of_last(kinds: Sequence[str]) -> int:
 
 
 class HistoryBlock(Block):
-    """One history: how long, how varied, what of, what last, and the numbers of its items.
+    """Features of one history: its length and variety, its kinds of item, its last items, and the
+    numbers in its items.
 
     Args:
-        spec: of kind ``history``.
+        spec: a field of kind ``history``.
 
     >>> block = HistoryBlock(FieldSpec(name="seen", kind="history"))
     >>> block.fit([{"seen": ["a", "a", "b"]}, {"seen": ["b", "a"]}])
@@ -115,7 +116,7 @@ class HistoryBlock(Block):
         return out
 
     def _means(self, history: Sequence[Any]) -> dict[str, tuple[float, float]]:
-        """Part → mean and last of its numbers."""
+        """Part of the items → mean and last value of its numbers."""
         numbers: dict[str, list[float]] = {}
         for item in history:
             for part, number in item_numbers(self.spec, item).items():
@@ -142,10 +143,10 @@ class HistoryBlock(Block):
 
 
 class HistoryPairBlock(Block):
-    """Two histories beside each other, such as liked and disliked, bought and returned.
+    """Features of two histories, such as liked and disliked, bought and returned.
 
     Args:
-        first, second: both of kind ``history``.
+        first, second: fields of kind ``history``.
 
     >>> block = HistoryPairBlock(FieldSpec(name="liked", kind="history"),
     ...                          FieldSpec(name="disliked", kind="history"))
@@ -174,7 +175,7 @@ class HistoryPairBlock(Block):
 
     def phrases(self, row: Values, language: Language) -> list[str]:
         if row[self.first.name] is None or row[self.second.name] is None:
-            return ["", ""]  # of a missing history nothing is known
+            return ["", ""]  # a history is missing
         one, two = (len(row[spec.name]) for spec in (self.first, self.second))
         if not one + two:
             return ["", ""]

@@ -1,4 +1,4 @@
-"""The items of a history, taken apart: what they are called, what they count, when they were."""
+"""The parts of the items of a history: texts, numbers and dates."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ecomfs.task import FieldSpec
 
 
 def part_values(spec: FieldSpec, item: Any, kinds: frozenset[str]) -> dict[str, Any]:
-    """The parts of an item that are of some kinds.
+    """The parts of an item that are of the given kinds.
 
     Args:
         spec: the history.
-        item: one of its items. Of an object whose parts the card does not describe, texts are
-            categories and numbers are numbers; anything that is no object is one category.
-        kinds: kinds of field wanted.
+        item: one of its items. In an object whose parts are not in the card, texts are categories
+            and numbers are numbers; an item that is not an object is one category.
+        kinds: kinds of field to return.
 
     Returns:
-        Part → typed value; missing ones, and those not of their kind, are left out.
+        Part → typed value; missing values and values of the wrong kind are left out.
 
     >>> part_values(FieldSpec(name="h", kind="history"), {"title": "mug", "price": 3}, TEXTUAL)
     {'title': 'mug'}
@@ -41,7 +41,7 @@ def part_values(spec: FieldSpec, item: Any, kinds: frozenset[str]) -> dict[str, 
             try:
                 value = read_cell(part, part.find(item))
             except (RowError, OverflowError):
-                continue  # whatever puts the row into words reports it
+                continue  # reported when the row is rendered
             if value is not None:
                 found[part.name] = value
     return found
@@ -53,7 +53,7 @@ DATED = frozenset({"date"})
 
 
 def item_texts(spec: FieldSpec, item: Any) -> list[str]:
-    """The texts and categories of an item, as they are, the one it is counted by first.
+    """The texts and categories of an item, unchanged; the first is its kind (:func:`item_kind`).
 
     >>> item_texts(FieldSpec(name="h", kind="history"), {"category": "sale", "price": 3})
     ['sale']
@@ -62,7 +62,7 @@ def item_texts(spec: FieldSpec, item: Any) -> list[str]:
 
 
 def item_kind(spec: FieldSpec, item: Any) -> str:
-    """What an item is counted by: the first of its texts, empty when it has none.
+    """The kind of an item, by which items are counted: its first text; empty if it has none.
 
     >>> item_kind(FieldSpec(name="h", kind="history"), "bags")
     'bags'
@@ -81,18 +81,18 @@ def item_numbers(spec: FieldSpec, item: Any) -> dict[str, float]:
 
 
 def item_day(spec: FieldSpec, item: Any) -> float | None:
-    """When an item was, in days; ``None`` when it has no date."""
+    """The date of an item in days; ``None`` if it has none."""
     dates = part_values(spec, item, DATED)
     return day_number(next(iter(dates.values()))) if dates else None
 
 
-def matched(text: str) -> str:
-    """The form in which a label and an item's text are compared.
+def match_key(text: str) -> str:
+    """A key for comparing a label with the text of an item.
 
-    >>> matched("Coats & Jackets") == matched("coats_jackets"), matched("★")
+    >>> match_key("Coats & Jackets") == match_key("coats_jackets"), match_key("★")
     (True, '★')
     """
     return fold(text) or text.strip()
 
 
-__all__ = ["item_day", "item_kind", "item_numbers", "item_texts", "matched", "part_values"]
+__all__ = ["item_day", "item_kind", "item_numbers", "item_texts", "match_key", "part_values"]

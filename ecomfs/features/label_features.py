@@ -1,7 +1,8 @@
-"""Features of a row and a label together: is the label the last of a history, and how often in it.
+"""Features of a pair of row and label: whether the label is the last item of a history, and how
+often it is in it.
 
-'Repeat the last category' is one rule, whatever the category. Features of the row alone need it
-learned separately for every label; a feature of row and label has one weight that all labels share.
+'Repeat the last category' is one rule for all categories. With features of the row alone it must be
+learned separately for every label; a feature of row and label has one weight for all labels.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import numpy as np
 
 from ecomfs.features.block import Feature, Floats, Values, title_of, titles_of
 from ecomfs.features.histories import run_of_last
-from ecomfs.features.items import TEXTUAL, matched, part_values
-from ecomfs.features.reading import ValueReader
-from ecomfs.features.texts import contained, words
+from ecomfs.features.items import TEXTUAL, match_key, part_values
+from ecomfs.features.texts import containment, words
+from ecomfs.features.value_reader import ValueReader
 from ecomfs.io import squeeze
 from ecomfs.task import FieldSpec, TaskCard, readable
 from ecomfs.types import Language, Row
@@ -31,14 +32,14 @@ _MEASURES = (
 
 
 class LabelFeatures:
-    """Numbers of a row and each label.
+    """Converts rows to numbers for each label.
 
-    A history, or one part of its items, counts where some label is among its values in the pool;
-    so does a category that may equal a label, and a text that may name one. The names of the
-    labels are used, never the label of a row.
+    It uses histories (or parts of their items) with some label among their values in the pool,
+    categories that may equal a label, and texts that may name one. Only the names of the labels are
+    used, never the label of a row.
 
     Args:
-        card: of the task.
+        card: the task card.
         labels: the label space.
 
     >>> from ecomfs.task import load_task
@@ -52,7 +53,7 @@ class LabelFeatures:
 
     def __init__(self, card: TaskCard, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
-        self._keys = [matched(label) for label in labels]
+        self._keys = [match_key(label) for label in labels]
         self._words = [frozenset(words(label)) for label in labels]
         self._reader = ValueReader(card.specs)
         self._histories: list[tuple[FieldSpec, str]] = []
@@ -64,7 +65,7 @@ class LabelFeatures:
         """Learn which fields have labels among their values.
 
         Args:
-            rows: the pool's; may be empty, then there are no features.
+            rows: the rows of the pool; without rows there are no features.
         """
         values = self._reader.fit(rows).read(rows)
         known = set(self._keys)
@@ -75,7 +76,7 @@ class LabelFeatures:
                 for row in values:
                     for item in row[spec.name] or []:
                         for part, text in part_values(spec, item, TEXTUAL).items():
-                            parts[part] = parts.get(part, False) or matched(text) in known
+                            parts[part] = parts.get(part, False) or match_key(text) in known
                 self._histories += [(spec, part) for part in sorted(parts) if parts[part]]
             elif spec.kind in {"category", "text"}:
                 self._fields.append(spec)
@@ -102,7 +103,7 @@ class LabelFeatures:
             rows: field → cell.
 
         Returns:
-            Shape (rows, labels, features). Without NaN, from 0 to 5.
+            Shape (rows, labels, features), without NaN, with values from 0 to 5.
         """
         width = len(_MEASURES) * len(self._histories) + len(self._fields)
         return self._values(self._reader.read(rows), width)[:, :, self._kept]
@@ -123,7 +124,7 @@ class LabelFeatures:
     def _kinds(self, spec: FieldSpec, part: str, row: Values) -> list[str]:
         items = row[spec.name] or []
         found = [part_values(spec, item, TEXTUAL).get(part) for item in items]
-        return [matched(text) for text in found if text is not None]
+        return [match_key(text) for text in found if text is not None]
 
     def _history(self, kinds: Sequence[str], out: Floats) -> None:
         if not kinds:
@@ -142,23 +143,23 @@ class LabelFeatures:
         if value is None:
             return [0.0] * len(self.labels)
         if spec.kind == "category":
-            return [float(matched(value) == key) for key in self._keys]
+            return [float(match_key(value) == key) for key in self._keys]
         said = frozenset(words(value))
-        return [contained(own, said) for own in self._words]
+        return [containment(own, said) for own in self._words]
 
     def phrases(self, row: Row, label: str, language: Language) -> list[str]:
-        """One phrase a feature about one label.
+        """One phrase per feature about one label.
 
         Args:
             row: field → cell.
-            label: one of the label space.
-            language: of the phrases.
+            label: a label of the label space.
+            language: language of the phrases.
 
         Returns:
-            Aligned with :attr:`names`; empty where there is nothing to say.
+            Phrases aligned with :attr:`names`; empty if there is nothing to say.
         """
         [values] = self._reader.read([row])
-        key = matched(label)
+        key = match_key(label)
         said: list[str] = []
         for spec, part in self._histories:
             kinds = self._kinds(spec, part, values)

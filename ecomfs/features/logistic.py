@@ -1,13 +1,13 @@
 """Multinomial logistic regression with a ridge penalty, by Newton's method.
 
 The score of label l for a row is ``b_l + x · w_l + z_l · v``: ``x`` are features of the row, each
-with a weight a label; ``z_l`` are features of row and label, with weights that all labels share
-(a conditional logit, McFadden 1974). A pseudo-row of weight one at the mean of the features,
-divided evenly over the labels, keeps every label possible, however few examples it has.
+with one weight per label; ``z_l`` are features of row and label, with weights shared by all labels
+(a conditional logit, McFadden 1974). A pseudo-row of weight one at the mean of the features, spread
+evenly over the labels, keeps the probability of every label above zero.
 
-The penalty is the one with the least leave-one-out log loss in closed form: one Newton step from
-the solution to the one without the row (Rad and Maleki 2020, *Journal of the Royal Statistical
-Society B* 82(4)), or without its group, by the same identity for several rows at once.
+The penalty is the one with the least approximate leave-one-out log loss: the solution without a row
+is approximated in closed form by one Newton step (Rad and Maleki 2020, *Journal of the Royal
+Statistical Society B* 82(4)); the same holds for a group of rows.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from threadpoolctl import threadpool_limits
 from ecomfs.features.block import Floats
 
 PENALTIES = tuple(float(p) for p in np.geomspace(30.0, 0.03, 8))
-"""Tried in this order; features have a standard deviation of one half (a weight of 1 is then
-half a unit of log-odds between the label and the mean for a usual row)."""
+"""Penalties in the order in which they are tried. Features have a standard deviation of one half:
+for an average row, a weight of 1 adds half a unit of log-odds."""
 MOST_WEIGHTS = 150
-"""Weights of features times labels that are solved for at once; of more, the directions in which
-the pool varies most stay."""
+"""Most weights (features times labels); beyond it, only the main axes of the features are used."""
 MOST_TOGETHER = 1_000
-"""Rows times labels of a group that are left out at once when the penalty is chosen; of a larger
-group so many at a time."""
+"""Most rows times labels that are left out together when the penalty is chosen; a larger group is
+split."""
 FLOOR = 1e-12
 _STEPS = 50
 
@@ -42,7 +41,7 @@ class Logistic:
         row_weights: shape (row features, labels); each row sums to zero.
         shared: shape (label features,)
         offsets: shape (labels,)
-        penalty: the one that was chosen.
+        penalty: the chosen penalty.
         loss: its approximate leave-one-out log loss.
 
     >>> x = np.array([[-0.5], [-0.4], [0.4], [0.5]])
@@ -58,7 +57,7 @@ class Logistic:
     loss: float
 
     def scores(self, x: Floats, z: Floats) -> Floats:
-        """Scores whose softmax are the probabilities.
+        """Scores; their softmax gives the probabilities.
 
         Args:
             x: shape (rows, row features)
@@ -70,12 +69,12 @@ class Logistic:
         return np.asarray(x @ self.row_weights + z @ self.shared + self.offsets)
 
     def probabilities(self, x: Floats, z: Floats) -> Floats:
-        """Distributions, shape (rows, labels); arguments as of :meth:`scores`."""
+        """Distributions, shape (rows, labels); the arguments are those of :meth:`scores`."""
         return softmax(self.scores(x, z))
 
 
 def softmax(scores: Floats) -> Floats:
-    """Distributions along the last axis, finite for finite scores of any size.
+    """Softmax along the last axis; finite for finite scores of any size.
 
     >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
     [[0.5, 0.5], [1.0, 0.0]]
@@ -91,15 +90,15 @@ def fit_logistic(
     penalties: tuple[float, ...] = PENALTIES,
     groups: np.ndarray | None = None,
 ) -> Logistic:
-    """Fit, with the penalty that has the least approximate leave-one-out log loss.
+    """Fit with the penalty of least approximate leave-one-out log loss.
 
     Args:
         x: shape (rows, row features); centred, with a standard deviation of about one half.
         z: shape (rows, labels, label features); with a standard deviation of about one.
-        labels: shape (rows,); positions of the true labels; a label may have no row, and there may
-            be no row at all.
-        penalties: tried in this order; the first of equally good ones is taken.
-        groups: shape (rows,); rows with one number are left out together.
+        labels: shape (rows,); positions of the true labels. A label may have no row, and there may
+            be no rows.
+        penalties: penalties to try, in this order; the first of equally good ones is used.
+        groups: shape (rows,); rows with the same number are left out together.
     """
     with threadpool_limits(1):  # small matrices: threads would only wait for each other
         axes = _main_axes(x, MOST_WEIGHTS // max(1, z.shape[1] - 1))
@@ -119,7 +118,7 @@ def _best(
     penalties: tuple[float, ...],
     parts: Sequence[np.ndarray],
 ) -> tuple[float, float, Floats]:
-    """Loss, penalty and weights of the best penalty; the last row is the pseudo-row."""
+    """Loss, penalty and weights for the best penalty; the last row is the pseudo-row."""
     best: tuple[float, float, Floats] | None = None
     weights = np.zeros(design.shape[2])
     for penalty in penalties:
@@ -133,9 +132,9 @@ def _best(
 
 
 def _design(x: Floats, z: Floats, labels: np.ndarray) -> tuple[Floats, Floats, np.ndarray]:
-    """Rows and the pseudo-row, shape (rows + 1, labels, weights); their targets; which weights
-    are offsets. Weights: the shared ones, then one a contrast of labels for the offset and every
-    feature of the row."""
+    """Rows and the pseudo-row, shape (rows + 1, labels, weights); their targets; which weights are
+    offsets. Weights are the shared ones, then one per contrast of labels for the offset and for
+    every feature of the row."""
     n, label_count, shared = z.shape
     contrasts = helmert(label_count).T  # (labels, labels − 1), columns orthonormal, sum zero
     ones = np.zeros((n + 1, 1 + x.shape[1]))
@@ -151,8 +150,8 @@ def _design(x: Floats, z: Floats, labels: np.ndarray) -> tuple[Floats, Floats, n
 
 
 def _main_axes(x: Floats, most: int) -> Floats:
-    """Orthonormal directions, shape (features, axes), that span the rows, or the main ones of
-    them. The ridge penalty does not depend on the axes, so nothing is lost where all are kept."""
+    """Orthonormal axes, shape (features, axes), that span the rows; at most ``most`` main ones. The
+    ridge penalty does not depend on the axes, so nothing is lost if all are kept."""
     if not x.size:
         return np.zeros((x.shape[1], 0))
     if x.shape[1] <= min(len(x), most):
@@ -162,7 +161,7 @@ def _main_axes(x: Floats, most: int) -> Floats:
 
 
 def _solve(design: Floats, targets: Floats, ridge: Floats, start: Floats) -> tuple[Floats, Floats]:
-    """Weights and the inverse of the Hessian there, by Newton's method with halved steps."""
+    """Weights and the inverse Hessian at them, by Newton's method with step halving."""
     if not len(start):  # one label, and no feature of row and label
         return start, np.zeros((0, 0))
     weights, loss = start, _loss(design, targets, ridge, start)
@@ -199,7 +198,7 @@ def _curvature(design: Floats, p: Floats, ridge: Floats) -> Floats:
 
 
 def _parts(groups: np.ndarray, most: int) -> list[np.ndarray]:
-    """Positions of the rows that are left out together, in parts of equal size: each of shape
+    """Positions of the rows that are left out together, one array per group size, each of shape
     (groups of that size, rows of a group)."""
     _, sizes = np.unique(groups, return_counts=True)
     members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
@@ -217,9 +216,9 @@ def _moved_loss(
     inverse: Floats,
     parts: Sequence[np.ndarray],
 ) -> float:
-    """Mean log loss of the rows, each under one Newton step away from the labels of its group."""
+    """Approximate mean leave-one-out log loss: one Newton step removes the group of each row."""
     if not design.size:
-        return 0.0  # without rows, or weights, every penalty is as good
+        return 0.0  # without rows or weights all penalties are equally good
     scores = design @ weights
     p = softmax(scores)
     labels = p.shape[1]

@@ -1,6 +1,4 @@
-"""Typed values as numbers, categories or kinds of item, and the mutual information of a field with
-the label.
-"""
+"""Mutual information of a field with the label, and the values it is computed from."""
 
 from __future__ import annotations
 
@@ -16,16 +14,16 @@ from ecomfs.task import FieldSpec
 
 BINS = 4
 SIGNIFICANCE = 0.05
-_RARE = 3  # a category seen less often, or on less than 2 % of the rows, joins the others
+_RARE = 3  # rarer categories, and those on less than 2 % of the rows, are merged
 _RARE_SHARE = 0.02
 
 
 def mutual_information(codes: Sequence[object], labels: Sequence[object]) -> float:
     """Mutual information of two categorical variables in nats, corrected for chance.
 
-    The plug-in estimate minus its bias (Kx−1)(Ky−1)/2n (Miller 1955), and 0 when the G-test at
-    5 % does not reject independence: with a few dozen examples almost every
-    field seems informative otherwise.
+    It is the plug-in estimate minus its bias (Kx−1)(Ky−1)/2n (Miller 1955), and 0 when the G-test
+    at 5 % does not reject independence: otherwise, with a few dozen examples, almost every field
+    seems informative.
 
     >>> round(mutual_information("ab" * 20, [1, 0] * 20), 2)
     0.68
@@ -40,7 +38,7 @@ def mutual_information(codes: Sequence[object], labels: Sequence[object]) -> flo
     freedom = (len(first) - 1) * (len(second) - 1)
     if n == 0 or freedom == 0:
         return 0.0
-    # Sorted, so that rounding does not depend on the order of insertion.
+    # Sorted, so that rounding does not depend on the order of rows.
     terms = sorted(c / n * np.log(c * n / (first[x] * second[y])) for (x, y), c in joint.items())
     plug_in = float(sum(terms))
     if chi2.sf(2 * n * plug_in, freedom) > SIGNIFICANCE:
@@ -49,7 +47,7 @@ def mutual_information(codes: Sequence[object], labels: Sequence[object]) -> flo
 
 
 def number_codes(numbers: Sequence[float | None]) -> list[int]:
-    """Quarter of the pool a number falls in; −1 for a missing one.
+    """The quartile of the pool that each number falls in; −1 for a missing one.
 
     >>> number_codes([1, 2, 3, 4, None])
     [0, 1, 2, 3, -1]
@@ -62,7 +60,7 @@ def number_codes(numbers: Sequence[float | None]) -> list[int]:
 
 
 def category_codes(values: Sequence[str | None]) -> list[str]:
-    """The categories, rare ones as one; missing is a category of its own.
+    """The categories, with rare ones merged; missing values are a category of their own.
 
     >>> category_codes(["a", "a", "a", "b", None])
     ['=a', '=a', '=a', 'rare', 'missing']
@@ -76,18 +74,18 @@ NUMERIC = frozenset({"number", "price", "date"})
 COMPARED = NUMERIC | {"category", "history"}
 
 
-def measured(spec: FieldSpec, value: Any) -> Any:
-    """A typed value as a float (numbers, prices, dates in days), a text (categories) or the
-    kinds of its items (histories); ``None`` for a missing one and for texts and JSON.
+def comparable_value(spec: FieldSpec, value: Any) -> Any:
+    """A typed value in the form in which rows are compared: a float (numbers, prices, dates in
+    days), a text (categories) or the kinds of its items (histories).
 
     Args:
         spec: the field.
-        value: what :func:`read_cell` gives.
+        value: a value from :func:`read_cell`.
 
     Returns:
-        A float, a text or a list of texts; ``None`` where there is nothing to compare.
+        A float, a text or a list of texts; ``None`` for missing values, texts and JSON.
 
-    >>> measured(FieldSpec(name="seen", kind="history"), [{"category": "sale"}, "cart"])
+    >>> comparable_value(FieldSpec(name="seen", kind="history"), [{"category": "sale"}, "cart"])
     ['sale', 'cart']
     """
     if value is None or spec.kind not in COMPARED:
@@ -100,8 +98,8 @@ def measured(spec: FieldSpec, value: Any) -> Any:
 
 
 def information(spec: FieldSpec, measures: Sequence[Any], labels: Sequence[str]) -> float:
-    """Mutual information of a field with the label in nats; a history counts by its last item,
-    texts and JSON have none.
+    """Mutual information of a field with the label in nats. For a history, that of its last item;
+    0 for texts and JSON.
 
     >>> spec = FieldSpec(name="plan", kind="category")
     >>> round(information(spec, ["a", "b"] * 20, ["yes", "no"] * 20), 2)

@@ -1,4 +1,4 @@
-"""Typed values as phrases in either language."""
+"""Writes typed values as phrases in English or Chinese."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ecomfs.task import FieldSpec, readable
 from ecomfs.types import Language
 
 MAX_LEAVES = 40
-"""Values of a JSON cell that are shown; the number of the others is given."""
+"""Most values of a JSON cell that are shown; the others are counted."""
 MAX_COUNTS = 6
-"""Kinds of history item that are counted by name."""
+"""Most kinds of item in a history that are counted by name."""
 _EN_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _ZH_DAYS = "一二三四五六日"
 
 
 def number_phrase(number: float) -> str:
-    """A number with as many digits as a reader needs: whole from 100 on, else three significant.
+    """A number with few digits: whole from 100 on, else three significant digits.
 
     >>> [number_phrase(x) for x in (1234567.0, 1986.0, 28.449, 0.0312345, 3.0, -0.5, 0.00001)]
     ['1,234,567', '1986', '28.4', '0.0312', '3', '-0.5', '0.00001']
@@ -36,7 +36,7 @@ def number_phrase(number: float) -> str:
 
 
 def price_phrase(price: Price) -> str:
-    """An amount with its currency: a symbol in front, a name behind.
+    """An amount with its currency: a symbol before it, or a name after it.
 
     >>> [price_phrase(p) for p in (Price(1299.0, "$"), Price(12.5, "PLN"), Price(3, ""))]
     ['$1,299', '12.50 PLN', '3']
@@ -63,7 +63,7 @@ def date_phrase(moment: datetime, language: Language) -> str:
 
 
 def category_phrase(spec: FieldSpec, value: str, language: Language) -> str:
-    """The card's words for a category, or the category with its underscores as spaces.
+    """The card's words for a category, or the category with spaces for underscores.
 
     >>> category_phrase(FieldSpec(name="v", kind="category"), "Returning_Visitor", "en")
     'Returning Visitor'
@@ -126,9 +126,9 @@ def _scalar(value: Any, language: Language) -> str:
 
 
 def history_phrase(spec: FieldSpec, items: Sequence[Any], language: Language) -> str:
-    """A history: its length, its latest items in order, and how often each kind occurs.
+    """A history in words: its length, its latest items in order, and counts of its kinds of item.
 
-    Equal neighbours become one with a count. Kinds are counted by the first part of an item.
+    Equal items in a row are written once, with a count. The first part of an item is its kind.
 
     >>> spec = FieldSpec(name="clicks", kind="history", max_items=3)
     >>> history_phrase(spec, ["home", "shoes", "shoes", "shoes", "cart"], "en")
@@ -168,7 +168,7 @@ def item_phrase(spec: FieldSpec, item: Any, language: Language) -> str:
 
 
 def item_kind(spec: FieldSpec, item: Any, language: Language = "en") -> str:
-    """What an item is counted as: its first part.
+    """The kind of an item, by which items are counted: its first part.
 
     >>> item_kind(FieldSpec(name="clicks", kind="history"), {"category": "sale", "price": 3})
     'sale'
@@ -192,7 +192,7 @@ def _part(part: FieldSpec, item: Mapping[str, Any], language: Language) -> str:
 
 
 def _loose_part(key: str, value: Any, language: Language) -> str:
-    """A part the card does not describe: texts bare, numbers named, true as its name."""
+    """A part that is not in the card: a text alone, a number with its name, true as its name."""
     if value is None or value is False or value == "":
         return ""
     if value is True:

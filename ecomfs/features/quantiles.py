@@ -1,4 +1,4 @@
-"""Where a number stands among those of the pool, in words."""
+"""The rank of a number in the pool, in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ecomfs.types import Language
 
 MIN_VALUES = 20
-"""Fewer numbers say too little about where another one stands."""
+"""Fewest numbers of the pool for words about a rank."""
 MIN_DISTINCT = 5
 _KEPT = 401
 _STEPS = (
@@ -45,20 +45,20 @@ class Quantiles:
 
     @property
     def informative(self) -> bool:
-        """Whether there are enough numbers for words to mean something."""
+        """Whether there are enough different numbers for words about a rank."""
         return len(self.values) >= MIN_VALUES and len(set(self.values)) >= MIN_DISTINCT
 
     def rank(self, number: float) -> float:
-        """Share of the pool below the number, ties counted half (0 to 1)."""
+        """Share of the pool below the number, from 0 to 1; ties count half."""
         low, high = bisect_left(self.values, number), bisect_right(self.values, number)
         return (low + high) / (2 * len(self.values))
 
     def percentile(self, number: float) -> int:
-        """The same as a whole number from 1 to 99."""
+        """The rank as a whole number from 1 to 99."""
         return min(99, max(1, int(100 * self.rank(number))))
 
     def words(self, number: float, language: Language) -> str:
-        """Where it stands, and its percentile; empty unless :attr:`informative`."""
+        """A word for the rank, and the percentile; empty unless :attr:`informative`."""
         if not self.informative:
             return ""
         ties = bisect_right(self.values, number) - bisect_left(self.values, number)

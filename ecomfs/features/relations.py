@@ -1,8 +1,8 @@
-"""Relations between the fields of a row as numbers: what two texts share, how two histories stand
-to each other, how near a text is to the items of a history.
+"""Relations between the fields of a row as numbers: the overlap of two texts, the ratio of two
+histories, the similarity of a text to the items of a history.
 
-Two pairs are alike when they agree in the same way, whatever their words: a query whose words all
-stand in the product is like another such query, of another product.
+They make rows with different words comparable: two rows whose query words are all in the product
+are similar, although the products differ.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from ecomfs.features.block import Block, Embed
 from ecomfs.features.histories import HistoryPairBlock
-from ecomfs.features.reading import ValueReader
 from ecomfs.features.texts import TextHistoryBlock, TextPairBlock
+from ecomfs.features.value_reader import ValueReader
 from ecomfs.task import FieldSpec
 from ecomfs.types import Language, Row
 
@@ -23,14 +23,15 @@ from ecomfs.types import Language, Row
 def relation_blocks(
     specs: Sequence[FieldSpec], embed: Embed | None = None
 ) -> tuple[list[Block], list[Block]]:
-    """The features that need two fields or more.
+    """The feature blocks that use two or more fields.
 
     Args:
         specs: the fields of a task.
-        embed: texts to vectors, for cosines of meaning.
+        embed: converts texts to vectors, for cosines of meaning.
 
     Returns:
-        Of pairs of texts and pairs of histories; of a text or category beside all histories.
+        Blocks of pairs of texts and pairs of histories; blocks of a text or category and all
+        histories.
 
     >>> from ecomfs.task import load_task
     >>> pairs, beside = relation_blocks(load_task("query_relevance").specs)
@@ -49,14 +50,14 @@ def relation_blocks(
 
 
 class Relations:
-    """The relations of a task's fields, each as a field of numbers of its own.
+    """The relations of a task's fields, each as a numeric field.
 
     Args:
         specs: the fields of the task.
 
     Attributes:
-        specs: one number a relation; those that measure the same two fields weigh together as much
-            as one field.
+        specs: one numeric field per relation; relations of the same two fields have together the
+            weight of one field.
 
     >>> relations = Relations([FieldSpec(name="query", kind="text"),
     ...                        FieldSpec(name="title", kind="text")])
@@ -79,7 +80,7 @@ class Relations:
         )
 
     def read(self, rows: Sequence[Row]) -> list[dict[str, float]]:
-        """The relations of rows; nothing is learned from other rows.
+        """The relations of rows, each computed from its row alone.
 
         Args:
             rows: field → cell. A cell that is not of its field's kind counts as missing.
@@ -95,16 +96,16 @@ class Relations:
         return [dict(zip(names, numbers, strict=True)) for numbers in table]
 
     def phrases(self, row: Row, language: Language) -> list[str]:
-        """What a reader is told of pairs of texts and pairs of histories.
+        """Phrases about pairs of texts and pairs of histories.
 
-        What is nearest in a history is not said: a reader sees the history.
+        The nearest item of a history is left out, because the prompt shows the history.
 
         Args:
             row: field → cell.
-            language: of the phrases.
+            language: language of the phrases.
 
         Returns:
-            Each thing once, such as ``"3 of 3 query words in the product"``.
+            Different phrases, such as ``"3 of 3 query words in the product"``.
         """
         if not self._pairs:
             return []

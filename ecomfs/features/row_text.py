@@ -1,4 +1,4 @@
-"""A row of a task as the text that the retriever compares and the model reads."""
+"""Renders a row as text, for the retriever and the model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 from ecomfs.errors import ConfigError, RowError
 from ecomfs.features.cells import Price, days_first, read_cell, with_decimals
-from ecomfs.features.measure import information, measured
+from ecomfs.features.measure import comparable_value, information
 from ecomfs.features.phrases import history_phrase, value_phrase
 from ecomfs.features.quantiles import Quantiles
 from ecomfs.features.relations import Relations
@@ -18,23 +18,23 @@ from ecomfs.types import Language, NestedText, Row, is_scalar
 
 Rendering = Literal["words", "raw"]
 
-SEARCHED_IN: Language = "en"
-"""The language of the text by which rows are searched."""
+SEARCH_LANGUAGE: Language = "en"
+"""Language of the text that the retriever compares."""
 _WORDED = frozenset({"text", "category", "history", "json"})
 
 
 class RowText:
-    """Rows of a task as text.
+    """Renders the rows of a task as text.
 
-    Rows of text fields are laid out by :meth:`TaskCard.row_text`. Rows with numbers, categories,
-    dates or histories are put into words by a :class:`FeatureRenderer`, fitted on
-    the pool by :meth:`fit`. Without a pool no field is rendered as unknown, since the
-    columns of the data are unknown too.
+    Rows of text fields are written by :meth:`TaskCard.row_text`. Rows with numbers, categories,
+    dates or histories are written in words by a :class:`FeatureRenderer`, which :meth:`fit` fits on
+    the pool. Without a pool, missing fields are left out, since the columns of the data are not
+    known.
 
     Args:
-        rendering: ``words``; or ``raw``: the cells of such rows as ``name=value``, with the card's
-            names, as a comparison.
-        with_facts: whether :meth:`facts` says what is known of a row's fields beside each other.
+        rendering: ``words``, or ``raw``: cells as ``name=value`` with the card's names, for
+            comparison.
+        with_facts: whether :meth:`facts` returns phrases.
 
     >>> from ecomfs.task import load_task
     >>> rows = RowText(load_task("next_category"))
@@ -55,12 +55,11 @@ class RowText:
         self.renderer = self._renderer(known=False) if card.tabular else None
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str]) -> Self:
-        """Learn from the pool what :class:`FeatureRenderer` learns;
-        ``card`` then has the decimal marks of its columns.
+        """Fit the :class:`FeatureRenderer` on the pool, and set the decimal marks of its columns in
+        ``card``.
 
         Raises:
-            RowError: a column has no cell of its kind at all; or its numbers do not say their
-                decimal mark, or say two.
+            RowError: no cell of a column is of its kind, or its decimal mark is ambiguous or mixed.
         """
         if not self.card.tabular or not rows:
             return self
@@ -80,7 +79,7 @@ class RowText:
 
         Raises:
             RowError: a cell is not of its field's kind (the message names the column), no field
-                has a value, or the text holds half a character, which no model can be sent.
+                has a value, or the text has an unpaired surrogate, which cannot be encoded.
         """
         for spec in self.card.fields:
             _check(spec, row.get(spec.name, ""))
@@ -90,28 +89,27 @@ class RowText:
             words = self.renderer.render(row, language)  # also checks the cells
             words = words if self.rendering == "words" else self._raw(row)
         if not words.isascii() and any("\ud800" <= c <= "\udfff" for c in words):
-            raise RowError("the row holds half a character (a lone surrogate)")
+            raise RowError("the text of the row has an unpaired surrogate (half a character)")
         return words
 
-    def searched(self, row: Row) -> str | RowError:
-        """The text by which a row is searched, in English; its error where a required field is
-        empty or a cell is not of its kind.
+    def search_text(self, row: Row) -> str | RowError:
+        """The text that the retriever compares, in English; an error if a required field is empty
+        or a cell is not of its kind.
 
         >>> from ecomfs.task import load_task
-        >>> RowText(load_task("review_sentiment")).searched({"text": " "}).message
+        >>> RowText(load_task("review_sentiment")).search_text({"text": " "}).message
         "field 'text' is empty"
         """
         empty = first_empty(row, self.card)
         if empty is not None:
             return RowError(f"field {empty!r} is empty")
         try:
-            return self.render(row, SEARCHED_IN)
+            return self.render(row, SEARCH_LANGUAGE)
         except RowError as error:
             return error
 
     def facts(self, row: Row, language: Language) -> list[str]:
-        """What is known of a row's fields beside each other, in words for the prompt; nothing
-        without ``with_facts``.
+        """Phrases for the prompt on how two fields of the row relate; empty without ``with_facts``.
 
         >>> from ecomfs.task import load_task
         >>> rows = RowText(load_task("query_relevance"), with_facts=True)
@@ -121,7 +119,7 @@ class RowText:
         return self._relations.phrases(row, language) if self.with_facts else []
 
     def language(self, row: Row) -> Language:
-        """The language of the words in a row's own cells, titles of fields left out.
+        """The language of the words in the cells of a row, without the titles of fields.
 
         >>> from ecomfs.task import load_task
         >>> RowText(load_task("query_relevance")).language({"query": "杯子", "product": "mug"})
@@ -136,7 +134,7 @@ class RowText:
                 try:
                     words.extend(_leaves(read_cell(spec.rendering, value)))
                 except RowError:
-                    words.append(str(value))  # the row fails when it is rendered
+                    words.append(str(value))  # rendering the row reports the error
         return detect_language(" ".join(words))
 
     def _raw(self, row: Row) -> str:
@@ -151,12 +149,12 @@ class RowText:
 
 
 class FeatureRenderer:
-    """Renders rows of numbers, categories, dates, histories and JSON as text.
+    """Renders rows with numbers, categories, dates, histories and JSON as text.
 
-    From the pool come the words for numbers ("high, 87th percentile"), whether dates have the day
-    first, the decimal mark of numbers, and the order of the fields: texts, then fields that are
-    informative about the label, most informative first, then the others as the card lists them.
-    Without :meth:`fit` rows are rendered plainly, in the card's order.
+    It learns from the pool: words for numbers ("high, 87th percentile"), whether dates have the day
+    first, the decimal mark of numbers, and the order of the fields (texts, then informative fields,
+    the most informative first, then the others in the order of the card). Without :meth:`fit` rows
+    are rendered without these words, in the order of the card.
 
     Args:
         specs: the fields; those of kind ``id`` are not rendered.
@@ -164,10 +162,10 @@ class FeatureRenderer:
             order.
 
     Attributes:
-        information: name of a field → its mutual information with the label, in nats.
+        information: field name → its mutual information with the label, in nats.
 
     Raises:
-        ConfigError: no field can be rendered, or two have the same name.
+        ConfigError: no field can be rendered, or two fields have the same name.
 
     >>> fields = [FieldSpec(name="visits", kind="number"), FieldSpec(name="Age", kind="number",
     ...           unit={"en": "years", "zh": "岁"}), FieldSpec(name="plan", kind="category")]
@@ -184,7 +182,7 @@ class FeatureRenderer:
     ) -> None:
         repeated = [name for name, n in Counter(spec.name for spec in specs).items() if n > 1]
         if repeated:
-            raise ConfigError(f"two fields are called {repeated[0]!r}")
+            raise ConfigError(f"two fields have the name {repeated[0]!r}")
         self._specs = tuple(spec for spec in specs if spec.kind != "id")
         if not self._specs:
             raise ConfigError("no field to render", hint="give the card a field that is not an id")
@@ -196,17 +194,17 @@ class FeatureRenderer:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of the rendered fields in the order of the text."""
+        """Names of the fields in the order of the text."""
         return tuple(spec.name for spec in self._specs)
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str] | None = None) -> Self:
-        """Learn from the pool. Cells of the wrong type are left out; how informative a field
-        is about the label is learned only with ``labels``.
+        """Learn from the pool. Cells of the wrong type are skipped; the information about the label
+        is learned only with ``labels``.
 
         Raises:
-            ConfigError: there are not as many labels as rows.
-            RowError: a column has no cell of its kind at all: the card is wrong. Or its numbers do
-                not show their decimal mark, or show two.
+            ConfigError: the numbers of rows and labels differ.
+            RowError: no cell of a column is of its kind, so that the card must be wrong; or its
+                decimal mark is ambiguous or mixed.
         """
         if labels is not None and len(labels) != len(rows):
             raise ConfigError(f"{len(rows)} rows but {len(labels)} labels")
@@ -216,7 +214,7 @@ class FeatureRenderer:
             values = self._typed(spec, [spec.find(row) for row in rows])
             if all(value is None for value in values):
                 self._absent.add(spec.name)
-            measures = [measured(spec, value) for value in values]
+            measures = [comparable_value(spec, value) for value in values]
             if spec.kind in {"number", "price"}:
                 self._quantiles[spec.name] = Quantiles.of([m for m in measures if m is not None])
             if labels is not None:

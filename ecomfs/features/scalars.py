@@ -11,7 +11,7 @@ import numpy as np
 
 from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of, titles_of
 from ecomfs.features.cells import day_number
-from ecomfs.features.measure import measured
+from ecomfs.features.measure import comparable_value
 from ecomfs.features.phrases import category_phrase, value_phrase
 from ecomfs.features.quantiles import Quantiles
 from ecomfs.task import FieldSpec
@@ -20,15 +20,15 @@ from ecomfs.types import Language
 MOST_LEVELS = 20
 LEAST_ROWS = 2
 LEAST_SHARE = 0.02
-_LARGEST = 1e100  # beyond it, differences of two numbers would overflow
-_FURTHEST = 10.0  # scales from the middle of the pool
+_LARGEST = 1e100  # beyond it, the difference of two numbers would overflow
+_FURTHEST = 10.0  # largest distance from the median, in scales
 
 
 class Scale:
-    """Where a number stands among those of a pool, in three ways.
+    """The position of a number among those of the pool, as three features.
 
     Args:
-        numbers: those of the pool, missing ones left out; may be empty.
+        numbers: the numbers of the pool without missing ones; may be empty.
 
     >>> Scale([0.0, 10.0, 20.0, 30.0, 40.0]).places(30.0)[:1]
     [0.5]
@@ -43,8 +43,8 @@ class Scale:
         self._log = _middle(_signed_log(known))
 
     def places(self, number: float | None) -> list[float]:
-        """Distance from the median in widths of the middle half, the share of the pool below it
-        less one half, and that distance of logarithms; all 0 for a missing number."""
+        """The distance from the median in interquartile ranges, the rank minus one half, and the
+        distance on a logarithmic scale; all 0 for a missing number."""
         if number is None or not self.quantiles.values:
             return [0.0, 0.0, 0.0]
         x = min(max(number, -_LARGEST), _LARGEST)
@@ -78,10 +78,10 @@ def _placed(key: str, en: str, zh: str) -> tuple[Feature, ...]:
 
 
 class NumberBlock(Block):
-    """A number or a price.
+    """Features of a number or price.
 
     Args:
-        spec: of kind ``number`` or ``price``.
+        spec: a field of kind ``number`` or ``price``.
 
     >>> block = NumberBlock(FieldSpec(name="age", kind="number"))
     >>> block.fit([{"age": float(x)} for x in range(20, 60)])
@@ -94,18 +94,18 @@ class NumberBlock(Block):
         self.features = _placed(spec.name, *titles_of(spec))
 
     def fit(self, rows: Sequence[Values]) -> None:
-        numbers = [measured(self.spec, row[self.spec.name]) for row in rows]
+        numbers = [comparable_value(self.spec, row[self.spec.name]) for row in rows]
         self.scale = Scale([x for x in numbers if x is not None])
 
     def values(self, rows: Sequence[Values]) -> Floats:
-        found = [self.scale.places(measured(self.spec, r[self.spec.name])) for r in rows]
+        found = [self.scale.places(comparable_value(self.spec, r[self.spec.name])) for r in rows]
         return columns(found, 3)
 
     def phrases(self, row: Values, language: Language) -> list[str]:
         value = row[self.spec.name]
         if value is None:
             return ["", "", ""]
-        words = self.scale.quantiles.words(measured(self.spec, value), language)
+        words = self.scale.quantiles.words(comparable_value(self.spec, value), language)
         said = value_phrase(self.spec, value, language)
         title = title_of(self.spec, language)
         if language == "zh":
@@ -114,10 +114,10 @@ class NumberBlock(Block):
 
 
 class DateBlock(Block):
-    """A date: how long before the pool's latest one, day of the week, month, hour.
+    """Features of a date: days before the latest date of the pool, weekday, month, hour.
 
     Args:
-        spec: of kind ``date``.
+        spec: a field of kind ``date``.
 
     >>> block = DateBlock(FieldSpec(name="joined", kind="date"))
     >>> block.fit([{"joined": datetime(2024, 5, day)} for day in (1, 9)])
@@ -170,12 +170,12 @@ def frequent(values: Iterable[str], rows: int) -> tuple[str, ...]:
     """The frequent values, most frequent first.
 
     Args:
-        values: at most one of a kind a row, missing ones left out.
-        rows: rows of the pool.
+        values: values of the rows without missing ones, each at most once per row.
+        rows: number of rows of the pool.
 
     Returns:
-        At most 20, each of at least two rows and of 2 % of all; equal counts in the order of their
-        spelling, so that the order of rows does not matter.
+        At most 20 values, each in at least two rows and 2 % of the rows; values with equal counts
+        in alphabetical order, so that the order of rows does not matter.
 
     >>> frequent(["b", "a", "b", "a", "c"], rows=5)
     ('a', 'b')
@@ -186,10 +186,10 @@ def frequent(values: Iterable[str], rows: int) -> tuple[str, ...]:
 
 
 class CategoryBlock(Block):
-    """A category: one feature a frequent value, one for all others.
+    """Features of a category: one per frequent value, and one for all others.
 
     Args:
-        spec: of kind ``category``.
+        spec: a field of kind ``category``.
 
     >>> block = CategoryBlock(FieldSpec(name="plan", kind="category"))
     >>> block.fit([{"plan": p} for p in ("a", "a", "b", "b", "c")])
@@ -234,10 +234,10 @@ class CategoryBlock(Block):
 
 
 class MissingBlock(Block):
-    """Which fields have no value: one feature a field.
+    """Features for missing values, one per field.
 
     Args:
-        specs: of any kind.
+        specs: fields of any kind.
 
     >>> block = MissingBlock([FieldSpec(name="age", kind="number")])
     >>> block.values([{"age": 3.0}, {"age": None}]).ravel().tolist()

@@ -1,4 +1,4 @@
-"""Features of a text beside another text, and of a text beside the items of histories."""
+"""Features of two texts, and of a text and the items of histories."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from ecomfs.types import Language
 _HAN = r"\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 _WORD = re.compile(rf"(?P<han>[{_HAN}]+)|[^\W_{_HAN}]+")
 _CODE = re.compile(r"(?:[a-z]+-?)?\d(?:[a-z0-9]|[-./](?=[a-z0-9]))*")
-_MOST_ITEMS = 50  # the latest items of a history that a text is compared with
+_MOST_ITEMS = 50  # a text is compared with this many of the latest items of a history
 
 
 @lru_cache(maxsize=4096)
 def grams(text: str, n: int) -> frozenset[str]:
-    """Runs of ``n`` characters of a text; only its letters and digits count, without case.
+    """The character n-grams of a text: letters and digits only, without case.
 
     >>> sorted(grams("A-b c", 2))
     ['ab', 'bc']
@@ -46,7 +46,7 @@ def grams(text: str, n: int) -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text in order; a run of Han characters counts as its pairs of characters.
+    """The words of a text in order; a run of Han characters gives its character bigrams.
 
     >>> words("Red Mug 500ml 大落地窗")
     ('red', 'mug', '500ml', '大落', '落地', '地窗')
@@ -61,7 +61,7 @@ def words(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def codes(text: str) -> frozenset[str]:
-    """Numbers, sizes and model codes of a text: what has a digit in it.
+    """Numbers, sizes and model codes of a text: its words with a digit.
 
     >>> sorted(codes("WSC-301 pot, 5L, v2.0."))
     ['5l', 'v2.0', 'wsc-301']
@@ -73,25 +73,25 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def contained(part: frozenset[str], whole: frozenset[str]) -> float:
-    """Share of ``part`` that is in ``whole``; 0 when ``part`` is empty.
+def containment(part: frozenset[str], whole: frozenset[str]) -> float:
+    """Share of ``part`` that is in ``whole``; 0 if ``part`` is empty.
 
-    >>> contained(frozenset("ab"), frozenset("bcd"))
+    >>> containment(frozenset("ab"), frozenset("bcd"))
     0.5
     """
     return len(part & whole) / len(part) if part else 0.0
 
 
-def alike(one: frozenset[str], other: frozenset[str]) -> float:
+def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     """Jaccard similarity; 0 when both are empty."""
     return len(one & other) / len(one | other) if one or other else 0.0
 
 
 def lookup(texts: Sequence[str], embed: Embed) -> dict[str, Floats]:
-    """Text → vector of length one (or zeros), each different text embedded once.
+    """Text → unit vector (or zeros); each different text is embedded once.
 
     Raises:
-        ConfigError: the embedder does not give one vector a text.
+        ConfigError: the embedder does not give one vector per text.
     """
     different = [text for text in dict.fromkeys(texts) if text]
     if not different:
@@ -100,7 +100,7 @@ def lookup(texts: Sequence[str], embed: Embed) -> dict[str, Floats]:
     if vectors.ndim != 2 or len(vectors) != len(different):
         raise ConfigError(
             f"the embedder gave an array of shape {vectors.shape} for {len(different)} texts",
-            hint="give one vector a text",
+            hint="return one vector per text",
         )
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
@@ -112,11 +112,11 @@ def _text(spec: FieldSpec, row: Values) -> str:
 
 
 class TextPairBlock(Block):
-    """Two texts: what they share, in both directions.
+    """Features of two texts: their overlap, in both directions.
 
     Args:
-        first, second: both of kind ``text``.
-        embed: adds the cosine of their vectors.
+        first, second: fields of kind ``text``.
+        embed: if given, adds the cosine of their vectors.
 
     >>> block = TextPairBlock(FieldSpec(name="query", kind="text"),
     ...                       FieldSpec(name="title", kind="text"))
@@ -179,12 +179,12 @@ class TextPairBlock(Block):
     def _values(a: str, b: str) -> list[float]:
         one, two = words(a), words(b)
         first, second = frozenset(one), frozenset(two)
-        out = [contained(first, second), contained(second, first)]
+        out = [containment(first, second), containment(second, first)]
         for n in (1, 2, 3):
             x, y = grams(a, n), grams(b, n)
-            out += [contained(x, y), contained(y, x), alike(x, y)]
+            out += [containment(x, y), containment(y, x), jaccard(x, y)]
         x, y = codes(a), codes(b)
-        out += [contained(x, y), contained(y, x), float(bool(x and y) and not x & y)]
+        out += [containment(x, y), containment(y, x), float(bool(x and y) and not x & y)]
         out += [
             float(bool(one and two) and one[0] == two[0]),
             float(bool(one) and one[0] in second),
@@ -218,12 +218,12 @@ class TextPairBlock(Block):
 
 
 class TextHistoryBlock(Block):
-    """A text (or category) beside the items of every history: how near it is to them.
+    """Features of a text or category: its similarity to the items of every history.
 
     Args:
-        spec: of kind ``text`` or ``category``.
-        histories: of kind ``history``.
-        embed: adds cosines of vectors to the similarity of spelling.
+        spec: a field of kind ``text`` or ``category``.
+        histories: fields of kind ``history``.
+        embed: if given, adds cosines of vectors to the similarity of spelling.
 
     >>> block = TextHistoryBlock(FieldSpec(name="item", kind="text"),
     ...                          [FieldSpec(name="liked", kind="history")])
@@ -316,8 +316,8 @@ class TextHistoryBlock(Block):
 
 
 def _spelt(text: str, others: Sequence[str]) -> float:
-    """How alike a text and the nearest of an item's texts are spelt."""
-    return max(alike(_runs(text), _runs(other)) for other in others)
+    """Similarity of spelling of a text and the most similar text of an item."""
+    return max(jaccard(_runs(text), _runs(other)) for other in others)
 
 
 def _runs(text: str) -> frozenset[str]:
@@ -332,4 +332,4 @@ def _most(similar: Sequence[float]) -> float:
     return max(similar, default=0.0)
 
 
-__all__ = ["TextHistoryBlock", "TextPairBlock", "alike", "codes", "contained", "grams", "words"]
+__all__ = ["TextHistoryBlock", "TextPairBlock", "codes", "containment", "grams", "jaccard", "words"]

@@ -1,4 +1,4 @@
-"""Files to rows in chunks, and rows to a whole file: formats, encodings, languages."""
+"""Reads tables as chunks of rows and writes rows to complete files: formats, encodings, text."""
 
 from ecomfs.io.files import (
     YAML_HINT,

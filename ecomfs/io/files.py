@@ -1,11 +1,11 @@
-"""Input files: opened, unpacked, their encoding decided; standard input; optional packages.
+"""Opens input files: decompression, encoding detection, standard input; loads optional packages.
 
 Every error names the file and how to fix it.
 
-A byte-order mark decides the encoding, then strict UTF-8, and only then one of the encodings before
-Unicode (GB18030, cp1252, Shift-JIS …), where the text reads clearly better in it than in any other
-(:mod:`ecomfs.io.legacy`). The decision uses a bounded part of the file. A guess carries a note, and
-a file that no encoding explains raises :class:`DecodingError`.
+The encoding is decided by a byte-order mark, else by strict UTF-8, else by a legacy encoding
+(GB18030, cp1252, Shift-JIS …) if one fits the text clearly best (:mod:`ecomfs.io.legacy`). The
+decision uses a bounded part of the file. A guess carries a note; a file that fits no encoding
+raises :class:`DecodingError`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from ecomfs.errors import (
 from ecomfs.io.legacy import Guess, guess_encoding
 
 LOOK_BYTES = 1 << 20
-"""How many bytes of a file the decision may look at."""
+"""Bytes of a file that are used to detect its encoding."""
 
 _BOMS = (  # UTF-32-LE begins with UTF-16-LE's mark, so the longer ones come first
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -66,9 +66,9 @@ class Encoding:
 
     Attributes:
         name: Python codec name.
-        bom: length of the byte-order mark in bytes (of all, where there are several); 0 without.
+        bom: length of the byte-order mark or marks in bytes; 0 without one.
         how: what decided it: a mark, the file's content, or the caller.
-        note: how the encoding was found, where that needs a check by the user; else empty.
+        note: how the encoding was found, if the user should check it; else empty.
     """
 
     name: str
@@ -79,8 +79,7 @@ class Encoding:
 
 @lru_cache(maxsize=64)
 def is_by_line(name: str) -> bool:
-    """Whether a line feed is always the byte ``0A`` in an encoding, so that lines can be split as
-    bytes."""
+    """Whether lines can be split as bytes: a line feed is always the byte ``0A``."""
     if name in {"utf-8", "gb18030"}:
         return True
     try:
@@ -90,7 +89,7 @@ def is_by_line(name: str) -> bool:
 
 
 def encoding_named(name: str) -> Encoding:
-    """The encoding a caller asked for by name; GB2312 and GBK become their superset GB18030.
+    """The encoding with this name; GB2312 and GBK become their superset GB18030.
 
     Raises
     ------
@@ -111,7 +110,7 @@ def encoding_named(name: str) -> Encoding:
         b"a".decode(found, "ignore")
     except LookupError:  # unknown, or not a text encoding
         hint = "use utf-8, gb18030, utf-16, cp1252, big5 or another Python codec"
-        raise ConfigError(f"no text encoding is called {name!r}", hint=hint) from None
+        raise ConfigError(f"unknown text encoding {name!r}", hint=hint) from None
     return Encoding("utf-8" if found == "utf-8-sig" else found, how="given")
 
 
@@ -123,8 +122,8 @@ def detect_encoding(head: bytes, *, source: str = "input") -> Encoding:
         source: the file's name, for the message.
 
     Raises:
-        DecodingError: most lines are not UTF-8, and they read clearly best in no other encoding
-            (up to one line in a hundred may; such a line is an error of its own when it is read).
+        DecodingError: more than one line in a hundred is not UTF-8, and no other encoding fits
+            clearly best. (Fewer such lines become errors of their rows.)
 
     >>> detect_encoding("id,评论".encode("gb18030")).name
     'gb18030'
@@ -141,7 +140,7 @@ def detect_encoding(head: bytes, *, source: str = "input") -> Encoding:
         return Encoding("utf-8")
     lines = [line for line in head.splitlines() if not line.isascii()]
     if cut and len(lines) > 1 and not head.endswith((b"\n", b"\r")):
-        lines.pop()  # the look may have cut it in the middle of a character
+        lines.pop()  # it may be cut in the middle of a character
     others = [line for line in lines if not _valid(line, "utf-8", cut=cut and len(lines) == 1)]
     as_utf8 = len(lines) - len(others)
     if as_utf8 >= len(others):
@@ -155,8 +154,8 @@ def detect_encoding(head: bytes, *, source: str = "input") -> Encoding:
     likely = ", ".join(found.likely)
     first = found.likely[0] if likely else "cp1252"
     raise DecodingError(
-        f"{source}: the text is not UTF-8, and no other encoding reads clearly best"
-        + (f"; likely are {likely}" if likely else ""),
+        f"{source}: the text is not UTF-8, and its encoding could not be detected"
+        + (f"; likely encodings: {likely}" if likely else ""),
         hint=f"name it with --input-encoding {first} (in Python, encoding={first!r}), or "
         f"save it as UTF-8: iconv -f {first} -t UTF-8",
     )
@@ -172,20 +171,20 @@ def _marks(head: bytes, mark: bytes) -> int:
 
 def _note(found: Guess) -> str:
     others = [name for name in found.likely if name != found.name]
-    also = f" (the next would be {', '.join(others)})" if others else ""
-    return f"read as {found.name}, in which its bytes read best{also}"
+    also = f" (next best: {', '.join(others)})" if others else ""
+    return f"read as {found.name}, the encoding that fits best{also}"
 
 
 def choose_encoding(
     stream: BinaryIO, given: str | None = None, *, source: str = "input"
 ) -> tuple[Encoding, bytes]:
-    """The encoding of a stream opened at its start, and the head that was read to find it.
+    """The encoding of a stream at its start, and the bytes that were read to find it.
 
-    An all-ASCII head proves nothing about what follows, so without ``given`` reading goes on,
-    block by block and without keeping them, to the first block that holds another byte.
+    ASCII bytes alone do not tell the encoding: without ``given``, reading goes on block by block to
+    the first block with another byte. The blocks between are not kept.
 
     Args:
-        given: an encoding the caller insists on; only a byte-order mark is looked for then.
+        given: the encoding named by the caller; then only a byte-order mark is looked for.
 
     Raises:
         DecodingError: see :func:`detect_encoding`.
@@ -203,17 +202,17 @@ def choose_encoding(
 
 
 def _as_given(given: Encoding, head: bytes) -> Encoding:
-    """The caller's encoding, with the mark skipped and the byte order read from it.
+    """The caller's encoding; a byte-order mark is skipped and decides the byte order.
 
-    A file that is UTF-8 beyond doubt is read as such, and noted: one encoding is named for all
-    tables of a command, and UTF-8 read as cp1252 is no error but wrong characters.
+    A file that is certainly UTF-8 is read as UTF-8, with a note: the caller names one encoding for
+    all tables of a command, and UTF-8 read as cp1252 gives wrong characters without an error.
     """
     for mark, name in _BOMS:
         if head.startswith(mark):
             if name.startswith(given.name):
                 return Encoding(name, bom=_marks(head, mark), how="given")
             if not given.name.startswith(("utf-16", "utf-32")):
-                why = f"read as {name}, as its byte-order mark says, not as {given.name}"
+                why = f"read as {name} because of its byte-order mark, not as {given.name}"
                 return Encoding(name, bom=_marks(head, mark), how="bom", note=why)
     wide = given.name in {"utf-16", "utf-32"}
     if (
@@ -221,15 +220,17 @@ def _as_given(given: Encoding, head: bytes) -> Encoding:
         and given.name not in {"ascii", "utf-8"}
         and is_utf8(head, given.name)
     ):
-        return Encoding("utf-8", note=f"read as UTF-8, which it is, not as {given.name}")
+        return Encoding(
+            "utf-8", note=f"the file is UTF-8 and was read as such, not as {given.name}"
+        )
     return Encoding(given.name + "-le" if wide else given.name, how="given")
 
 
 def is_utf8(raw: bytes, instead_of: str) -> bool:
-    """Whether bytes are UTF-8 beyond doubt, in a file whose encoding was given as another one.
+    """Whether bytes are certainly UTF-8, in a file for which another encoding was given.
 
-    Short words of two-byte encodings can be valid two-byte UTF-8 (the two characters of "联通"
-    are, in GBK), so there every other character must take three bytes or more.
+    Short words of two-byte encodings can be valid two-byte UTF-8 ("联通" in GBK is). If such an
+    encoding was given, every character that is not ASCII must take three bytes or more.
     """
     try:
         text = codecs.getincrementaldecoder("utf-8")("strict").decode(raw)
@@ -250,7 +251,7 @@ def is_single_byte(name: str) -> bool:
 
 
 def is_gb18030(line: bytes) -> bool:
-    """Whether a line that is not UTF-8 reads clearly best as GB18030."""
+    """Whether GB18030 fits a line that is not UTF-8 clearly best."""
     return _valid(line, "gb18030", cut=False) and guess_encoding([line]).name == "gb18030"
 
 
@@ -263,15 +264,17 @@ def _valid(line: bytes, name: str, *, cut: bool) -> bool:
 
 
 def _wide(head: bytes) -> str:
-    """UTF-16 without a mark: it begins with a pair of ASCII characters, and read as UTF-16 it is
-    text in lines. UTF-8 may hold zero bytes, too, but its line ends are no pairs."""
+    """The byte order of UTF-16 without a mark; empty if the text is not UTF-16. It must begin with
+    two ASCII characters and give lines of text as UTF-16. UTF-8 may contain zero bytes too, but not
+    in its line ends."""
     if len(head) < LOOK_BYTES and len(head) % 2:
         return ""
     for name, high in (("utf-16-le", slice(1, 4, 2)), ("utf-16-be", slice(0, 4, 2))):
         first = head[:4].replace(b"\0", b"")
         if head[high] != b"\0\0" or len(first) != 2 or not first.isascii():
             continue
-        text = head.decode(name, "replace")  # a broken character is an error of its row, later
+        # An invalid character becomes an error of its row later.
+        text = head.decode(name, "replace")
         if (
             first.decode().isprintable()
             and "\0" not in text
@@ -286,13 +289,13 @@ PACKED = {".gz", ".zst", ".zstd"}
 
 
 def split_book(where: str) -> tuple[str, tuple[str, ...]]:
-    """A workbook and its sheets, which stand after ``#``, between ``/`` (no name of a sheet has
-    one); ``*`` is all of them.
+    """Split ``book.xlsx#SHEET/SHEET`` into the workbook and its sheets; ``*`` means all sheets. No
+    name of a sheet contains ``/``.
 
     Returns
     -------
     tuple[str, tuple[str, ...]]
-        Its file, and the sheets that are named; another input as it is, and none.
+        The file and the named sheets; any other input unchanged and no sheets.
 
     Examples
     --------
@@ -306,7 +309,7 @@ def split_book(where: str) -> tuple[str, tuple[str, ...]]:
 
 
 def is_workbook(where: str) -> bool:
-    """Whether an input is a workbook, no sheet of it named.
+    """Whether an input is a workbook without named sheets.
 
     Examples
     --------
@@ -317,12 +320,12 @@ def is_workbook(where: str) -> bool:
 
 
 def is_saved_folder(path: Path) -> bool:
-    """Whether ``datasets`` saved something there."""
+    """Whether the folder holds a data set saved by the package ``datasets``."""
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
 def format_suffix(path: str | Path) -> str:
-    """The suffix of a name that says the format, under one that says a compression.
+    """The suffix of a file name that tells the format; a suffix of a compression is skipped.
 
     >>> format_suffix("in.CSV.gz"), format_suffix(Path("-"))
     ('.csv', '')
@@ -339,12 +342,12 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 
 @contextmanager
 def open_binary(path: Path) -> Iterator[io.BufferedReader]:
-    """The file's bytes from the start; gzip and zstd are unpacked on the way.
+    """Open a file for reading bytes; gzip and zstd are decompressed.
 
     Raises:
-        MissingFileError: there is no such file, it is a folder, or it may not be read.
-        InputError: the compressed data is damaged, or the system does not open the file.
-        ConfigError: a zstd file, and the package for it is not installed.
+        MissingFileError: there is no such file, it is a folder, or there is no permission.
+        InputError: the compressed data is damaged, or the system cannot open the file.
+        ConfigError: a zstd file, and the package to read it is not installed.
     """
     check_file(path)
     with _opened(path) as raw:
@@ -365,16 +368,16 @@ def _opened(path: Path) -> io.BufferedReader:
         return path.open("rb")
     except PermissionError as problem:
         hint = "check its permissions"
-        raise MissingFileError(f"{path}: it may not be read", hint=hint) from problem
+        raise MissingFileError(f"{path}: no permission to read it", hint=hint) from problem
     except OSError as problem:  # no file handles left, a disk that fails
         few = problem.errno in (errno.EMFILE, errno.ENFILE)
         hint = "allow more open files: ulimit -n 1024" if few else "check the disk"
-        message = f"{path}: it cannot be opened: {problem.strerror}"
+        message = f"{path}: cannot be opened: {problem.strerror}"
         raise InputError(message, hint=hint) from problem
 
 
 def stored_size(path: Path) -> int | None:
-    """Size in bytes; ``None`` for compressed files, whose text has an unknown size."""
+    """Size in bytes; ``None`` for compressed files, whose decompressed size is unknown."""
     with _opened(path) as raw:
         return None if raw.read(4).startswith((_GZIP, _ZSTD)) else path.stat().st_size
 
@@ -396,7 +399,7 @@ def check_file(path: Path) -> None:
 
 
 class _Damage(io.RawIOBase):
-    """A decompressor whose complaints name the file."""
+    """A decompressor whose errors name the file."""
 
     def __init__(
         self, stream: BinaryIO, name: str, problem: type[Exception] = gzip.BadGzipFile
@@ -414,35 +417,34 @@ class _Damage(io.RawIOBase):
             data = self._stream.read(len(view))
         except self._problems as problem:
             hint = "copy the file again"
-            message = f"{self._name}: the compressed data is damaged or cut off"
+            message = f"{self._name}: the compressed data is damaged or incomplete"
             raise InputError(message, hint=hint) from problem
         view[: len(data)] = data
         return len(data)
 
 
 def zstd_module(need: str) -> Any:
-    """The module that packs and unpacks ``.zst`` files; arguments and errors as of
-    :func:`optional_module`."""
+    """The module for ``.zst`` files; ``need`` and errors are those of :func:`optional_module`."""
     name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
     return optional_module(name, need=need)
 
 
 def optional_module(name: str, *, need: str, extra: str = "formats") -> Any:
-    """Import a module of one of the package's extras.
+    """Import a module that one of the extras of ecomfs installs.
 
     Parameters
     ----------
     name : str
         Full name of the module.
     need : str
-        What needs it, for the message.
+        What the module is needed for, for the message.
     extra : str
         The extra of ecomfs that installs it.
 
     Raises
     ------
     ConfigError
-        It is not installed; the message names what needs it.
+        The module is not installed.
 
     Examples
     --------
@@ -464,15 +466,14 @@ _said: set[tuple[str, int, str]] = set()
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, decoded as tables are, without its byte-order mark; every line ends in
-    a line feed.
+    """Read a text file: decoded like a table, without byte-order mark, line ends as line feeds.
 
     Raises
     ------
     OSError
-        It cannot be read.
+        The file cannot be read.
     DecodingError
-        Its encoding is not clear.
+        Its encoding cannot be detected.
 
     Examples
     --------
@@ -496,12 +497,12 @@ def read_text(path: Path) -> str:
             hint=hint,
         ) from problem
     if found.note:
-        say_once(path, f"{found.note}; if that is wrong, {hint}")
+        log_once(path, f"{found.note}; if that is wrong, {hint}")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def say_once(path: Path, note: str) -> None:
-    """Log a note on a file; once, though a run opens it several times."""
+def log_once(path: Path, note: str) -> None:
+    """Log a note on a file once, although a run opens the file several times."""
     key = (str(path.resolve()), path.stat().st_mtime_ns, note)
     if key not in _said:
         _said.add(key)
@@ -513,7 +514,7 @@ YAML_HINT = "look there and just above for an indent, a bracket or a quote that 
 
 
 def yaml_problem(error: yaml.YAMLError) -> str:
-    """What is wrong with the text of a YAML file, with line and column where they are known.
+    """The message for an error in a YAML file, with line and column where they are known.
 
     Examples
     --------
@@ -532,19 +533,19 @@ def yaml_problem(error: yaml.YAMLError) -> str:
 
 STANDARD = "-"
 _MAGIC = ((b"PAR1", ".parquet"), (b"PK\x03\x04", ".xlsx"), (b"{", ".jsonl"), (b"[", ".json"))
-"""How the formats begin; everything else is delimited text, packed or not."""
+"""First bytes of the formats; everything else is delimited text, compressed or not."""
 
 
 @functools.cache
 def standard_input() -> Path:
-    """The file with all that came by standard input; removed when the process ends.
+    """A file with the content of standard input; it is removed when the process ends.
 
-    Its format is found by its first bytes.
+    Its first bytes tell the format.
 
     Raises:
         MissingFileError: standard input is a terminal, or closed.
-        EmptyInputError: nothing came.
-        OutputError: there is no space for it.
+        EmptyInputError: standard input is empty.
+        OutputError: there is no disk space for it.
     """
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None or sys.stdin.closed or sys.stdin.isatty():
@@ -563,8 +564,8 @@ def standard_input() -> Path:
         ) from problem
     path = Path(name)
     if not path.stat().st_size:
-        raise EmptyInputError("standard input: nothing came")
-    with open_binary(path) as unpacked:  # JSON Lines may be packed too
+        raise EmptyInputError("standard input is empty")
+    with open_binary(path) as unpacked:  # JSON Lines may be compressed too
         head = unpacked.read(64).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     suffix = next((suffix for begin, suffix in _MAGIC if head.startswith(begin)), ".csv")
     if suffix == ".xlsx" and not zipfile.is_zipfile(path):

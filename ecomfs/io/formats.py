@@ -9,30 +9,30 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from ecomfs.core.words import first_line
+from ecomfs.core.messages import first_line
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError
 from ecomfs.io.files import check_file, is_saved_folder, optional_module
 from ecomfs.io.rows import Place, RawRow, Source, cell_text
 from ecomfs.io.sql_table import SQL, ColumnKinds, opened_database
 
 SHEET = "sheet"
-"""Column that names the sheet of a row, where several are read."""
+"""Column with the name of the sheet, added when several sheets are read."""
 
 
 class ExcelSource(Source):
     """Sheets of a workbook; the first row of a sheet with a value is its header.
 
-    Formulas count with the value last computed. Rows without any value are no rows. Several sheets
-    must have the same columns, in any order; their rows come one sheet after the other, and the
-    column ``sheet`` says from which, unless they have a column of that name.
+    A formula gives the value that Excel stored for it. Rows without any value are skipped. Several
+    sheets must have the same columns, in any order; they are read one after the other, and the
+    column ``sheet`` gives the sheet of a row, unless they have a column of that name.
 
     Args:
         sheets: their names; ``*`` is all; the first sheet by default.
 
     Raises:
-        InputError: it is not such a workbook.
-        EmptyInputError: the sheet is empty.
-        ColumnError: two sheets have other columns.
+        InputError: the file is not a workbook.
+        EmptyInputError: a sheet is empty.
+        ColumnError: two sheets have different columns.
         ConfigError: no sheet of that name, or openpyxl is not installed.
     """
 
@@ -40,7 +40,7 @@ class ExcelSource(Source):
         check_file(path)
         if path.suffix.lower() == ".xls":
             hint = "save it as .xlsx or CSV"
-            raise InputError(f"{path.name}: the old .xls format is not read", hint=hint)
+            raise InputError(f"{path.name}: the old .xls format is not supported", hint=hint)
         self._excel = optional_module("openpyxl", need="reading Excel files")
         self._path = path
         with self._open() as book:
@@ -62,9 +62,9 @@ class ExcelSource(Source):
         self._columns = headers[0]
         for sheet, header in zip(self._sheets, headers, strict=True):
             if sorted(header) != sorted(self._columns):
-                other = ", ".join(sorted(set(header) ^ set(self._columns))) or "one of them twice"
+                other = ", ".join(sorted(set(header) ^ set(self._columns))) or "one column twice"
                 raise ColumnError(
-                    f"{path.name}: sheets {self._sheets[0]!r} and {sheet!r} have other columns: "
+                    f"{path.name}: sheets {self._sheets[0]!r} and {sheet!r} differ in columns: "
                     f"{other}",
                     hint="name sheets with the same columns, or score them one by one",
                 )
@@ -124,28 +124,28 @@ _MOST_PACKED, _ALWAYS_READ = 200, 100 * 2**20
 
 
 def _check_size(path: Path) -> None:
-    """Refuse a small file that would be huge once it is unpacked.
+    """Refuse a small file that would be huge once it is decompressed.
 
     Raises:
-        InputError: its parts are packed far more densely than a table ever is.
+        InputError: its compression ratio is far beyond that of any table.
     """
     try:
         with ZipFile(path) as packed:
             parts = packed.infolist()
     except (BadZipFile, OSError):
-        return  # told by the reader
+        return  # the reader reports the error
     whole, small = sum(p.file_size for p in parts), sum(p.compress_size for p in parts)
     texts = sum(p.file_size for p in parts if p.filename.endswith("sharedStrings.xml"))
     if texts > _MOST_TEXTS or (whole > _ALWAYS_READ and whole > _MOST_PACKED * small):
         raise InputError(
-            f"{path.name}: {whole:,} bytes are packed into {small:,}: this is no table that a "
-            "spreadsheet wrote",
+            f"{path.name}: {small:,} bytes decompress to {whole:,}: no spreadsheet writes such a "
+            "table",
             hint="save it as CSV",
         )
 
 
 def _without_tail(cells: list[str]) -> list[str]:
-    """Without the empty cells at the end that formatting leaves behind."""
+    """The cells without empty ones at the end, which formatting leaves behind."""
     end = len(cells)
     while end and not cells[end - 1]:
         end -= 1
@@ -195,8 +195,8 @@ class ParquetSource(Source):
 
 
 def _values(column: Any) -> list[Any]:
-    """A column's values as Python's; floats of fewer bits by the digits that they are written
-    with: 0.1 of 32 bits is 0.1, as it is in a CSV file, and not 0.10000000149011612."""
+    """The values of a column as Python values. Floats of fewer than 64 bits get their shortest
+    decimal form: 0.1 in 32 bits is 0.1, as in a CSV file, and not 0.10000000149011612."""
     values: list[Any] = column.to_pylist()
     if str(column.type) not in {"float", "halffloat"}:
         return values
@@ -213,7 +213,7 @@ class HubSource(Source):
     """``hf:NAME[#CONFIG][@SPLIT]`` where NAME is a hub id or a saved folder.
 
     A hub data set is streamed, not downloaded whole. Class labels are given by name. The split
-    may be left out when there is only one.
+    may be left out if there is only one.
 
     Raises:
         InputError: the data set cannot be loaded (no such id, no network).
@@ -229,7 +229,7 @@ class HubSource(Source):
                 loaded = library.load_from_disk(name)
             else:
                 loaded = library.load_dataset(name, config or None, streaming=True)
-        except Exception as problem:  # the library raises what its many back ends raise
+        except Exception as problem:  # each back end of the library raises its own errors
             raise InputError(
                 f"{spec}: cannot be loaded: {first_line(problem)}",
                 hint="check the id and the network, or save it to a folder first",
@@ -265,7 +265,7 @@ class HubSource(Source):
 def _split(spec: str, loaded: Any, split: str) -> Any:
     if not isinstance(loaded, dict):
         if split:
-            raise ConfigError(f"{spec}: it has no splits", hint=f"leave @{split} out")
+            raise ConfigError(f"{spec}: the data set has no splits", hint=f"leave @{split} out")
         return loaded
     names = list(loaded)
     if not split and len(names) == 1:
@@ -290,13 +290,13 @@ class SqlSource(Source):
     """``sql:URL#QUERY``, such as ``sql:sqlite:///shop.db#SELECT id, text FROM reviews``.
 
     Only a query that reads is accepted (SELECT, WITH, VALUES, TABLE), on a connection that is set
-    to read only where the database has such a setting (SQLite, DuckDB, PostgreSQL, MySQL) and
-    rolled back everywhere. The query runs again for every pass: give it an ORDER BY if the order
-    matters. Rows are fetched as they are needed where the driver can.
+    to read-only if the database has such a setting (SQLite, DuckDB, PostgreSQL, MySQL), and always
+    rolled back. The query runs again for every pass: give it an ORDER BY if the order matters. Rows
+    are streamed if the driver can do so.
 
     Raises:
-        ConfigError: no query, one that does not read, or a URL that is none.
-        InputError: the database refuses it; passwords are masked in the message.
+        ConfigError: the query is missing or is not a reading one, or the URL is not valid.
+        InputError: the database refuses the query; passwords are masked in the message.
     """
 
     def __init__(self, spec: str) -> None:
@@ -329,7 +329,7 @@ class SqlSource(Source):
 
     @property
     def kinds(self) -> Mapping[str, type]:
-        """Column → the type of its values, as far as they were read."""
+        """Column → the type of the values read so far."""
         return self._kinds.found()
 
     @contextmanager
@@ -351,7 +351,8 @@ class SqlSource(Source):
                 yield tuple(result.keys()), (tuple(row) for row in result)
 
     def _missing_file(self) -> bool:
-        """The file would be made, and a typing error would look like an empty database."""
+        """Whether the database file is missing. SQLite would create it, and a mistyped name would
+        look like an empty database."""
         name = self._url.database
         memory = not name or name == ":memory:" or name.startswith("file:")
         return not memory and not Path(str(name)).is_file()

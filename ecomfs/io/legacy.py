@@ -1,16 +1,17 @@
-"""Which of the encodings before Unicode a text is in: found by how it reads, or not at all.
+"""Detects legacy encodings (those before Unicode), or reports that none fits clearly best.
 
 Almost any bytes are valid in several of them, so validity proves little: German in cp1252 and
-Korean in cp949 are valid GB18030, too, and read as rare Chinese characters. The language models
-of *chardet* weigh the candidates here. An encoding is taken only where
+Korean in cp949 are also valid GB18030, as rare Chinese characters. The language models of
+*chardet* score the candidates. An encoding is accepted only if
 
-- chardet puts it first twice: for the whole text, and for the words alone that are not ASCII
-  (in a text of few umlauts all other words say nothing about the encoding);
-- it is ahead of every candidate that reads *another* text by a clear margin both times;
-- what it reads is made of words: no control characters, no signs inside words, no words of two
-  alphabets.
+- chardet ranks it first twice: for the whole text, and for its non-ASCII words alone (in a text
+  with few umlauts the other words tell nothing about the encoding);
+- both times its score is above that of every candidate that gives *another* text, by a clear
+  margin;
+- the text it gives consists of words: no control characters, no signs inside words, no words in
+  two alphabets.
 
-Everything else is refused, with the likely encodings named, for the caller to choose from.
+Otherwise the text is refused, and the likely encodings are named for the caller to choose from.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-_READ = {  # chardet's name → the codecs that read such files, the usual one first
+_READ = {  # chardet's name → the codecs for such files, the usual one first
     "gb18030": ("gb18030",),
     "big5hkscs": ("cp950", "big5hkscs"),
     "cp932": ("cp932",),
@@ -33,7 +34,7 @@ _READ = {  # chardet's name → the codecs that read such files, the usual one f
     **{name: (name,) for name in (f"cp{number}" for number in range(1250, 1258))},
     "cp874": ("cp874",),
 }
-_NAMED = {  # known well enough to be named as likely, too rare to be taken on a guess
+_NAMED = {  # named as likely encodings, but too rare to be accepted on a guess
     "cp437",
     "cp850",
     "cp852",
@@ -51,8 +52,8 @@ _MOST_KANA = 0.3
 _BROKEN_LINES = 0.1
 _SAMPLE_BYTES = 1 << 14
 _CHINESE = 2.0
-"""Weight of GB18030: ecomfs reads Chinese shops first, and a short Chinese text is often a valid
-Korean or Japanese one."""
+"""Weight of GB18030: most input is Chinese, and a short Chinese text is often valid Korean or
+Japanese too."""
 
 
 # Found on lists of frequent words of 30 languages, not on the sentences of eval/bench/encodings.py.
@@ -67,10 +68,10 @@ _WORD = re.compile(r"[^\s\x00-\x26\x28-\x40]+")
 
 
 class Guess(NamedTuple):
-    """What a text may be in.
+    """The result of a detection.
 
     Attributes:
-        name: Python codec name; empty where nothing reads clearly better than all else.
+        name: Python codec name; empty when no encoding fits clearly best.
         likely: codec names, the likeliest first.
     """
 
@@ -88,7 +89,7 @@ class _Reading(NamedTuple):
 def guess_encoding(lines: Sequence[bytes]) -> Guess:
     """The encoding of lines that are not ASCII and not UTF-8.
 
-    A tenth of the lines may be broken; they do not decide.
+    Up to a tenth of the lines may be broken; they are ignored.
 
     >>> guess_encoding(["Größe 38 fällt kleiner aus".encode("cp1252")]).name
     'cp1252'
@@ -108,13 +109,13 @@ def guess_encoding(lines: Sequence[bytes]) -> Guess:
 
 
 def _spread(lines: Sequence[bytes]) -> Sequence[bytes]:
-    """Lines from all of them, as many as the sample may hold."""
+    """Lines spread over all of them, up to the size of the sample."""
     return lines[:: sum(map(len, lines)) // _SAMPLE_BYTES + 1]
 
 
 def _guess(lines: Sequence[bytes]) -> Guess:
-    # Words that come again (labels, one review a hundred times) are no more evidence; chardet
-    # takes few different characters for no text at all.
+    # Repeated words (labels, one review a hundred times) are no further evidence, and chardet
+    # accepts no text of few different characters.
     parts: dict[bytes, None] = {}
     informative = []
     for line in lines:
@@ -132,7 +133,7 @@ def _guess(lines: Sequence[bytes]) -> Guess:
     likely = tuple(dict.fromkeys(reading.codec for reading in both))[:3]
     if not whole or not alone or whole[0].text != alone[0].text:
         return Guess("", likely)
-    # Texts of few characters are the same in several; the usual encoding of Windows is named.
+    # Texts of few different characters are equal in several encodings; Windows' usual one is named.
     same = [reading for reading in whole if reading.text == whole[0].text]
     best = min(same, key=lambda reading: (not reading.accepted, not reading.codec.startswith("cp")))
     if best.codec in _MULTIBYTE:
@@ -149,7 +150,7 @@ def _guess(lines: Sequence[bytes]) -> Guess:
 
 
 def _readings(words: bytes) -> dict[str, tuple[str, str]]:
-    """chardet's name → codec and text, of the encodings in which the words read as words."""
+    """chardet's name → codec and text, for the encodings that give proper words."""
     found = {}
     for name, codecs_ in {**_READ, **{name: (name,) for name in _NAMED}}.items():
         for codec in codecs_:
@@ -163,7 +164,7 @@ def _readings(words: bytes) -> dict[str, tuple[str, str]]:
 
 
 def _ranked(sample: bytes, readings: dict[str, tuple[str, str]]) -> list[_Reading]:
-    """The readings, the likeliest of the sample first."""
+    """The candidates with chardet's scores for the sample, the likeliest first."""
     import chardet
 
     ranked = []
@@ -183,7 +184,7 @@ def _ranked(sample: bytes, readings: dict[str, tuple[str, str]]) -> list[_Readin
 
 
 def _lead(ranked: Sequence[_Reading], among: Sequence[str] = ()) -> float:
-    """How far the first is ahead of the first that reads another text, as a share of it."""
+    """Relative lead of the first candidate over the next one that gives another text."""
     best = ranked[0]
     others = (r for r in ranked if r.text != best.text and (not among or r.codec in among))
     other = next((r.weight for r in others), 0.0)
@@ -222,8 +223,8 @@ def _alphabet(c: str) -> str:
 
 
 def _kana(text: str) -> float:
-    """Share of Japanese syllables among the characters that are not ASCII: the GB character sets
-    have them too, at the places of EUC-JP."""
+    """Share of Kana among the non-ASCII characters. The GB character sets have Kana too, at the
+    same codes as EUC-JP."""
     other = [c for c in text if c > "\x7f"]
     return sum("\u3041" <= c <= "\u30fa" for c in other) / len(other) if other else 0.0
 

@@ -1,9 +1,9 @@
-"""Numbers as people write them, read by the convention of their column.
+"""Parses numbers as people write them, with the decimal mark of their column.
 
-A mark in a number is the decimal mark or it groups digits, and a cell alone may not say which:
-``1,234`` is a thousand or a little more than one. Other cells of its column do: ``9,99`` and
-``1.234,56`` have a decimal comma, ``9.99`` and ``1,234.56`` a decimal point. So the convention is
-decided over a column (:func:`decimal_mark`), and its cells are read by it (:func:`read_number`).
+A comma or point in a number is the decimal mark, or it groups digits. One cell may not tell which:
+``1,234`` may be 1234 or 1.234. Other cells of its column do: ``9,99`` and ``1.234,56`` have a
+decimal comma, ``9.99`` and ``1,234.56`` a decimal point. So the mark is decided for the whole
+column (:func:`decimal_mark`), and its cells are parsed with it (:func:`read_number`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal, cast
 from ecomfs.errors import RowError
 
 DecimalMark = Literal["", "comma", "point"]
-"""What the decimal mark of a column is; empty when it is not known."""
+"""The decimal mark of a column; empty when it is not known."""
 
 _IN_WORDS = {"comma": "decimal comma", "point": "decimal point"}
 _MARKS: Mapping[str, tuple[str, str]] = {"comma": (",", "."), "point": (".", ",")}
@@ -34,12 +34,12 @@ _ROUND = re.compile(r"\s*-+")  # 5,- and 5.-- are five
 
 
 class NumberError(ValueError):
-    """A text is no number; or it has two readings (``unclear``), and nothing decides.
+    """A text is not a number, or its decimal mark is ambiguous (``unclear``).
 
     Attributes
     ----------
     unclear : bool
-        Whether the text has two readings, and nothing decides.
+        Whether the text is a number with either decimal mark.
 
     Examples
     --------
@@ -54,14 +54,14 @@ class NumberError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number and what stands beside it.
+    """A number with its currency or unit.
 
     Attributes
     ----------
     value : float
         As written: 12 for ``12 %``.
     before, after : str
-        A currency, a unit, a percent sign; without outer space.
+        A currency, unit or percent sign before or after the number, without outer space.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """A text taken apart; readings are plain digits by convention, for those that fit."""
+    """The parts of a number's text; ``readings`` has its plain digits for each possible mark."""
 
     negative: bool
     before: str
@@ -87,23 +87,23 @@ class _Shape:
 
 
 def read_number(text: str, decimal: DecimalMark = "") -> Number:
-    """The number that a text is.
+    """Parse a number.
 
-    Digits may be full-width; groups are separated by the other mark, by spaces or by apostrophes. A
-    sign stands before or behind, or the number in parentheses; ``5,-`` is five.
+    Digits may be full-width; groups are separated by the other mark, spaces or apostrophes. A sign
+    may come before or after the number; parentheses mean a negative number; ``5,-`` is five.
 
     Parameters
     ----------
     text : str
         One cell.
     decimal : DecimalMark
-        The mark of the column. Without one, a text with one reading has it, and a lone point is the
-        decimal mark, as programs write it.
+        The decimal mark of the column. If empty, an unambiguous text is parsed, and a single point
+        is the decimal mark, as programs write it.
 
     Raises
     ------
     NumberError
-        It is no number by that convention, or has two readings.
+        The text is not a number with that mark, or it is ambiguous.
 
     Examples
     --------
@@ -123,13 +123,13 @@ def read_number(text: str, decimal: DecimalMark = "") -> Number:
 
 
 def possible_marks(text: str) -> tuple[str, ...]:
-    """The decimal marks by which a text is a number, where they make a difference.
+    """The decimal marks with which a text is a number.
 
     Returns
     -------
     tuple[str, ...]
-        ``"comma"``, ``"point"`` or both; empty when the mark makes no difference, or the text is no
-        number.
+        ``"comma"``, ``"point"`` or both; empty when the mark makes no difference, or the text is
+        not a number.
 
     Examples
     --------
@@ -143,15 +143,15 @@ def possible_marks(text: str) -> tuple[str, ...]:
 
 
 class ColumnNumbers:
-    """The decimal mark of a column, decided from its cells one by one.
+    """Decides the decimal mark of a column from its cells.
 
     Parameters
     ----------
     name : str
-        What messages call the column.
+        Name of the column in messages.
     likely : DecimalMark
-        The convention that a lone comma has when no cell decides; a table delimited by semicolons
-        makes a decimal comma likely.
+        The mark to use when no cell decides; a table delimited by semicolons makes a decimal comma
+        likely.
 
     Examples
     --------
@@ -166,10 +166,10 @@ class ColumnNumbers:
         self._name = name
         self._likely = likely
         self._sure: dict[str, str] = {}
-        self._unclear: dict[str, str] = {}  # mark → the first cell with two readings
+        self._unclear: dict[str, str] = {}  # mark → the first ambiguous cell
 
     def add(self, cell: object) -> None:
-        """Look at one cell; values that are no text are ignored."""
+        """Add one cell; values other than text are ignored."""
         if isinstance(cell, str) and not cell.isdecimal():
             if _POINT.fullmatch(cell):
                 self._sure.setdefault("point", cell)
@@ -181,18 +181,18 @@ class ColumnNumbers:
                 self._unclear.setdefault("," if "," in cell else ".", cell)
 
     def decided(self) -> DecimalMark:
-        """The convention; empty when no cell has a mark that makes a difference.
+        """The decimal mark; empty when it makes no difference to any cell.
 
         Raises:
-            RowError: cells that contradict each other, or cells with two readings and none that
+            RowError: cells contradict each other, or some cells are ambiguous and no other cell
                 decides; the message names the column and such cells.
         """
         if len(self._sure) > 1:
             comma, point = self._sure["comma"], self._sure["point"]
             raise RowError(
-                f"column {self._name!r} mixes conventions: {comma!r} has a decimal comma, "
+                f"column {self._name!r} mixes decimal marks: {comma!r} has a decimal comma, "
                 f"{point!r} a decimal point",
-                hint="write its numbers in one way",
+                hint="write its numbers with one decimal mark",
             )
         if self._sure:
             return cast("DecimalMark", next(iter(self._sure)))
@@ -204,12 +204,12 @@ class ColumnNumbers:
 
     @property
     def unclear(self) -> bool:
-        """Whether no cell decides, and some have two readings."""
+        """Whether some cells are ambiguous and no cell decides."""
         return not self._sure and bool(self._unclear)
 
     @property
     def commas(self) -> bool:
-        """Whether a cell with two readings has a comma."""
+        """Whether an ambiguous cell has a comma."""
         return "," in self._unclear
 
     @property
@@ -222,7 +222,7 @@ class ColumnNumbers:
         readings = {} if shape is None else shape.readings
         values = " or ".join(f"{float(readings[c]):.10g}" for c in ("point", "comma"))
         return RowError(
-            f"column {self._name!r}: {cell!r} is {values}, and no cell of the column decides",
+            f"column {self._name!r}: {cell!r} may be {values}, and no cell of the column decides",
             hint=DECIMAL_HINT.format(self._name),
         )
 
@@ -233,21 +233,21 @@ DECIMAL_HINT = (
 
 
 def decimal_mark(name: str, cells: Iterable[object], likely: DecimalMark = "") -> DecimalMark:
-    """The convention of a column's numbers.
+    """The decimal mark of a column of numbers.
 
     Parameters
     ----------
     name : str
-        What messages call the column.
+        Name of the column in messages.
     cells : Iterable[object]
-        Its cells; those that are no text are ignored.
+        Its cells; values other than text are ignored.
     likely : DecimalMark
         See :class:`ColumnNumbers`.
 
     Returns
     -------
     DecimalMark
-        ``"comma"``, ``"point"``, or empty when no cell has a mark that makes a difference.
+        ``"comma"``, ``"point"``, or empty when the mark makes no difference to any cell.
 
     Raises
     ------
@@ -260,7 +260,7 @@ def decimal_mark(name: str, cells: Iterable[object], likely: DecimalMark = "") -
     ('comma', 'point')
     >>> decimal_mark("price", ["1,234"])
     Traceback (most recent call last):
-    ecomfs.errors.RowError: column 'price': '1,234' is 1234 or 1.234, and no cell of the column ...
+    ecomfs.errors.RowError: column 'price': '1,234' may be 1234 or 1.234, and no cell of the ...
     """
     column = ColumnNumbers(name, likely)
     for cell in cells:
@@ -269,7 +269,7 @@ def decimal_mark(name: str, cells: Iterable[object], likely: DecimalMark = "") -
 
 
 def rewrite_number(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
-    """A number of one convention, written so that it has one reading by another.
+    """Rewrite a number with another decimal mark, so that the result is unambiguous.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ def rewrite_number(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
     Returns
     -------
     str
-        The number as text; a text that is no number stays as it is.
+        The number as text; a text that is not a number is returned unchanged.
 
     Examples
     --------
@@ -297,7 +297,7 @@ def rewrite_number(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
         return text
     whole, _, part = shape.readings[decimal].partition(".")
     if part:
-        # Three digits behind a mark could be a group: a zero more changes no value.
+        # Three digits after a mark could be a group; a further zero rules that out.
         whole += _MARKS[to or decimal][0] + part + ("0" if len(part) == 3 else "")
     sign = "-" if shape.negative else ""
     amount = f"{sign}{whole}{shape.exponent}"
@@ -305,7 +305,7 @@ def rewrite_number(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
 
 
 def mark_in_words(decimal: DecimalMark) -> str:
-    """A convention in words.
+    """A decimal mark in words.
 
     Examples
     --------
@@ -363,7 +363,7 @@ def _shape(text: str) -> _Shape | None:
 
 
 def _plain(core: str, decimal: str, exponent: str | None) -> str | None:
-    """The digits with a point, if they are a number by that convention."""
+    """The digits with a decimal point, if they are a number with that mark."""
     mark, group = _MARKS[decimal]
     whole, *parts = re.split(rf"[{re.escape(mark)}٫]", core)
     if len(parts) > 1 or (parts and not parts[0].isdecimal()):

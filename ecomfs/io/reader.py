@@ -1,4 +1,4 @@
-"""Read any table in chunks, as text cells; bad rows are marked and none is lost."""
+"""Reads any table in chunks of text cells; bad rows are kept and marked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecomfs.core.words import did_you_mean
+from ecomfs.core.messages import did_you_mean
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
 from ecomfs.io.files import (
     BOOKS,
@@ -48,38 +48,38 @@ class TableReader:
 
     It reads CSV and TSV, JSON Lines (``.jsonl``), a JSON array (``.json``), Parquet, Excel
     (``book.xlsx``, ``book.xlsx#Sheet2``, several sheets ``book.xlsx#May/June`` or ``#*``), the text
-    formats also packed with gzip or zstd, a Hugging Face data set
+    formats also compressed with gzip or zstd, a Hugging Face data set
     (``hf:owner/name#config@split``, or a saved folder), a SQL query
     (``sql:sqlite:///shop.db#SELECT id, text FROM reviews``) and, in any of the formats of files,
     standard input (``-``).
 
-    Iterating gives :class:`Chunk` after chunk and can be done again; memory does not grow with
-    the number of rows. Cells are text exactly as in the file, empty cells are ``""``. A row that
-    cannot be used comes with its ``error`` set: it is too wide or too narrow, a cell is longer
-    than ``max_cell_chars``, a cell holds a NUL character, its bytes are in no encoding, or its
-    quotes do not match. Blank lines are not rows.
+    Iterating gives one :class:`Chunk` after the other and can be repeated; memory does not grow
+    with the number of rows. Cells are text exactly as in the file, empty cells are ``""``. A row
+    that cannot be used has its ``error`` set: it is too wide or too narrow, a cell is longer than
+    ``max_cell_chars``, a cell has a NUL character, bytes cannot be decoded, or quotes do not match.
+    Blank lines are not rows.
 
     Parameters
     ----------
     path : str | PathLike[str]
         The file, or the ``hf:`` or ``sql:`` input.
     encoding : str
-        Of the file, where it is not UTF-8; by default found out (byte-order mark, UTF-8, else the
-        one in which the text reads clearly best, see :attr:`note`).
+        Encoding of the file; detected by default (byte-order mark, UTF-8, else the one that fits
+        the text clearly best, see :attr:`note`).
     delimiter : str | None
-        Insist on this one; found out by default among ``,`` tab ``;`` ``|`` and, where the header
+        Delimiter of the file; detected by default among ``,`` tab ``;`` ``|`` and, if the header
         has none of them, rarer ones such as ``^``.
     chunk_rows : int
         Rows per chunk.
     max_cell_chars : int
         Longest usable cell, in characters.
     allow_nul : bool
-        Let NUL characters through, for callers that clean them.
+        Accept NUL characters, for callers that remove them.
 
     Attributes
     ----------
     name : str
-        What messages call the input.
+        Name of the input in messages.
     path : str | PathLike[str]
         The input as a path.
     header : tuple[str, ...]
@@ -87,19 +87,19 @@ class TableReader:
     encoding : str
         The codec that decodes the file; empty for formats that are not text.
     note : str
-        How the encoding was found, where that needs a check by the user, or which sheets are not
-        read; else empty.
+        What the user should check: how the encoding was found, or which sheets are not read; else
+        empty.
     dialect : Dialect
         How the file is written.
 
     Raises
     ------
     MissingFileError
-        No such file, or it may not be read.
+        The file does not exist, or there is no permission to read it.
     EmptyInputError
-        An empty file, or a header without rows.
+        The file is empty, or has a header and no rows.
     ColumnError
-        Two columns share a name, or the header cannot be read.
+        Two columns have the same name, or the header cannot be read.
     DecodingError
         The bytes are not text in a supported encoding.
     InputError
@@ -165,17 +165,17 @@ class TableReader:
         if not first:
             columns = ", ".join(self.header)
             raise EmptyInputError(
-                f"{self.name}: a header ({columns}) and no rows", hint="add rows below it"
+                f"{self.name}: the file has a header ({columns}) and no rows",
+                hint="add rows below it",
             )
 
     @property
     def kinds(self) -> Mapping[str, type]:
-        """Column → the type of its values, where the input has types and all that were read so far
-        have one."""
+        """Column → type of its values, if the input has types and all values so far share one."""
         return self._source.kinds
 
     def require(self, *columns: str) -> None:
-        """Raise :class:`ColumnError` unless every named column is there."""
+        """Raise :class:`ColumnError` if a column is missing."""
         for column in columns:
             if column in self.header:
                 continue
@@ -186,10 +186,10 @@ class TableReader:
             )
 
     def chunks(self, skip: int = 0, place: Place | None = None) -> Generator[Chunk]:
-        """Chunk after chunk, without the first ``skip`` rows.
+        """The chunks, without the first ``skip`` rows.
 
-        They are read, but not looked at; a ``place`` that an earlier chunk of the same file
-        gave, at or before that row, saves most of the reading.
+        Skipped rows are read, but not checked. A ``place`` from an earlier chunk of the same file,
+        at or before that row, saves most of the reading.
         """
         size, seekable = self._source.size, self._source.seekable
         if not seekable or place is None or place.row > skip:
@@ -215,7 +215,7 @@ class TableReader:
     __iter__ = chunks
 
     def rows(self) -> Iterator[TableRow]:
-        """Row by row."""
+        """The rows one by one."""
         for chunk in self:
             yield from chunk
 
@@ -223,11 +223,11 @@ class TableReader:
         names = self.header
         cells = [*map(plain_cell, record.cells)] if self._unmark else record.cells
         if len(cells) == len(names) and not (record.error or record.note or record.extra):
-            error = self._problem(cells)  # so it is with nearly all rows
+            error = self._problem(cells)  # the usual case
             message = f"line {record.line}: {error}" if error else ""
             return TableRow(record.line, dict(zip(names, cells, strict=True)), message, "", ())
         extra = record.extra or tuple(cells[len(names) :])
-        # Some exports end every row in delimiters, with the header or without it.
+        # Some exports end every row with extra delimiters, also where the header has none.
         spare = bool(extra) and not any(extra)
         error = record.error or self._problem(cells[: len(names)] if spare else cells)
         beyond = spare and len(cells) > len(self._source.header)
@@ -256,9 +256,9 @@ class TableReader:
 
 
 def _named(header: tuple[str, ...], first: Sequence[RawRow]) -> tuple[str, ...]:
-    """The header, where it has several nameless columns, without those that are empty at its end:
-    spreadsheets write them where a cell was once used. Empty ones between others get
-    their number as a name; nameless columns with cells stay as they are, and are refused.
+    """The header with several nameless columns resolved. Empty ones at its end are removed
+    (spreadsheets write them where a cell was once used); empty ones between others are named by
+    their number; nameless columns with values stay, and are refused.
 
     >>> _named(("", "text", "", ""), [RawRow(2, ["1", "good", "", ""])])
     ('', 'text')
@@ -284,7 +284,7 @@ def _named(header: tuple[str, ...], first: Sequence[RawRow]) -> tuple[str, ...]:
 
 
 def open_source(where: str, *, encoding: str | None = None, delimiter: str | None = None) -> Source:
-    """The source for a path, ``hf:...`` or ``sql:...``.
+    """Open the source for a path, ``hf:...`` or ``sql:...``.
 
     Sheets of a workbook are named after ``#``: ``book.xlsx#Sheet2``, ``book.xlsx#May/June``.
 
@@ -307,11 +307,11 @@ def open_source(where: str, *, encoding: str | None = None, delimiter: str | Non
         typed = ExcelSource(path, sheets=sheets)
     if typed is not None:
         if encoding or delimiter:
-            raise ConfigError(f"{where}: this format has no encoding and no delimiter to choose")
+            raise ConfigError(f"{where}: encoding and delimiter do not apply to this format")
         return typed
     if kind in {".jsonl", ".ndjson", ".json"}:
         if delimiter:
-            raise ConfigError(f"{where}: JSON has no delimiter to choose")
+            raise ConfigError(f"{where}: a delimiter does not apply to JSON")
         if kind == ".json" and is_array(path):
             return JsonArraySource(path, encoding=encoding)
         return JsonLinesSource(path, encoding=encoding)
@@ -321,7 +321,7 @@ def open_source(where: str, *, encoding: str | None = None, delimiter: str | Non
 
 
 def text_encoding(where: str | PathLike[str], encoding: str | None) -> str | None:
-    """The encoding that a command names for all its tables, for one of them.
+    """The encoding given for all tables of a command, if it applies to this one; else ``None``.
 
     Examples
     --------
@@ -343,13 +343,13 @@ class Frame:
     Attributes
     ----------
     data : pd.DataFrame
-        Every row, bad ones too; all columns are text, the index is the row's line.
+        Every row, also bad ones; all columns are text, the index is the line of the row.
     errors : dict[int, str]
         Line → why the row cannot be used.
     notes : dict[int, str]
-        Line → what had to be done to read it.
+        Line → how the row was read, if not as usual.
     name : str
-        What messages call the input.
+        Name of the input in messages.
 
     Examples
     --------

@@ -1,8 +1,7 @@
-"""The parts of a table, whatever file it came from: rows, chunks, cells as text, and what a format
-must offer.
+"""Data types of tables in any format: rows, chunks, cells as text, and the base class of sources.
 
-Rows are named tuples: millions of them are made, and a frozen dataclass takes several times as
-long to make.
+Rows are named tuples: there are millions of them, and creating a frozen dataclass takes several
+times as long.
 """
 
 from __future__ import annotations
@@ -24,12 +23,11 @@ class Dialect:
     """How a delimited file is written.
 
     Attributes:
-        delimiter: one of ``,`` ``;`` tab ``|``, a rarer one such as ``^``, or what the caller
-            gave; empty for formats that have none.
+        delimiter: one of ``,`` ``;`` tab ``|``, a rarer one such as ``^``, or the caller's; empty
+            for formats without delimiters.
         backslash: quotes inside quoted cells are written ``\\"`` (Spark, MySQL) and not ``""``.
         preamble: lines before the header (the ``sep=;`` line of spreadsheets).
-        spaced: spaces stand between a delimiter and the next cell (``1, "text"``); they belong to
-            no cell.
+        spaced: spaces after a delimiter are not part of the next cell (``1, "text"``).
     """
 
     delimiter: str = ","
@@ -44,16 +42,16 @@ class TableRow(NamedTuple):
     Attributes
     ----------
     line : int
-        Where it begins in the file, counted from 1, for a person to find it (the record's number in
-        formats without lines).
+        Line of the file where the row begins, counted from 1 (number of the record in formats
+        without lines).
     cells : Mapping[str, str]
-        Column name → text; every column of the header is there.
+        Column name → text, for every column of the header.
     error : str
-        Why the row cannot be used; empty when it can. Its cells hold what could be read.
+        Why the row cannot be used; empty when it can. The cells hold what could be read.
     note : str
-        What had to be done to read it (another encoding than the file's); empty otherwise.
+        How the row was read, if not as usual (in another encoding than the file); else empty.
     extra : tuple[str, ...]
-        Cells beyond the header's width, so that nothing of the row is lost.
+        Cells beyond the last column of the header.
 
     Examples
     --------
@@ -77,9 +75,9 @@ class Place:
     row : int
         Its position among all rows, counted from 0.
     byte : int
-        Of the file, counted from 0.
+        Offset in the file, counted from 0.
     line : int
-        Of the file, counted from 1.
+        Line of the file, counted from 1.
 
     Examples
     --------
@@ -124,9 +122,10 @@ class RawRow(NamedTuple):
         cells: in file order.
         error: why the record cannot be read.
         note: as in :class:`TableRow`.
-        end: how much of the input (:attr:`Source.size`) was read when the record was complete.
-        extra: what the format found beyond the header; delimited files leave it in ``cells``.
-        lines: how many lines of the file it takes.
+        end: how much of the input was read at the end of the record, in the unit of
+            :attr:`Source.size`.
+        extra: cells beyond the header; delimited files leave them in ``cells``.
+        lines: number of lines of the file in the record.
     """
 
     line: int
@@ -139,16 +138,15 @@ class RawRow(NamedTuple):
 
 
 class Source:
-    """An input that yields records under one header. Formats whose values have types have no
-    encoding, and those without a delimiter an empty one.
+    """An input that yields records with one header.
 
     Attributes:
         header: names of the columns.
         encoding: name of the codec; empty for formats that are not text.
         note: what a user should check: how the encoding was found, or which sheets are not read.
         dialect: how the file is written.
-        size: total of what :attr:`RawRow.end` counts, or ``None``.
-        seekable: whether :meth:`records` can begin at a place.
+        size: total size of the input, or ``None`` when unknown.
+        seekable: whether :meth:`records` can start at a place.
     """
 
     header: tuple[str, ...]
@@ -160,26 +158,25 @@ class Source:
 
     @property
     def kinds(self) -> Mapping[str, type]:
-        """Column → the type of its values, as far as they were read, where it is known."""
+        """Column → the type of the values read so far, where it is known."""
         return {}
 
     def records(self, place: Place | None = None) -> Generator[RawRow]:
-        """The rows, from the first one at every call, or from a place where it is seekable."""
+        """The rows, from the first one, or from ``place`` if the source is seekable."""
         raise NotImplementedError
 
 
 def cell_text(value: Any) -> str:
-    """Text of one value.
+    """The text of one value.
 
-    Missing values (``None``, NaN, NaT) are the empty cell, and ``null`` inside lists and objects,
-    which are JSON; whole floats lose their ``.0`` (Excel and pandas add it to integer columns);
-    dates are ISO 8601, without a time when it is midnight.
+    Missing values (``None``, NaN, NaT) become the empty cell. Lists and objects become JSON, with
+    ``null`` for missing values. Whole floats lose their ``.0``, which Excel and pandas add to
+    integer columns. Dates become ISO 8601, without the time if it is midnight.
 
     Returns
     -------
     str
-        The text; a missing value is the empty text, an infinite number a marked text that no label
-        accepts.
+        The text; for an infinite number an ``InfiniteText``, which is not accepted as a label.
 
     Examples
     --------
@@ -213,7 +210,7 @@ def cell_text(value: Any) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """NaN is no JSON, and inside a list it is as missing as it is alone."""
+    """The value with ``None`` for NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -247,7 +244,7 @@ class IdTracker:
         return self._slots[self._place(_hash(identifier))] != 0
 
     def add(self, identifier: str) -> bool:
-        """Add an id; false when it was there already."""
+        """Add an id; false when it is in the set already."""
         key = _hash(identifier)
         place = self._place(key)
         if self._slots[place]:
@@ -259,7 +256,7 @@ class IdTracker:
         return True
 
     def _place(self, key: int) -> int:
-        """Slot that holds the key, or the free one where it belongs (linear probing)."""
+        """The slot that holds the key, or the free one for it (linear probing)."""
         slots, mask = self._slots, len(self._slots) - 1
         place = key & mask
         while slots[place] and slots[place] != key:

@@ -1,4 +1,4 @@
-"""A table of a database as an output: made in one transaction, so that it is whole or not there."""
+"""A database table as output, written in one transaction: it is complete or it does not exist."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecomfs.core.messages import first_line
 from ecomfs.core.sqlite import make_private
-from ecomfs.core.words import first_line
 from ecomfs.errors import ConfigError, EcomfsError, OutputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _BATCH_ROWS = 1000
 _NAME_BYTES = 63  # PostgreSQL cuts longer names without an error
 _MAX_INT = 1 << 63
 _OWN = "ecomfs_"
-"""How the names of the tables of pools and reviews begin."""
+"""Prefix of the tables of pools and reviews."""
 _HINT = "write sql:URL#TABLE, for example sql:postgresql+psycopg://me@host/shop#scored_reviews"
 
 
@@ -59,12 +59,12 @@ class SqlTable:
 
     @classmethod
     def parse(cls, text: str) -> SqlTable:
-        """The table that a text names.
+        """Parse ``sql:URL#TABLE``.
 
         Raises
         ------
         ConfigError
-            No URL, a database that is not supported, or no name of a table.
+            The URL or the name of the table is missing, or the database is not supported.
         """
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import ArgumentError
@@ -78,14 +78,14 @@ class SqlTable:
             ) from problem
         if backend not in BACKENDS:
             raise ConfigError(
-                f"-o: {backend} is not written", hint=f"use one of {', '.join(BACKENDS)}"
+                f"-o: {backend} is not supported", hint=f"use one of {', '.join(BACKENDS)}"
             )
         schema, _, table = name.strip().rpartition(".")
         if not table or re.search(r"\s|;|\"", name.strip()):
             raise ConfigError(f"-o: {name.strip()!r} is not the name of a table", hint=_HINT)
         if table.casefold().startswith(_OWN):
             raise ConfigError(
-                f"-o: {table!r}: tables named {_OWN}… are those of pools and reviews",
+                f"-o: {table!r}: names with {_OWN} are reserved for pools and reviews",
                 hint="name another table",
             )
         return cls(url, table, schema or None)
@@ -116,8 +116,8 @@ class SqlTable:
         ConfigError
             The input reads this table.
         OutputError
-            The table is there and may not be replaced; the database cannot be opened, or no table
-            can be made in it.
+            The table exists and may not be replaced, the database cannot be opened, or no table
+            can be created in it.
         """
         own = self.url
         if source.startswith(f"{SQL}{own}#") and re.search(
@@ -130,7 +130,7 @@ class SqlTable:
             return
         with self._transaction() as connection:
             self._refuse_existing(connection, replace)
-            # Rights are found out now, and not after hours of work.
+            # Check permissions now, and not after hours of work.
             import sqlalchemy as sa
 
             tried = sa.Table(_free_name(), sa.MetaData(), sa.Column("a", sa.Text))
@@ -144,7 +144,7 @@ class SqlTable:
         Raises
         ------
         ConfigError
-            A name that is empty or too long, or two that differ in case only.
+            A name is empty or too long, or two names differ in case only.
         """
         from sqlalchemy.engine import make_url
 
@@ -152,7 +152,7 @@ class SqlTable:
         seen: dict[str, str] = {}
         for name in names:
             if not name:
-                raise ConfigError(f"-o {self}: a column has no name", hint="give it one")
+                raise ConfigError(f"-o {self}: a column has no name", hint="name it in the input")
             if backend == "postgresql" and len(name.encode()) > _NAME_BYTES:
                 raise ConfigError(
                     f"-o {self}: column {name!r} is longer than {_NAME_BYTES} bytes",
@@ -161,7 +161,7 @@ class SqlTable:
             other = seen.setdefault(name if backend == "postgresql" else name.casefold(), name)
             if other != name:
                 raise ConfigError(
-                    f"-o {self}: columns {other!r} and {name!r} are one to this database",
+                    f"-o {self}: columns {other!r} and {name!r} are the same to this database",
                     hint="rename one of them, or write a file",
                 )
 
@@ -175,14 +175,14 @@ class SqlTable:
         return Path(url.database) if here and url.database else None
 
     def _begun(self) -> bool:
-        """Whether the database is there; a file is made when the table is written."""
+        """Whether the database exists; a database file is created when the table is written."""
         from sqlalchemy.engine import make_url
 
         url = make_url(self.url)
         if url.get_backend_name() == "postgresql":
             return True
         if not url.database or url.database.startswith(":"):
-            raise ConfigError(f"-o {self}: a database in memory is lost at once", hint=_HINT)
+            raise ConfigError(f"-o {self}: a database in memory would be lost", hint=_HINT)
         path = Path(url.database)
         if not path.exists() and not path.parent.is_dir():
             raise OutputError(
@@ -194,24 +194,24 @@ class SqlTable:
     def _transaction(self) -> Iterator[sa.Connection]:
         import sqlalchemy as sa
 
-        hint = "nothing was changed there; correct it and run again"
+        hint = "nothing was changed in the database; correct the problem and run again"
         with opened_database(self.url, str(self), OutputError, hint) as engine:
             if engine.dialect.name == "sqlite":
-                # The driver begins no transaction before CREATE TABLE by itself.
+                # The driver alone begins no transaction before CREATE TABLE.
                 sa.event.listen(engine, "connect", _begin_by_hand)
                 sa.event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
             with engine.begin() as connection:
                 yield connection
 
     def _refuse_existing(self, connection: sa.Connection, replace: bool) -> bool:
-        """Whether there is such a table."""
+        """Whether the table exists."""
         import sqlalchemy as sa
 
         there = sa.inspect(connection).has_table(self.table, schema=self.schema)
         if there and not replace:
             raise OutputError(
-                f"{self}: the table is there already",
-                hint="--replace-table replaces it, or name another one",
+                f"{self}: the table exists already",
+                hint="replace it with --replace-table, or name another one",
             )
         return there
 
@@ -220,11 +220,11 @@ class SqlTable:
 def opened_database(
     url: str | sa.URL, name: str, failure: type[EcomfsError], hint: str = "", **options: Any
 ) -> Iterator[sa.Engine]:
-    """An engine of SQLAlchemy, disposed of after the block; errors say the name of the database.
+    """An SQLAlchemy engine, disposed of after the block; errors begin with ``name``.
 
     Raises:
         ConfigError: the driver is not installed.
-        failure: what the database refuses.
+        failure: the database refuses an operation.
     """
     import sqlalchemy as sa
     from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
@@ -253,8 +253,8 @@ def _free_name() -> str:
 
 
 class SqlTableWriter:
-    """Rows for a table of a database; they wait in a temporary file and are written by
-    :meth:`commit`, in one short transaction that ends with the table under its name.
+    """Writes rows to a database table. Rows are kept in a temporary file until :meth:`commit`
+    creates the table in one short transaction.
 
     Parameters
     ----------
@@ -263,9 +263,9 @@ class SqlTableWriter:
     header : Sequence[str]
         Column names.
     numbers : Sequence[str]
-        Columns that hold numbers.
+        Columns of numbers.
     kinds : callable
-        Column → the type of its values in the input, asked when all rows are there; other columns
+        Returns column → type of its values in the input; called after the last row. Other columns
         are text.
     replace : bool
         Whether a table of this name may be replaced.
@@ -273,7 +273,7 @@ class SqlTableWriter:
     Raises
     ------
     ConfigError
-        A column that the database cannot have.
+        The database cannot have a column of that name.
 
     Examples
     --------
@@ -324,12 +324,12 @@ class SqlTableWriter:
             self.rows += 1
 
     def commit(self) -> None:
-        """Make the table appear under its name.
+        """Create the table with all rows.
 
         Raises
         ------
         OutputError
-            The database refuses it; it is as it was before.
+            The database refuses it; nothing was changed.
         """
         import sqlalchemy as sa
 
@@ -340,7 +340,7 @@ class SqlTableWriter:
         if new is not None and target.url.startswith("sqlite"):
             make_private(new)
         with target._transaction() as connection:
-            if new is not None:  # DuckDB makes its file itself
+            if new is not None:  # DuckDB creates its file itself
                 new.chmod(0o600)
             backend = connection.dialect.name
             types = {name: _column_type(kinds.get(name), backend) for name in self._header}
@@ -387,13 +387,13 @@ def _value(read: Callable[[str], Any], cell: str) -> Any:
 
 
 def _text(cell: str) -> str:
-    """A lone surrogate, which UTF-8 cannot hold, and NUL, which databases refuse, are escaped."""
+    """The cell with unpaired surrogates and NUL escaped: databases refuse them."""
     return cell.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _column_type(kind: type | None, backend: str) -> tuple[Any, Callable[[str], Any]]:
-    """The type of a column, and how its cells become values; text where a type could lose
-    something."""
+    """The SQL type of a column and the function that converts its cells; text where another type
+    could lose information."""
     import sqlalchemy as sa
 
     if kind is int:
@@ -413,7 +413,7 @@ def _column_type(kind: type | None, backend: str) -> tuple[Any, Callable[[str], 
 
 
 class ColumnKinds:
-    """Collects the types of the values of each column.
+    """Collects the types of values per column.
 
     Examples
     --------
@@ -435,7 +435,7 @@ class ColumnKinds:
                 seen.add(_kind(value))
 
     def found(self) -> dict[str, type]:
-        """Column → type, where all values that are there have one type that a table can keep."""
+        """Column → type, for columns whose values all have one type that a table can store."""
         return {
             name: next(iter(seen))
             for name, seen in zip(self._header, self._seen, strict=True)

@@ -1,16 +1,16 @@
-"""Where a result goes: a file that is whole or not there, a pipe or device, or standard output.
+"""Output targets: a file that is complete or does not exist, a pipe, a device, standard output.
 
-Every output of ecomfs is written here, so that all of them keep the same rules:
+Every output of ecomfs is written by this module, with the same rules:
 
-- ``-`` is standard output; what a command would print there goes to standard error
+- ``-`` is standard output; text that a command prints goes to standard error instead
   (:func:`standard_output`).
-- A named pipe or a character device is written through when the result is whole. Other nodes are
+- A named pipe or character device is written when the result is complete. Other special files are
   refused.
-- Symbolic links are followed: the file they name is replaced, the link stays.
-- A new file is for its user alone (mode 0600), because results hold the text of rows; a file that
-  exists keeps its mode. One with several names (hard links) keeps them all.
-- A temporary file has a random name, is made new (``O_EXCL``) and follows no link.
-- A file that the run reads is never written (:func:`reading`), nor is a database.
+- Symbolic links are followed: the file that a link names is replaced, the link stays.
+- Only its user may read a new file (mode 0600), because results contain the text of rows. An
+  existing file keeps its mode and its hard links.
+- A temporary file has a random name, is created new (``O_EXCL``) and follows no link.
+- Files that the run reads (:func:`reading`) and databases are never overwritten.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ecomfs.errors import ConfigError, OutputError
 _STANDARD = {"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
 _SQLITE = b"SQLite format 3\0"
 _DUCKDB = (8, b"DUCK")
-"""Where a file of DuckDB has its mark."""
+"""Offset and value of the magic number in a DuckDB file."""
 _BESIDE_DATABASE = ("-wal", "-shm", "-journal", ".wal")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -66,7 +66,7 @@ _standard: ContextVar[TextIO | None] = ContextVar("standard", default=None)
 
 @contextmanager
 def reading(files: Iterable[InputFile]) -> Iterator[None]:
-    """While the block runs, none of these files can be made an output.
+    """While the block runs, these files are refused as outputs.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def reading(files: Iterable[InputFile]) -> Iterator[None]:
 
 @contextmanager
 def standard_output() -> Iterator[None]:
-    """While the block runs, standard output is for a result; what is printed goes to standard
+    """While the block runs, standard output is reserved for a result; printed text goes to standard
     error.
 
     Examples
@@ -115,7 +115,7 @@ def is_standard(path: str | os.PathLike[str]) -> bool:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether an output has no place of its own in a folder: standard output, a pipe, a device.
+    """Whether an output is standard output, a pipe or a device, and not a file.
 
     Examples
     --------
@@ -128,27 +128,27 @@ def is_stream(path: Path) -> bool:
         mode = path.stat().st_mode
     except OSError:
         return False
-    # What a process has open has a name there, also when it is a file.
+    # Open files of a process have a name there too.
     opened = os.fspath(path).startswith(("/dev/fd/", "/dev/std", "/proc/self/fd/"))
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or opened
 
 
 def check_target(path: Path, what: str = "output") -> None:
-    """Refuse an output before any work is done for it.
+    """Refuse an output that cannot be written, before any work is done.
 
     Parameters
     ----------
     path : Path
         The output, as the user gave it.
     what : str
-        What messages call it, such as the option that names it.
+        Name of the output in messages, such as its option.
 
     Raises
     ------
     ConfigError
-        A file that the run reads.
+        The run reads this file.
     OutputError
-        A database, a folder, or a node that is no pipe and no character device.
+        The path is a database, a folder, or a special file other than a pipe or character device.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def check_target(path: Path, what: str = "output") -> None:
         raise OutputError(f"{path}: this is a folder", hint="name a file in it")
     if there is not None and not stat.S_ISREG(there.st_mode):
         raise OutputError(f"{path}: neither a file nor a pipe", hint="name a file")
-    if _is_database(path):  # its log need not be there to be the database's
+    if _is_database(path):  # also its log, which need not exist yet
         raise OutputError(
             f"{what} {path} is a database, such as a pool of labelled examples",
             hint="choose another name for the result",
@@ -209,11 +209,11 @@ class Target:
     """One output: written to a temporary file first, which takes its place when it is whole.
 
     Args:
-        path: as the user gave it.
-        private: a new file is for its user alone; without it, it follows the umask.
+        path: the output, as the user gave it.
+        private: only its user may read a new file; otherwise the umask decides.
 
     Raises:
-        ConfigError, OutputError: see :func:`check_target`; or its folder cannot be written.
+        ConfigError, OutputError: see :func:`check_target`; or the folder cannot be written to.
 
     >>> path = Path(tempfile.mkdtemp()) / "out.csv"
     >>> target = Target(path)
@@ -236,7 +236,7 @@ class Target:
                 self.temporary = Path(name)
             else:
                 self.temporary = temporary_name(self._file)
-                # Who may not read the old file must not read the new one while it is made.
+                # Users who may not read the old file must not read the new one while it is written.
                 mode = 0o600 if private or self._file.exists() else 0o666
                 handle = os.open(self.temporary, _NEW | _NO_LINK, mode)
         except OSError as problem:
@@ -245,18 +245,18 @@ class Target:
 
     @property
     def partial(self) -> Path:
-        """Where rows are kept when writing fails."""
+        """The file that keeps the rows when writing fails."""
         return self._file.with_name(self._file.name + ".partial")
 
     def publish(self, last: Callable[[], object] = lambda: None) -> None:
-        """Put the temporary file in its place.
+        """Move the temporary file to its final name.
 
         Args:
-            last: writes what is missing to :attr:`raw`.
+            last: writes the last bytes to :attr:`raw`.
 
         Raises:
-            OutputError: it cannot be written or put there.
-            BrokenPipeError: who reads standard output or a pipe went away; nothing is kept.
+            OutputError: the file cannot be written or moved.
+            BrokenPipeError: the reader of standard output or a pipe has ended; nothing is kept.
         """
         try:
             last()
@@ -269,10 +269,10 @@ class Target:
                     _pour(whole, self.path)
                 self.temporary.unlink(missing_ok=True)
                 return
-            check_target(self._file)  # what stands there may have changed since
+            check_target(self._file)  # the path may have changed since
             old = self._file.stat() if self._file.exists() else None
             if old is not None and old.st_nlink > 1:
-                # A rename would leave its other names with the old content.
+                # After a rename, its other hard links would have the old content.
                 handle = os.open(self._file, os.O_WRONLY | os.O_TRUNC | _NO_LINK)
                 with self.temporary.open("rb") as whole, os.fdopen(handle, "wb") as file:
                     shutil.copyfileobj(whole, file)
@@ -281,7 +281,8 @@ class Target:
                 self.temporary.unlink(missing_ok=True)
                 return
             if old is not None:
-                with contextlib.suppress(OSError):  # of another user: it becomes this one's
+                # Without permission to change the owner, the file becomes this user's.
+                with contextlib.suppress(OSError):
                     os.chown(self.temporary, old.st_uid, old.st_gid)
                 self.temporary.chmod(stat.S_IMODE(old.st_mode))
             os.replace(self.temporary, self._file)
@@ -298,7 +299,7 @@ class Target:
             raise output_failure(self.path, problem) from problem
 
     def keep(self) -> Path | None:
-        """Give up; returns where what was written is kept, ``None`` if nowhere."""
+        """Stop and keep what was written; returns its path, ``None`` if nothing is kept."""
         with contextlib.suppress(OSError):
             self.raw.close()
         if self._stream:
@@ -319,7 +320,7 @@ class Target:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside a file that nobody can guess, for what will take its place.
+    """A random name in the folder of a file, for the temporary file that will replace it.
 
     Examples
     --------
@@ -331,7 +332,7 @@ def temporary_name(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str, *, private: bool = True) -> None:
-    """Write a whole text file, by the rules of every output; lone surrogates are escaped.
+    """Write a text file, by the rules of every output; unpaired surrogates are escaped.
 
     Parameters
     ----------
@@ -340,12 +341,12 @@ def write_text(path: Path, text: str, *, private: bool = True) -> None:
     text : str
         Its content.
     private : bool
-        Whether a new file is for its user alone; without it, it follows the umask.
+        Whether only its user may read a new file; otherwise the umask decides.
 
     Raises
     ------
     ConfigError, OutputError
-        See :func:`check_target`; or it cannot be written.
+        See :func:`check_target`; or the file cannot be written.
 
     Examples
     --------
@@ -358,7 +359,7 @@ def write_text(path: Path, text: str, *, private: bool = True) -> None:
 
 
 def write_bytes(path: Path, content: bytes, *, private: bool = True) -> None:
-    """Write a whole file; arguments and errors as of :func:`write_text`.
+    """Write a binary file; arguments and errors are those of :func:`write_text`.
 
     >>> path = Path(tempfile.mkdtemp()) / "result.parquet"
     >>> write_bytes(path, b"PAR1")
@@ -373,7 +374,7 @@ def write_bytes(path: Path, content: bytes, *, private: bool = True) -> None:
 
 
 def output_failure(path: Path, problem: OSError) -> OutputError:
-    """What a person can do about a file that cannot be written.
+    """The error for a file that cannot be written, with a hint.
 
     >>> output_failure(Path("out.csv"), OSError(errno.ENOSPC, "no space")).message
     'out.csv: the disk is full'
@@ -384,7 +385,7 @@ def output_failure(path: Path, problem: OSError) -> OutputError:
         hint = "choose another folder with -o"
         return OutputError(f"{path}: no permission to write there", hint=hint)
     if problem.errno in {errno.ENOENT, errno.ENOTDIR}:
-        hint = f"make it first: mkdir -p {path.parent}"
+        hint = f"create it first: mkdir -p {path.parent}"
         return OutputError(f"{path}: its folder does not exist", hint=hint)
     return OutputError(f"{path}: cannot be written: {problem.strerror or problem}")
 
@@ -399,13 +400,13 @@ def _pour(whole: BinaryIO, path: Path) -> None:
     if (binary := getattr(stream_, "buffer", None)) is not None:
         shutil.copyfileobj(whole, binary)
         binary.flush()
-    else:  # a stream of text that a program put in place of standard output
+    else:  # a program replaced standard output by a text stream
         stream_.write(whole.read().decode("utf-8"))
 
 
 def _is_database(path: Path) -> bool:
-    """Whether a file is one of SQLite or DuckDB, an empty one whose rows are in its log, or one
-    that they keep beside it."""
+    """Whether a file is a SQLite or DuckDB database, also an empty one whose rows are in its log,
+    or a log of one."""
     name = os.path.realpath(path)
     for end in ("", *_BESIDE_DATABASE):
         if not name.endswith(end):

@@ -1,4 +1,4 @@
-"""Texts compared: forms in which texts that look alike are equal; and the language of a text."""
+"""Normal forms of text for comparison, and language detection."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import unicodedata
 
 from ecomfs.types import Language
 
-# Compatibility forms that a reader sees as the plain characters. The others carry meaning of their
-# own: m² is not m2, ① not 1, 1½ not 11/2.
+# Compatibility forms that look like the plain characters. Others differ in meaning: m² is not m2,
+# ① is not 1, 1½ is not 11/2.
 _LOOKS = {
     "<wide>",
     "<narrow>",
@@ -35,7 +35,7 @@ _FULL_STOPS = " .!。！।۔"
 
 
 class _Looks(dict[int, str]):
-    """A character → what it looks like; filled as characters are met."""
+    """A character → the plain character that it looks like; a cache filled on use."""
 
     def __missing__(self, code: int) -> str:
         self[code] = found = _look(chr(code))
@@ -60,12 +60,12 @@ _looks = _Looks()
 
 
 def same_text(text: str) -> str:
-    """What a reader sees of a text: two texts are the same exactly when this is equal.
+    """A normal form for equality: two texts count as the same if their forms are equal.
 
-    Width, case, white space, Unicode form, invisible characters, the shape of quotes and dashes,
-    and full stops and exclamation marks at the end may differ. Everything else stays, because it
-    can carry the meaning: signs, points and commas, currencies, symbols, emoji, question marks.
-    Between two Han or Kana characters white space is a comma; beside one it is nothing.
+    It ignores width, case, white space, Unicode form, invisible characters, the shape of quotes and
+    dashes, and full stops and exclamation marks at the end. It keeps everything that can carry
+    meaning: signs, points and commas, currencies, symbols, emoji, question marks. White space
+    between two Han or Kana characters becomes a comma; next to one such character it is removed.
 
     Examples
     --------
@@ -81,13 +81,13 @@ def same_text(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """A text with one form for characters that look alike; case and white space stay.
+    """A text with one form for characters that look alike; case and white space are kept.
 
     Returns
     -------
     str
-        The text in Unicode form NFC, without invisible characters; compatibility forms that look
-        like plain characters are those characters.
+        The text in Unicode form NFC without invisible characters; compatibility forms that look
+        like plain characters are replaced by them.
 
     Examples
     --------
@@ -101,11 +101,11 @@ def visible(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """NFKC, case-folded, letters and digits only, in whatever script.
+    """A text in NFKC, case-folded, letters and digits of any script only.
 
-    Combining marks that belong to a letter stay; punctuation, symbols, emoji and white space go.
-    For measures of likeness only: it makes ``C#`` and ``C``, 6.1 and 61 equal. Whether two texts
-    are the same is :func:`same_text`.
+    Combining marks of letters are kept; punctuation, symbols, emoji and white space are removed.
+    Use it for similarity only, since it makes ``C#`` and ``C`` equal, and 6.1 and 61. For equality
+    use :func:`same_text`.
 
     Examples
     --------
@@ -120,13 +120,13 @@ def fold(text: str) -> str:
 
 
 def _is_letter_mark(char: str) -> bool:
-    """A mark that is part of a letter, as in Hindi or Thai; emoji variation selectors are not."""
+    """Whether a mark is part of a letter, as in Hindi or Thai; variation selectors are not."""
     selector = "\ufe00" <= char <= "\ufe0f" or char >= "\U000e0100"
     return unicodedata.category(char) in {"Mn", "Mc"} and not selector
 
 
 def squeeze(text: str) -> str:
-    """Every run of white space as one space, none at the ends.
+    """A text with each run of white space as one space, and none at the ends.
 
     Examples
     --------
@@ -141,12 +141,12 @@ _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f\uff21-\uff3a\uff41-\uff5a]")
 
 
 def detect_language(text: str) -> Language:
-    """The language whose prompt fits a text, by its script: ``zh`` when at least a third of its
-    letters are Han, else ``en``, texts without letters included.
+    """The prompt language for a text, by its script: ``zh`` if at least a third of its letters are
+    Han, else ``en``, also for texts without letters.
 
     One Han character carries about as much as half a Latin word: the rule is ``2 * han >= latin``.
-    Product texts mix scripts ("小米 Redmi Note 12 Pro 手机壳"); the weight keeps Latin model names
-    from deciding the language of a Chinese sentence. Other scripts are not detected.
+    Product texts mix scripts ("小米 Redmi Note 12 Pro 手机壳"); with this weight, Latin model names
+    do not decide the language of a Chinese sentence. Other scripts are not detected.
 
     Examples
     --------

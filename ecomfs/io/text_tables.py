@@ -1,19 +1,19 @@
-"""Tables in text files: lines of text to rows of CSV and TSV, JSON Lines, and JSON arrays.
+"""Parses tables in text files: CSV and TSV, JSON Lines, and JSON arrays.
 
-Lines are decoded strictly. A line that the encoding of the file does not explain is tried in UTF-8
-or GB18030 and carries a *note* when that fits; otherwise it carries an *error*, and the bytes that
-could not be read stand in its text as visible ``\\xNN`` escapes. U+FFFD is never written.
+Lines are decoded strictly. A line that is not in the encoding of the file is tried in UTF-8 or
+GB18030, and gets a *note* if that works. Otherwise it gets an *error*, and its text shows the bytes
+that cannot be decoded as ``\\xNN`` escapes. U+FFFD is never written.
 
-A stray quote must not swallow the rows after it. The csv module parses strictly; when it refuses a
-record, or the record grows beyond a limit, only the first line of the record becomes an error and
+A stray quote must not hide the rows after it. The csv module parses strictly. When it refuses a
+record, or a record grows beyond a limit, only the first line of the record becomes an error, and
 parsing starts again at the next line.
 
-Cells of CSV and TSV files that a spreadsheet would run are marked when they are written, and marks
-are taken away when they are read. Excel, LibreOffice and Google Sheets compute a cell that begins
-with ``=``, ``+``, ``-`` or ``@`` (also full-width), or with a tab or a line break before one,
-whether it is quoted or not. An apostrophe in front makes it text (OWASP, "CSV Injection"). Cells
-that begin with apostrophes before such a character get one too, so that taking one away gives every
-cell back exactly. Numbers are no formulas and stay as they are, and so does a single character.
+Cells of CSV and TSV files that a spreadsheet would run as formulas get a mark when written, which
+is removed when read. Excel, LibreOffice and Google Sheets run a cell that begins with ``=``, ``+``,
+``-`` or ``@`` (also full-width), or with a tab or line break before one, quoted or not. An
+apostrophe in front makes it text (OWASP, "CSV Injection"). Cells that begin with apostrophes before
+such a character get one more, so that removing one restores every cell exactly. Numbers and single
+characters are not formulas and get no mark.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from ecomfs.io.files import (
     is_by_line,
     is_gb18030,
     is_utf8,
+    log_once,
     open_binary,
-    say_once,
     stored_size,
 )
 from ecomfs.io.rows import Dialect, Place, RawRow, Source, cell_text
@@ -51,13 +51,13 @@ MAX_LINE_BYTES = 1 << 26
 
 
 class Line(NamedTuple):
-    """One physical line, its terminator included.
+    """One physical line with its line end.
 
     Attributes:
-        text: the line; bytes that could not be read stand in it as ``\\xNN``.
-        note: set when another encoding than the file's explained the line.
-        error: set when none did.
-        end: bytes of the file read when the line was complete.
+        text: the line; bytes that cannot be decoded are shown as ``\\xNN``.
+        note: set when the line was decoded in another encoding than the file.
+        error: set when it could not be decoded.
+        end: offset of the end of the line in the file, in bytes.
     """
 
     text: str
@@ -134,7 +134,7 @@ def _decode_stream(stream: BinaryIO, encoding: Encoding) -> Iterator[Line]:
 
 
 def _checked(text: str, error: str, end: int) -> Line:
-    """A line in which lone surrogates, which no file can hold, are shown as escapes."""
+    """A line with unpaired surrogates, which UTF-8 cannot encode, shown as escapes."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as problem:
@@ -145,13 +145,13 @@ def _checked(text: str, error: str, end: int) -> Line:
 
 
 MAX_RECORD_CHARS = 4_000_000
-"""Longest record, in characters; what is longer is taken for an unclosed quote."""
+"""Longest record, in characters; a longer one counts as an unclosed quote."""
 
 _BACKSLASH_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 _MEANINGS = (
-    ("unexpected end of data", "a quote that opens in it is never closed"),
+    ("unexpected end of data", "a quote that opens in this row is never closed"),
     ("expected after", "a quote inside a quoted cell is not doubled"),
-    ("new-line character", "a carriage return stands outside quotes"),
+    ("new-line character", "a carriage return is outside quotes"),
     ("field larger", "a cell is too long, or a quote is never closed"),
 )
 
@@ -167,8 +167,9 @@ def parse_rows(
     max_record_chars: int = MAX_RECORD_CHARS,
     first_line: int = 1,
 ) -> Iterator[RawRow]:
-    """Records of a delimited file, the header's first; blank lines are no records. Lines from
-    the middle of a file begin with ``first_line``, and have no preamble.
+    """Parse the records of a delimited file, the header first; blank lines are skipped. If the
+    lines are from the middle of a file, ``first_line`` is the number of the first, and they have no
+    preamble.
 
     >>> rows = ['id,text\\n', '1,"two\\n', 'lines"\\n', '2,"bad" quote\\n', '3,ok\\n']
     >>> for r in parse_rows([Line(row) for row in rows], Dialect()):
@@ -182,7 +183,7 @@ def parse_rows(
         csv.field_size_limit(max_record_chars)
     source = iter(lines)
     again: deque[Line] = deque()  # lines of a refused record, after its first
-    used: list[Line] = []  # lines of the record under way
+    used: list[Line] = []  # lines of the current record
 
     def texts() -> Iterator[str]:
         chars = 0
@@ -223,7 +224,7 @@ def parse_rows(
             error = _meaning(problem)
         if skip:
             skip -= 1
-        elif len(used) == 1 and cells:  # so it is with nearly all
+        elif len(used) == 1 and cells:  # the usual case
             (line,) = used
             yield RawRow(number, cells, error or line.error, line.note, line.end)
         elif cells:
@@ -239,7 +240,7 @@ def _meaning(problem: Exception) -> str:
 
 DELIMITERS = (",", "\t", ";", "|")
 RARE_DELIMITERS = tuple("^~\x01\x02\x1c\x1d\x1e\x1f¦§¬!#%*:@=$&+")
-"""Taken only where no usual one is in the header, and every row is as wide as it."""
+"""Considered only if the header has no usual delimiter and every row is as wide as the header."""
 SNIFF_RECORDS = 200
 _SEP_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
@@ -247,15 +248,15 @@ _SEP_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 def sniff_dialect(
     lines: Sequence[Line], *, delimiter: str | None = None, complete: bool = True
 ) -> Dialect:
-    """The dialect under which most records are as wide as the header.
+    """The dialect with which most records are as wide as the header.
 
-    A delimiter counts only if the header holds it; a header without any is one column, and its
-    delimiter is the one that disturbs the rows least.
+    A delimiter is considered only if it is in the header. A header without any is one column; its
+    delimiter is then the one that splits the fewest rows.
 
     Args:
         lines: the first lines of the file.
-        delimiter: given by the caller; then only the quoting is found out.
-        complete: false when ``lines`` stop before the file does.
+        delimiter: given by the caller; then only the quoting is detected.
+        complete: false when the file has more lines.
 
     >>> sniff_dialect([Line("id;text\\n"), Line("1;one, two\\n")]).delimiter
     ';'
@@ -277,7 +278,7 @@ def sniff_dialect(
             for spaced in (False, True)
             if not spaced or any(f"{mark} " in line.text for line in lines)
         ]
-        if backslashes:  # not where all can be read without them: then one stands at a cell's end
+        if backslashes:  # unless all parses without them: then one is the end of a cell
             candidates += [replace(d, backslash=True) for d in candidates if _broken(lines, d)]
         fits = [(_fit(lines, dialect, complete), dialect) for dialect in candidates]
         return max(fits, key=lambda found: found[0])  # the first of equals, the comma
@@ -316,12 +317,11 @@ def _fit(lines: Sequence[Line], dialect: Dialect, complete: bool) -> _Fit:
         return _Fit(False, 0.0, False, True, 0)
     header, rows = records[0], records[1:]
     if header.error:
-        # Better than no delimiter at all: its message says what to fix.
+        # Better than no delimiter at all: its error message says what to fix.
         return _Fit(dialect.delimiter in header.cells[0], 0.0, False, True, 0)
     width = len(header.cells)
-    # Cells are kept as they are; spaces belong to the delimiter where the header has them after
-    # each one, or most rows have quotes behind them.
-    # What stands inside quotes is of a cell.
+    # Spaces belong to the delimiter if the header has one after each delimiter, or most rows have
+    # quotes after them; else they are part of the cell. Quoted text is ignored here.
     first, *others = [_QUOTED.sub('""', line.text) for line in lines[dialect.preamble :]]
     quoted = sum(f'{dialect.delimiter} "' in text for text in others)
     spaced = width > 1 and first.count(dialect.delimiter + " ") == width - 1
@@ -348,20 +348,21 @@ class TextSource(Source):
     """
 
     def _begin(self, path: Path, given: str | None) -> bytes:
-        """Decide the encoding; returns the head that was read for it."""
+        """Decide the encoding; returns the bytes that were read for it."""
         self._path = path
         with open_binary(path) as stream:
             start = stream.peek(8)[:8]
             if start.startswith(_BINARY):
                 raise DecodingError(
                     f"{path.name}: this is not a text file (it begins with {start[:4]!r})",
-                    hint="save it as CSV, or name it by what it is (.xlsx, .parquet, .zst)",
+                    hint="save it as CSV, or give it the suffix of its format (.xlsx, .parquet, "
+                    ".zst)",
                 )
             self._encoding, head = choose_encoding(stream, given, source=path.name)
         self.encoding, self.note = self._encoding.name, self._encoding.note
         if self.note:
             fix = "" if given else "; if that is wrong, name the encoding with --input-encoding"
-            say_once(path, self.note + fix)
+            log_once(path, self.note + fix)
         self.size = stored_size(path)
         return head
 
@@ -531,14 +532,14 @@ class JsonArraySource(TextSource):
 
 
 def is_array(path: Path) -> bool:
-    """Whether a JSON file begins like an array; many ``.json`` files hold JSON Lines."""
+    """Whether a JSON file holds an array; many ``.json`` files hold JSON Lines."""
     with open_binary(path) as stream:
         head = stream.read(64)
     return head.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"[")
 
 
 class _RepeatedKeyError(Exception):
-    """An object has one key twice: of two columns of one name, neither is the right one."""
+    """An object has one key twice, so that its value is ambiguous."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -572,22 +573,22 @@ _RUN = re.compile("['\\s\ufeff]*[=+\\-@＝＋－＠]|['\\s]*[\t\r\n]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|[.,]\d+)(e[+-]?\d+)?%?", re.IGNORECASE)
 
 marks_written: ContextVar[bool] = ContextVar("marks_written", default=False)
-"""Whether all cells that are written are marked (:func:`safe_csv`)."""
+"""Whether written cells are marked (:func:`safe_csv`)."""
 marks_read: ContextVar[bool] = ContextVar("marks_read", default=False)
-"""Whether marks are taken away from cells that are read (:func:`safe_csv`)."""
+"""Whether marks are removed from cells that are read (:func:`safe_csv`)."""
 
 
 def safe_cell(text: str) -> str:
-    """A cell that no spreadsheet runs.
+    """The cell, with an apostrophe in front if a spreadsheet would run it as a formula.
 
     Examples
     --------
     >>> [safe_cell(t) for t in ("=1+1", "@sum", "-5.3", "fits", "-", "'=1")]
     ["'=1+1", "'@sum", '-5.3', 'fits', '-', "''=1"]
     """
-    if text[:1].isalnum():  # so it is with nearly all
+    if text[:1].isalnum():  # the usual case
         return text
-    # A lone sign computes nothing; a lone apostrophe would be taken for the mark.
+    # A single sign is not a formula; a single apostrophe would look like the mark.
     lone = len(text.strip()) == 1 and not text.startswith("'")
     if not _RUN.match(text) or _NUMBER.fullmatch(text) or lone:
         return text
@@ -595,7 +596,7 @@ def safe_cell(text: str) -> str:
 
 
 def plain_cell(text: str) -> str:
-    """The cell that :func:`safe_cell` was given.
+    """Undo :func:`safe_cell`.
 
     Examples
     --------
@@ -607,14 +608,15 @@ def plain_cell(text: str) -> str:
 
 @contextmanager
 def safe_csv(*, written: bool = False, read: bool = False) -> Iterator[None]:
-    """While the block runs, all cells of CSV and TSV files are marked or unmarked.
+    """While the block runs, cells of CSV and TSV files are marked when written, or unmarked when
+    read.
 
     Parameters
     ----------
     written : bool
-        Cells that are written are marked, headers included.
+        Mark cells that are written, headers included.
     read : bool
-        Marks are taken away from cells that are read, headers included.
+        Remove marks from cells that are read, headers included.
 
     Examples
     --------

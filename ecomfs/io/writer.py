@@ -1,4 +1,4 @@
-"""Write a table, in the format that its name says, so that the file is complete or not there."""
+"""Writes tables in the format of their file name; a file is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OutputEncoding = Literal["utf-8", "utf-8-sig"]
 
 
 def added_columns(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Names for columns added beside ``header``: one that is taken gets a suffix.
+    """Names for columns added to ``header``; a name that is taken gets a suffix.
 
     Examples
     --------
@@ -46,38 +46,38 @@ _TOGETHER = 200
 
 
 class AtomicWriter:
-    """A CSV or TSV file that appears under its name only when it is complete; one that is named
-    ``.gz`` or ``.zst`` is packed.
+    """Writes a CSV or TSV file that gets its name only when complete; a name that ends in ``.gz``
+    or ``.zst`` gives a compressed file.
 
     Rows go to a temporary file in the same folder, which is renamed when the ``with`` block ends
-    well; links, modes, pipes and ``-`` are treated as :mod:`ecomfs.io.target` describes. When it
-    ends with an exception, what was written is kept as ``<name>.partial`` and the exception's
-    notes say so; an existing file of the final name is untouched.
+    without an exception; for links, modes, pipes and ``-`` see :mod:`ecomfs.io.target`. After an
+    exception, what was written is kept as ``<name>.partial``, the exception's notes say so, and an
+    existing file of the final name is not changed.
 
-    Rows are quoted where they must be, end with a line feed, and read back equal through
-    :class:`ecomfs.io.TableReader`. Lone surrogates, which UTF-8 cannot hold, are written as
-    ``\\udXXX`` escapes.
+    Cells are quoted where needed, rows end with a line feed, and :class:`ecomfs.io.TableReader`
+    reads the same cells back. Unpaired surrogates, which UTF-8 cannot encode, become ``\\udXXX``
+    escapes.
 
     Parameters
     ----------
     path : str | PathLike[str]
-        The file to make.
+        The file.
     header : Sequence[str]
         Column names.
     encoding : OutputEncoding
-        ``utf-8-sig`` puts the mark in front that Excel wants.
+        ``utf-8-sig`` writes the byte-order mark that Excel needs.
     delimiter : str
         One character.
     marked : Collection[str]
-        Columns whose cells are marked where a spreadsheet would run them
-        (:func:`ecomfs.io.safe_cell`). All are inside :func:`ecomfs.io.safe_csv`.
+        Columns whose cells are marked if a spreadsheet would run them
+        (:func:`ecomfs.io.safe_cell`). Inside :func:`ecomfs.io.safe_csv` all columns are.
 
     Raises
     ------
     ConfigError
-        A ``.zst`` name, and the package for it is not installed.
+        The name ends in ``.zst``, and the package for it is not installed.
     OutputError
-        The folder is missing or may not be written, the path is a folder or a database, or the disk
+        The folder does not exist or is read-only, the path is a folder or a database, or the disk
         is full.
 
     Examples
@@ -113,7 +113,7 @@ class AtomicWriter:
         packed, suffix = self._raw, self.path.suffix.lower()
         try:
             if suffix == ".gz":
-                # No name and no time inside: the same rows make the same bytes.
+                # Without name and time in the header, the same rows give the same bytes.
                 named = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0)
                 packed = cast("BinaryIO", named)
             elif suffix in PACKED:
@@ -147,7 +147,7 @@ class AtomicWriter:
             self._put(records)
 
     def flush(self) -> None:
-        """Push what was written to the disk, so that a crash cannot lose it."""
+        """Write everything to the disk, so that a crash cannot lose it."""
         try:
             self._file.flush()
             self._raw.flush()
@@ -167,7 +167,7 @@ class AtomicWriter:
 
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
-        # A full disk refuses the last buffer; a detached file has none.
+        # Writing the last buffer fails on a full disk; a detached file has none.
         with contextlib.suppress(OSError, ValueError):
             self._file.close()
         self._target.discard()
@@ -218,15 +218,15 @@ class AtomicWriter:
     def _begin(self, header: Sequence[str]) -> None:
         if self._all_marked:
             header = self._safe(header)
-        # Names that look like another delimiter, a mark or a "sep=" line would mislead readers; a
-        # rare delimiter does so only where no usual one stands beside it.
+        # A header with another delimiter, a byte-order mark or "sep=" would mislead readers, a
+        # rare delimiter only if the header has no usual one.
         rare = "".join(RARE_DELIMITERS) if len(header) == 1 else ""
         misleading = rf'[{re.escape(rare)},;|\t"\r\n\ufeff]|^sep=|^ '
         self._put([self._record(header, re.compile(misleading, re.I))])
         self.rows = 0
 
     def _put(self, records: list[str]) -> None:
-        """Write records, and forget them."""
+        """Write records and clear the list."""
         text, count = "".join(records), len(records)
         records.clear()
         try:
@@ -239,14 +239,14 @@ class AtomicWriter:
         line = self._delimiter.join(cells)
         plain = not (also or '"' in line or "\n" in line or "\r" in line)
         if plain and line.count(self._delimiter) == len(cells) - 1:
-            return (line or '""') + "\n"  # nearly always: no cell has to be quoted
+            return (line or '""') + "\n"  # the usual case: no cell needs quotes
         quoted = (
             '"' + cell.replace('"', '""') + '"'
             if self._must_quote.search(cell) or (also and also.search(cell))
             else cell
             for cell in cells
         )
-        # A lone empty cell must be quoted, or its line would be blank and no row.
+        # A single empty cell must be quoted: a blank line would not be a row.
         return (self._delimiter.join(quoted) or '""') + "\n"
 
     def _failure(self, problem: OSError) -> OutputError:
@@ -254,8 +254,8 @@ class AtomicWriter:
 
 
 class JsonLinesWriter(AtomicWriter):
-    """JSON Lines: one object per row, its keys in the order of the columns. Cells are text, those
-    of columns in ``numbers`` numbers, with null for an empty one.
+    """Writes JSON Lines: one object per row, with keys in the order of the columns. Values are
+    text; in the columns ``numbers`` they are numbers, or null for an empty cell.
 
     Raises:
         ConfigError, OutputError: see :class:`AtomicWriter`.
@@ -269,7 +269,7 @@ class JsonLinesWriter(AtomicWriter):
         self._marked = []  # no spreadsheet runs text of JSON
 
     def _begin(self, header: Sequence[str]) -> None:
-        """Every row names its columns."""
+        """Write no header: every row names its columns."""
 
     def _record(self, cells: Sequence[str], also: re.Pattern[str] | None = None) -> str:
         values: dict[str, str | float | None] = dict(zip(self._names, cells, strict=True))
@@ -283,8 +283,8 @@ GROUP_ROWS = 10_000
 
 
 class ParquetWriter:
-    """A Parquet file of text columns; those in ``numbers`` are float64, with null for an empty
-    cell. It has the methods of :class:`ecomfs.io.AtomicWriter` that end a file.
+    """Writes a Parquet file. Columns are text; the columns ``numbers`` are float64, with null for
+    an empty cell. ``commit`` and ``discard`` are those of :class:`ecomfs.io.AtomicWriter`.
 
     Raises:
         ConfigError: pyarrow is not installed.
@@ -341,7 +341,7 @@ class ParquetWriter:
     def _column(self, name: str, cells: Sequence[str]) -> Any:
         if name in self._numbers:
             return self._arrow.array([float(c) if c else None for c in cells], "float64")
-        # A lone surrogate, which UTF-8 cannot hold, is escaped as in a text file.
+        # Unpaired surrogates are escaped as in a text file.
         safe = [c.encode("utf-8", "backslashreplace").decode() for c in cells]
         return self._arrow.array(safe, "string")
 
@@ -351,19 +351,19 @@ MAX_CHARS = 32_767
 MAX_ROWS = 1_048_576
 """Rows that fit into a sheet, the header included."""
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_HINT = "write .csv or .parquet: rename the .journal after that output, and the run goes on"
+_HINT = "write .csv or .parquet; to resume the run, rename its .journal to match the new name"
 
 
 class ExcelWriter:
-    """A workbook of one sheet that appears under its name when it is complete.
+    """Writes a workbook of one sheet, which gets its name when it is complete.
 
-    Cells are text, as in the input, so ``=1+1`` is no formula and ``007`` stays; columns in
-    ``numbers`` are numbers. Characters that a workbook cannot hold (most control characters, lone
-    surrogates) are written as ``\\x01`` escapes.
+    Cells are text, as in the input, so that ``=1+1`` is not a formula and ``007`` is kept; the
+    columns ``numbers`` are numbers. Characters that a workbook cannot hold (most control
+    characters, unpaired surrogates) are written as escapes such as ``\\x01``.
 
     Raises:
         ConfigError: openpyxl is not installed.
-        OutputError: it cannot be written; a cell or the table is larger than a workbook can hold.
+        OutputError: the file cannot be written, or a cell or the table is too large for a workbook.
     """
 
     def __init__(
@@ -414,7 +414,7 @@ class ExcelWriter:
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
         if not self._saved:
-            self._sheet.close()  # else its half-written rows complain when they are collected
+            self._sheet.close()  # else its incomplete rows warn when they are garbage-collected
             self._saved = True
         self._target.discard()
 
@@ -434,7 +434,7 @@ class ExcelWriter:
 
 
 OutputFormat = Literal["csv", "tsv", "jsonl", "parquet", "xlsx"]
-"""How a result is written; by its name, where nothing else is said."""
+"""Format of an output; by default that of its file name."""
 _FORMATS: dict[str, OutputFormat] = {
     ".tsv": "tsv",
     ".tab": "tsv",
@@ -452,7 +452,7 @@ _UNWRITTEN = {
 
 
 class TableWriter(Protocol):
-    """A table that appears under its name when it is complete.
+    """Protocol of the writers of tables.
 
     Examples
     --------
@@ -481,8 +481,8 @@ def open_writer(
     kinds: Callable[[], Mapping[str, type]] = dict,
     replace: bool = False,
 ) -> TableWriter:
-    """CSV, TSV or JSON Lines, packed or not (``.gz``, ``.zst``), Parquet, Excel, or a table of a
-    database.
+    """Open a writer for CSV, TSV or JSON Lines, compressed or not (``.gz``, ``.zst``), Parquet,
+    Excel, or a database table.
 
     Parameters
     ----------
@@ -491,18 +491,18 @@ def open_writer(
     header : Sequence[str]
         Column names.
     encoding : OutputEncoding
-        Of a text file; ``utf-8-sig`` writes the mark that Excel needs.
+        Encoding of a text file; ``utf-8-sig`` writes the byte-order mark that Excel needs.
     numbers : Sequence[str]
-        Columns that are kept as numbers where the format has any.
+        Columns that are written as numbers if the format has numbers.
     marked : Collection[str]
-        Columns whose cells are marked where a spreadsheet would run them, in CSV and TSV; the other
-        formats say that a cell is text.
+        Columns whose cells are marked in CSV and TSV if a spreadsheet would run them; in the other
+        formats a cell is always text.
     form : OutputFormat, optional
-        The format, for a name that does not say it, such as ``-``.
+        The format, for names without a suffix, such as ``-``.
     kinds : callable
-        Of a table of a database: column → type of its values in the input.
+        For a database table: returns column → type of its values in the input.
     replace : bool
-        Whether a table of a database may be replaced.
+        Whether an existing database table may be replaced.
 
     Returns
     -------
@@ -512,9 +512,9 @@ def open_writer(
     Raises
     ------
     ConfigError
-        A format that is read but not written, or its package is not installed.
+        The format can be read but not written, or its package is not installed.
     OutputError
-        It cannot be written.
+        The output cannot be written.
 
     Examples
     --------
@@ -536,17 +536,17 @@ def open_writer(
 
 
 def check_output(path: Path, form: OutputFormat | None = None) -> OutputFormat:
-    """The format of an output, by its name unless it is given.
+    """The format of an output: ``form`` if given, else that of its name.
 
     Returns
     -------
     OutputFormat
-        ``csv`` for names that say nothing, such as ``-``.
+        ``csv`` for names without a known suffix, such as ``-``.
 
     Raises
     ------
     ConfigError
-        A format that is not written, that cannot be packed, or that is not the one of the name.
+        The format cannot be written or compressed, or differs from that of the name.
 
     Examples
     --------
@@ -561,11 +561,12 @@ def check_output(path: Path, form: OutputFormat | None = None) -> OutputFormat:
     named = _FORMATS.get(kind) or ("csv" if kind == ".csv" else None)
     if form is not None and named is not None and form != named:
         raise ConfigError(
-            f"{path}: named like {named}, and --output-format {form}", hint="leave one out"
+            f"{path}: the name is that of {named}, but --output-format is {form}",
+            hint="leave out one of them",
         )
     found = form or named or "csv"
     if found in ("parquet", "xlsx") and path.suffix.lower() in PACKED:
         raise ConfigError(
-            f"{path}: {found} is packed already", hint=f"leave {path.suffix} out of the name"
+            f"{path}: {found} is compressed already", hint=f"leave {path.suffix} out of the name"
         )
     return found

@@ -25,7 +25,7 @@ from ecomfs.core.progress import READING, Progress, silent
 from ecomfs.engine.protocol import Engine, encode_all, has_model
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.experts import NEIGHBOURS, Experts
-from ecomfs.features import SEARCHED_IN, RowText
+from ecomfs.features import SEARCH_LANGUAGE, RowText
 from ecomfs.pipeline.shortlist import LabelShortlist
 from ecomfs.prompt import PromptBuilder, PromptInput
 from ecomfs.readout import Readout
@@ -318,7 +318,7 @@ class Pipeline:
             screened = [self.screen.screened(row) for row in rows]
             rows, found = [one.row for one in screened], [one.reasons for one in screened]
         for place, (row, id_) in enumerate(zip(rows, ids, strict=True)):
-            text = self.rows.searched(row)
+            text = self.rows.search_text(row)
             language = self.language or self.rows.language(row)
             state = RowState(id_, language, suspicious=found[place])
             states.append(state)
@@ -366,7 +366,7 @@ class Pipeline:
                 found.together,
                 states[place].shortlist,
                 len(found.shared),
-                text if states[place].language == SEARCHED_IN else None,
+                text if states[place].language == SEARCH_LANGUAGE else None,
             )
             for place, text, found in zip(good, texts, shown, strict=True)
             if not states[place].skipped

@@ -1,7 +1,7 @@
-"""Labelled examples in SQL, with every version kept."""
+"""Stores labelled examples in SQL and keeps every version."""
 
 from ecomfs.pool.database import Database
-from ecomfs.pool.records import Change, few
+from ecomfs.pool.records import Change, shown_ids
 from ecomfs.pool.sample import (
     random_examples,
     real_examples,
@@ -16,11 +16,11 @@ __all__ = [
     "Change",
     "Database",
     "Pool",
-    "few",
     "random_examples",
     "real_examples",
     "refuse_synthetic",
     "sample_examples",
     "sample_queries",
+    "shown_ids",
     "split_examples",
 ]

@@ -1,4 +1,4 @@
-"""Opening a pool's database, its transactions, and its errors in words a person can act on.
+"""Opens the database of a pool, runs its transactions, and explains its errors.
 
 Two databases are supported, SQLite (a file, or memory) and PostgreSQL. A write transaction takes
 its lock when it begins (``BEGIN IMMEDIATE``; a row lock in PostgreSQL), so that two writers
@@ -24,35 +24,35 @@ from ecomfs.pool.tables import lock_schema, metadata
 
 BUSY_SECONDS = 60
 
-# Words of a database's error message (lower case) → what the user does about it.
+# Words of a database's error message (lower case) → hint for the user.
 _HINTS = (
     ("disk is full", "free some space, then run again; nothing of this change was stored"),
     ("no space left", "free some space, then run again; nothing of this change was stored"),
     ("database is locked", f"another process held it for over {BUSY_SECONDS} s; try again later"),
-    ("unable to open", "check that the folder exists and may be written"),
-    ("readonly database", "the file or its folder may not be written; change its permissions"),
-    ("read-only", "the database may not be written; open another or change its permissions"),
+    ("unable to open", "check that the folder exists and is writable"),
+    ("readonly database", "the file or its folder is read-only; change its permissions"),
+    ("read-only", "the database is read-only; use another one or change its permissions"),
     ("not a database", "the file is not SQLite; give another path"),
     ("malformed", "the file is damaged; restore a backup"),
     ("disk i/o error", "the disk or the network share failed; check it, then run again"),
     ("password authentication", "check the user and the password in the URL"),
     ("does not exist", "create it first, or correct the URL"),
-    ("permission denied", "ask the database's owner for the right"),
+    ("permission denied", "ask the owner of the database for permission"),
     ("connection", "check that the server runs and that host and port are right"),
 )
 
 
 class Database:
-    """An open SQLite or PostgreSQL database with the pool tables in it.
+    """An open SQLite or PostgreSQL database with the tables of pools.
 
     Args:
         url: ``sqlite:///file.db``, ``sqlite://`` (memory), ``postgresql+psycopg://…``, or the
             path of an SQLite file.
-        create: make the SQLite file when it is not there; otherwise that is an error.
+        create: create the SQLite file if it does not exist; if false, that is an error.
 
     Raises:
         PoolError: the database cannot be opened.
-        ConfigError: the URL is of another kind.
+        ConfigError: the URL names another kind of database.
     """
 
     def __init__(self, url: str | Path, *, create: bool = True) -> None:
@@ -70,10 +70,10 @@ class Database:
                 raise PoolError(f"{at}: no such pool database", hint="add examples to make one")
             if not create and not _holds_pools(file):
                 raise PoolError(
-                    f"{at}: a database, but no pool is in it",
-                    hint="make one with: ecomfs examples import",
+                    f"{at}: the database has no pool",
+                    hint="create one with: ecomfs examples import",
                 )
-        # One connection serves every thread of an in-memory database: they take turns.
+        # All threads share one connection to an in-memory database, one at a time.
         self._turn: AbstractContextManager[Any] = threading.RLock() if memory else nullcontext()
         self._create = create
         self._memory = memory
@@ -82,7 +82,7 @@ class Database:
         self._engine = self._make_engine()
         with self._explained():
             self._make_tables()
-        self._create = False  # a file that vanishes while it is open is not made again, empty
+        self._create = False  # a file that is deleted while open is not created again, empty
 
     def _make_engine(self) -> sa.Engine:
         if not self.is_sqlite:
@@ -103,7 +103,7 @@ class Database:
 
         @sa.event.listens_for(engine, "connect")
         def _settings(connection: Any, _record: Any) -> None:
-            # sqlite3 must not begin transactions by itself: ``_begin`` chooses their kind.
+            # sqlite3 must not begin transactions itself: ``_begin`` chooses their kind.
             connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
@@ -120,8 +120,8 @@ class Database:
         return engine
 
     def _follow_file(self, engine: sa.Engine) -> None:
-        """Keep to the file of the path. SQLite goes on reading a file that was deleted or
-        replaced, so that a running service would never see the one that is there."""
+        """Reconnect when the file at the path changes. SQLite keeps reading a file that was deleted
+        or replaced, so that a running service would never see the new one."""
 
         @sa.event.listens_for(engine, "do_connect")
         def _connect(_dialect: Any, record: Any, arguments: list[Any], options: Any) -> None:
@@ -143,8 +143,8 @@ class Database:
                 raise sa.exc.DisconnectionError("the file was replaced")
 
     def _make_tables(self) -> None:
-        """The tables, and columns that an older release did not have; they are empty in its
-        examples."""
+        """Create missing tables, and columns that an older release did not have, which are empty
+        for its examples."""
         with self._engine.connect() as connection:
             if not _missing_columns(connection):
                 return
@@ -159,7 +159,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads; inside :meth:`writing` of this thread, that one."""
+        """A read transaction; inside :meth:`writing` in the same thread, that transaction."""
         self._after_fork()
         if (outer := self._outer) is not None:
             yield outer
@@ -169,7 +169,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that writes: all of it is stored, or nothing. Inside another one of this
+        """A write transaction: all changes are stored, or none. Inside another one in the same
         thread it is part of that one, so that changes of several tables are stored together.
 
         >>> from ecomfs.pool import Pool
@@ -178,7 +178,7 @@ class Database:
         >>> try:
         ...     with pool.database.writing():
         ...         _ = pool.relabel("a", "y")
-        ...         raise KeyError("what else belongs to it cannot be stored")
+        ...         raise KeyError("a related change failed")
         ... except KeyError:
         ...     pool.version
         1
@@ -208,8 +208,8 @@ class Database:
             raise explain(error, self.name) from error
 
     def _after_fork(self) -> None:
-        """Connections are not shared with the parent of a forked process; a database in memory is
-        this process's own copy."""
+        """Drop connections of the parent process. A database in memory is a copy of this process's
+        own."""
         if self._process != os.getpid():
             self._process = os.getpid()
             self._open = threading.local()
@@ -219,7 +219,7 @@ class Database:
                 self._engine.dispose(close=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A password does not go into files; the driver takes it from its own (~/.pgpass).
+        # Do not pickle a password; the driver reads it from its own file (~/.pgpass).
         if not self._memory:
             return Database, (self.url._replace(password=None).render_as_string(),)
         with self.reading() as connection:
@@ -232,7 +232,7 @@ class Database:
 
 
 def _in_memory(content: bytes) -> Database:
-    """A database in memory that was stored."""
+    """Restore a pickled database in memory."""
     database = Database("sqlite://")
     with closing(database._engine.raw_connection()) as connection:
         held: Any = connection.driver_connection
@@ -241,7 +241,7 @@ def _in_memory(content: bytes) -> Database:
 
 
 def explain(error: Exception, where: str) -> DatabaseError:
-    """A database's exception as one line and a hint.
+    """The error for an exception of a database, with a hint.
 
     >>> str(explain(OSError("database or disk is full"), "sqlite:///pool.db")).splitlines()
     ['sqlite:///pool.db: database or disk is full (free some space, then run again; nothing of
@@ -256,7 +256,7 @@ def explain(error: Exception, where: str) -> DatabaseError:
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """Which file lies at a path; ``None`` when none does."""
+    """Device and inode of the file at a path; ``None`` if there is none."""
     try:
         found = file.stat()
     except OSError:
@@ -300,7 +300,7 @@ def _missing_columns(connection: sa.Connection) -> list[sa.Column[Any]]:
 
 
 def _holds_pools(file: Path) -> bool:
-    """Whether an SQLite file has the tables of a pool; looked at without touching the file."""
+    """Whether an SQLite file has the tables of a pool; the file is not changed."""
     uri = file.resolve().as_uri() + "?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:

@@ -1,4 +1,4 @@
-"""The records of a pool, and the checks of an example before it is stored."""
+"""Data types of a pool's history, and the checks of an example before it is stored."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Revision:
     """One state of an example.
 
     Attributes:
-        example: the example as it was.
-        added_in: first pool version that holds this state.
-        retired_in: first later version that does not; ``None`` while it is alive.
+        example: the example in this state.
+        added_in: first pool version with this state.
+        retired_in: first later version without it; ``None`` while it is current.
         at: when it was added, ISO 8601 in UTC.
-        note: the reason that was given.
+        note: the note given with the change.
     """
 
     example: Example
@@ -32,14 +32,14 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One version of a pool: what made it.
+    """The change that made one version of a pool.
 
     Attributes:
         version: the version that the change made.
-        at: when, ISO 8601 in UTC.
+        at: time of the change, ISO 8601 in UTC.
         action: ``add``, ``relabel`` or ``retire``.
-        examples: how many examples it touched.
-        note: the reason that was given.
+        examples: number of examples it changed.
+        note: the note given with the change.
 
     >>> from ecomfs.pool import Pool
     >>> with Pool.in_memory([Example("a", {"text": "fine"}, "x")]) as pool:
@@ -56,15 +56,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """What a pool holds at its current version.
+    """Counts of a pool at its current version.
 
     Attributes:
         name: the pool's name.
         version: its current version.
-        examples: examples alive.
-        synthetic: of these, made by augmentation.
-        retired: revisions that are no longer alive.
-        labels: label → examples alive, most frequent first, then by name.
+        examples: number of current examples.
+        synthetic: number of them made by augmentation.
+        retired: number of revisions that are no longer current.
+        labels: label → number of current examples, most frequent first, then by name.
     """
 
     name: str
@@ -75,11 +75,12 @@ class PoolStats:
     labels: Mapping[str, int]
 
 
-def storable(example: Example) -> dict[str, Any]:
-    """The columns of an example, checked.
+def example_columns(example: Example) -> dict[str, Any]:
+    """Check an example and return its database columns.
 
     Raises:
-        PoolError: an empty id or label, fields that are not JSON, or an origin that cannot be.
+        PoolError: an empty id or label, fields that are not JSON, or a source without the mark
+            ``synthetic``.
     """
     check_text(example.id, "an example's id")
     check_text(example.label, f"example {example.id!r}: the label")
@@ -90,7 +91,7 @@ def storable(example: Example) -> dict[str, Any]:
         )
     for name in ("source_id", "method"):
         if "\0" in getattr(example, name):
-            raise PoolError(f"example {example.id!r}: {name} holds a NUL character")
+            raise PoolError(f"example {example.id!r}: {name} contains a NUL character")
     return {
         "id": example.id,
         "fields": encode_fields(example.fields, example.id),
@@ -109,22 +110,22 @@ def check_text(value: object, what: str) -> None:
         raise PoolError(f"{what} holds a NUL character: {value!r}", hint="take it out")
 
 
-def refuse_repeats(ids: Sequence[str]) -> None:
-    """Refuse one id for two examples."""
+def refuse_duplicate_ids(ids: Sequence[str]) -> None:
+    """Refuse two examples with the same id."""
     seen: dict[str, int] = {}
     for number, id in enumerate(ids, start=1):
         if id in seen:
             raise DuplicateIdError(
-                f"id {id!r} names example {seen[id]} and example {number}",
-                hint="every example needs an id of its own",
+                f"examples {seen[id]} and {number} have the same id {id!r}",
+                hint="give every example its own id",
             )
         seen[id] = number
 
 
-def few(ids: Iterable[str], most: int = 5) -> str:
-    """Ids of examples for a message, which names at most ``most`` of them.
+def shown_ids(ids: Iterable[str], most: int = 5) -> str:
+    """Ids of examples for a message, at most ``most`` of them.
 
-    >>> few(["a", "b"])
+    >>> shown_ids(["a", "b"])
     "examples 'a', 'b'"
     """
     known = list(ids)
@@ -134,10 +135,10 @@ def few(ids: Iterable[str], most: int = 5) -> str:
 
 
 def encode_fields(fields: Mapping[str, Any], id: str) -> str:
-    """A row as JSON text, keeping the order of its fields.
+    """A row as JSON text with the order of its fields kept.
 
-    NumPy scalars become plain numbers. Raises :class:`PoolError`, naming the example and the
-    field, for a value JSON has no word for.
+    NumPy scalars become plain numbers. A value that JSON cannot represent is a :class:`PoolError`
+    that names the example and the field.
 
     >>> encode_fields({"text": "好用", "stars": 5}, "r1")
     '{"text": "好用", "stars": 5}'
@@ -155,7 +156,7 @@ def encode_fields(fields: Mapping[str, Any], id: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        # Half a surrogate pair, as truncated UTF-16 exports have: escaped, it survives storage.
+        # Unpaired surrogates, which truncated UTF-16 exports have, must be escaped to be stored.
         text = json.dumps(json.loads(text))
     return text
 

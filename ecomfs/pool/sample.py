@@ -1,4 +1,4 @@
-"""Seeded samples of a pool."""
+"""Draws seeded samples from a pool."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ecomfs.types import Example
 
 
 def real_examples(examples: Sequence[Example]) -> list[Example]:
-    """The examples that may stand for new rows with known answers: those a person labelled.
+    """The examples that are not synthetic.
 
-    Synthetic examples are made from others; an answer to them is no evidence about real rows.
+    Synthetic examples are made from others, so results on them do not apply to real rows.
 
     >>> real_examples([Example("a", {}, "x"), Example("b", {}, "x", synthetic=True)])
     [Example(id='a', fields={}, label='x', synthetic=False, source_id='', method='')]
@@ -22,9 +22,9 @@ def real_examples(examples: Sequence[Example]) -> list[Example]:
 
 
 def sample_queries(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
-    """At most ``most`` examples to read leave-one-out, in the order of the pool, none of them
-    synthetic; fewer, or none, where there are not so many. Drawn at random: their label shares are
-    the pool's, and what is fitted on them expects new rows to be like the pool.
+    """Draw at most ``most`` examples to read leave-one-out, none of them synthetic, in the order of
+    the pool. They are drawn at random, so that their label shares are those of the pool: what is
+    fitted on them assumes that new rows are like the pool.
 
     >>> pool = [Example(str(i), {"text": "x"}, "ab"[i % 2], synthetic=i > 3) for i in range(10)]
     >>> [example.id for example in sample_queries(pool, 8, seed=0)]
@@ -35,7 +35,7 @@ def sample_queries(examples: Sequence[Example], most: int, seed: int) -> list[Ex
 
 
 def random_examples(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
-    """``n`` examples drawn without replacement, in the order of the pool.
+    """Draw ``n`` examples without replacement, in the order of the pool.
 
     Raises:
         InputError: there are fewer than ``n``.
@@ -55,10 +55,10 @@ def refuse_synthetic(rows: Sequence[Example], where: str) -> None:
 
     Args:
         rows: the test set.
-        where: its file, for the message.
+        where: its file, for messages.
 
     Raises:
-        InputError: naming the first one.
+        InputError: a row is synthetic; the message names the first one.
 
     >>> refuse_synthetic([Example("b", {}, "x", synthetic=True)], "test.csv")
     Traceback (most recent call last):
@@ -68,12 +68,12 @@ def refuse_synthetic(rows: Sequence[Example], where: str) -> None:
         if row.synthetic:
             raise InputError(
                 f"{where}: example {row.id!r} is synthetic and cannot be tested on",
-                hint="leave out the rows with synthetic = yes",
+                hint="remove the rows with synthetic = yes",
             )
 
 
 def sample_examples(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
-    """``n`` examples, as evenly over the labels as they allow, in the order of the pool.
+    """Draw ``n`` examples, as evenly over the labels as possible, in the order of the pool.
 
     Raises:
         InputError: there are fewer than ``n``.
@@ -97,27 +97,26 @@ def sample_examples(examples: Sequence[Example], n: int, seed: int) -> list[Exam
         for label in order:
             if by_label[label] and len(chosen) < n:
                 chosen.append(by_label[label].pop())
-    # Pool order is the file's order: a sample must not group labels.
+    # The order is that of the pool: a sample must not be grouped by label.
     position = {example.id: i for i, example in enumerate(examples)}
     return sorted(chosen, key=lambda e: position[e.id])
 
 
 LEAST_OF_LABEL = 2
-"""Examples of each label in the pool of a split, where there are so many."""
+"""Fewest examples of each label in the pool of a split, if the label has so many."""
 
 
 def split_examples(
     examples: Sequence[Example], shots: int, test: int, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """A pool and a test part that have no example in common, drawn at random and each in the order
-    of the examples: the shares of the labels are those of the examples, which calibration expects
-    of a pool. A label of which the pool has fewer than two examples gets them from the rest, beyond
-    ``shots``.
+    """Draw a pool and a test set at random, disjoint and each in the order of the examples. Label
+    shares are those of the examples, as calibration assumes. A label with fewer than two examples
+    in the pool gets them from the remaining examples, in addition to ``shots``.
 
     Args:
         examples: labelled rows, no two with the same fields.
         shots: size of the pool.
-        test: size of the test part.
+        test: size of the test set.
 
     Raises:
         InputError: there are fewer than ``shots + test``.

@@ -1,8 +1,8 @@
-"""The pool: labelled examples in SQL, every version kept.
+"""The pool: labelled examples in SQL with all versions.
 
-Each change makes the next version of the pool in one transaction. Examples are never
-overwritten: a revision is alive from the version that added it until the version that retired
-it, so a run that pins a version can be repeated after any number of later corrections.
+Each change makes the next version of the pool in one transaction. Examples are never overwritten: a
+revision is current from the version that added it until the version that retired it. So a run on a
+fixed version can be repeated after later corrections.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ecomfs.pool.records import (
     Revision,
     check_text,
     decode_fields,
-    few,
-    refuse_repeats,
-    storable,
+    example_columns,
+    refuse_duplicate_ids,
+    shown_ids,
 )
 from ecomfs.pool.tables import changes, examples, insert_if_absent, pools
 from ecomfs.types import Example
@@ -36,8 +36,8 @@ _EXAMPLE = [examples.c[n] for n in ("id", "fields", "label", "synthetic", "sourc
 class Pool:
     """A named, versioned set of labelled examples.
 
-    Safe to use from several threads and processes at once: writers queue, readers always see a
-    whole version.
+    It can be used from several threads and processes at once: writers queue, and readers always see
+    a complete version.
 
     Examples
     --------
@@ -56,7 +56,9 @@ class Pool:
         self, database: Database, name: str = "default", *, synthetic: bool = True
     ) -> None:
         if not name or not name.isprintable():
-            raise PoolError(f"{name!r} cannot name a pool", hint="use letters, digits and hyphens")
+            raise PoolError(
+                f"{name!r} is not a valid name of a pool", hint="use letters, digits and hyphens"
+            )
         self.name = name
         self._database = database
         self._synthetic = synthetic
@@ -70,14 +72,14 @@ class Pool:
         create: bool = True,
         synthetic: bool = True,
     ) -> Pool:
-        """Open a pool of a database, making tables and pool at need.
+        """Open a pool of a database; missing tables and a missing pool are created.
 
         Args:
             url: ``sqlite:///file.db`` or the path of a file; ``postgresql+psycopg://user@host/db``.
-            name: several pools may live in one database.
-            create: make an SQLite file that is not there.
-            synthetic: with ``False``, :meth:`examples` and :meth:`snapshot` leave out examples
-                made by augmentation, whoever calls them.
+            name: name of the pool; a database may have several.
+            create: create an SQLite file that does not exist.
+            synthetic: with ``False``, :meth:`examples` and :meth:`snapshot` always leave out
+                examples made by augmentation.
 
         Raises:
             PoolError: the database cannot be opened.
@@ -87,7 +89,7 @@ class Pool:
 
     @classmethod
     def in_memory(cls, examples: Iterable[Example] = (), name: str = "default") -> Pool:
-        """A pool that lives as long as this object, holding ``examples`` as version 1."""
+        """A temporary pool in memory, with ``examples`` as version 1."""
         pool = cls(Database("sqlite://"), name)
         pool.add(examples)
         return pool
@@ -99,32 +101,32 @@ class Pool:
 
     @property
     def database(self) -> Database:
-        """The database, for what is kept beside the pool and changes with it."""
+        """The database, for tables that change in the same transaction as the pool."""
         return self._database
 
     @property
     def version(self) -> int:
-        """The current version; 0 while nothing was ever added."""
+        """The current version; 0 if nothing was ever added."""
         with self._database.reading() as connection:
             return self._version(connection)
 
     def add(self, examples_: Iterable[Example], note: str = "") -> int:
-        """Add examples; the new version, or the current one when there are none to add.
+        """Add examples. Returns the new version, or the current one if there are none to add.
 
         Raises:
-            DuplicateIdError: an id twice, or one that is alive in the pool; nothing is added.
-            PoolError: an example that cannot be stored; nothing is added.
+            DuplicateIdError: an id is used twice, or is in the pool; nothing is added.
+            PoolError: an example cannot be stored; nothing is added.
         """
-        rows = [storable(example) for example in examples_]
+        rows = [example_columns(example) for example in examples_]
         if not rows:
             return self.version
-        refuse_repeats([str(row["id"]) for row in rows])
+        refuse_duplicate_ids([str(row["id"]) for row in rows])
         with self._database.writing() as connection:
             version, position = self._next_version(connection, "add", len(rows), note, len(rows))
             alive = self._alive(connection, [str(row["id"]) for row in rows])
             if alive:
                 raise DuplicateIdError(
-                    f"pool {self.name!r} already holds {few(alive)}",
+                    f"pool {self.name!r} already has {shown_ids(alive)}",
                     hint="relabel or retire it, or give the new example another id",
                 )
             for offset, row in enumerate(rows):
@@ -133,21 +135,23 @@ class Pool:
         return version
 
     def relabel(self, id: str, label: str, note: str = "") -> int:
-        """Give an example another label; the new version (the current one if it has it already).
+        """Change the label of an example. Returns the new version, or the current one if the
+        example has this label.
 
         Raises:
-            PoolError: no such example is alive, or the label is empty.
+            PoolError: the pool has no such example, or the label is empty.
         """
         return self.relabel_many({id: label}, note)
 
     def relabel_many(self, labels: Mapping[str, str], note: str = "") -> int:
-        """Give examples other labels, in one version; the current one when all have theirs.
+        """Change the labels of several examples in one version. Returns it, or the current one if
+        nothing changes.
 
         Args:
-            labels: the new label by id.
+            labels: id → new label.
 
         Raises:
-            PoolError: an id that is not alive, or an empty label; nothing is relabelled.
+            PoolError: the pool has no such id, or a label is empty; nothing is changed.
 
         >>> with Pool.in_memory([Example(i, {"text": i}, "x") for i in "abc"]) as pool:
         ...     pool.relabel_many({"a": "y", "b": "y", "c": "x"})
@@ -173,10 +177,10 @@ class Pool:
         return version
 
     def retire(self, ids: Collection[str], note: str = "") -> int:
-        """Take examples out; the new version, or the current one when ``ids`` is empty.
+        """Remove examples. Returns the new version, or the current one if ``ids`` is empty.
 
         Raises:
-            PoolError: an id that is not alive; nothing is retired.
+            PoolError: the pool has no such id; nothing is removed.
         """
         wanted = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
         if not wanted:
@@ -191,18 +195,18 @@ class Pool:
         """The examples of a version, in the order in which they were first added.
 
         Args:
-            version: ``None`` for the current one; 0 is the empty pool.
+            version: ``None``: the current one; 0 is the empty pool.
             synthetic: with ``False``, leave out examples made by augmentation.
 
         Raises:
-            PoolError: a version that does not exist.
+            PoolError: the version does not exist.
         """
         return self.snapshot(version, synthetic=synthetic)[1]
 
     def snapshot(
         self, version: int | None = None, *, synthetic: bool = True
     ) -> tuple[int, list[Example]]:
-        """Version and its examples, read together: what a run pins."""
+        """A version and its examples, read in one transaction."""
         with self._database.reading() as connection:
             current = self._version(connection)
             wanted = current if version is None else version
@@ -221,7 +225,7 @@ class Pool:
             return wanted, [_example(row) for row in connection.execute(query)]
 
     def history(self, id: str) -> list[Revision]:
-        """Every state an example ever had, oldest first; empty for an unknown id."""
+        """All states of an example, oldest first; empty for an unknown id."""
         query = (
             sa.select(
                 *_EXAMPLE, examples.c.added_in, examples.c.retired_in, changes.c.at, changes.c.note
@@ -240,7 +244,7 @@ class Pool:
             ]
 
     def changes(self) -> list[Change]:
-        """Every version of the pool and what made it, oldest first."""
+        """All changes of the pool, one per version, oldest first."""
         query = (
             sa.select(*(c for c in changes.c if c.name != "pool"))
             .where(changes.c.pool == self.name)
@@ -267,7 +271,7 @@ class Pool:
         return PoolStats(self.name, version, sum(labels.values()), synthetic, retired, labels)
 
     def close(self) -> None:
-        """Close the database; a pool in memory is gone."""
+        """Close the database; a pool in memory is deleted."""
         self._database.close()
 
     def __enter__(self) -> Pool:
@@ -279,7 +283,7 @@ class Pool:
     def __repr__(self) -> str:
         return f"Pool({self.url!r}, name={self.name!r})"
 
-    # -- what transactions read and write ------------------------------------------------------
+    # -- parts of transactions ------------------------------------------------------------------
 
     def _version(self, connection: sa.Connection) -> int:
         found = connection.execute(sa.select(pools.c.version).where(pools.c.name == self.name))
@@ -288,15 +292,15 @@ class Pool:
     def _next_version(
         self, connection: sa.Connection, action: str, count: int, note: str, positions: int = 0
     ) -> tuple[int, int]:
-        """Allocate the next version, and places for new examples; the version and the first
-        place."""
+        """Allocate the next version and positions for new examples; returns the version and the
+        first position."""
         if "\0" in note:
             raise PoolError("a note cannot hold NUL characters")
         where = pools.c.name == self.name
         lock = sa.select(pools).where(where).with_for_update()
         row = connection.execute(lock).one_or_none()
         if row is None:
-            # Two writers that open a new pool together must not both insert its row.
+            # Two writers that open a new pool at once must not both insert its row.
             values = {"name": self.name, "version": 0, "next_position": 0}
             connection.execute(insert_if_absent(connection, pools, values))
             row = connection.execute(lock).one()
@@ -309,7 +313,7 @@ class Pool:
         return version, position
 
     def _living(self, ids: Sequence[str]) -> Iterator[sa.ColumnElement[bool]]:
-        """Conditions that together are those of the living revisions of these examples."""
+        """SQL conditions, by chunk of ids, for the current revisions of these examples."""
         for start in range(0, len(ids), _CHUNK):
             yield sa.and_(
                 examples.c.pool == self.name,
@@ -318,7 +322,7 @@ class Pool:
             )
 
     def _alive(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, Any]:
-        """The living revisions of these examples, by id; those that are not alive are missing."""
+        """Id → current revision of these examples; ids that are not in the pool are left out."""
         return {
             row.id: row
             for part in self._living(ids)
@@ -326,29 +330,29 @@ class Pool:
         }
 
     def _all_alive(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, Any]:
-        """As :meth:`_alive`; an id that is not alive is a :class:`PoolError`."""
+        """As :meth:`_alive`; an id that is not in the pool is a :class:`PoolError`."""
         found = self._alive(connection, ids)
         if missing := [id for id in ids if id not in found]:
             raise PoolError(
-                f"pool {self.name!r} holds no {few(missing)}",
+                f"pool {self.name!r} does not have {shown_ids(missing)}",
                 hint="check the id, or add the example",
             )
         return found
 
     def _retire(self, connection: sa.Connection, ids: Sequence[str], version: int) -> None:
-        """End the living revisions of these examples at ``version``."""
+        """End the current revisions of these examples at ``version``."""
         for part in self._living(ids):
             connection.execute(sa.update(examples).where(part).values(retired_in=version))
 
 
 def _alive_in(version: int) -> sa.ColumnElement[bool]:
-    """The condition that a revision belongs to a version."""
+    """The SQL condition that a revision belongs to a version."""
     retired = examples.c.retired_in
     return (examples.c.added_in <= version) & (retired.is_(None) | (retired > version))
 
 
 def _example(row: Any) -> Example:
-    """The example of a row that has the columns of an example."""
+    """The example in a row of the database."""
     return Example(
         row.id,
         decode_fields(row.fields),

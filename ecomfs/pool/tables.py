@@ -1,11 +1,11 @@
 """The tables of a pool database.
 
     ecomfs_pool      one row per named pool: its current version
-    ecomfs_example   one row per revision of an example; alive in versions [added_in, retired_in)
+    ecomfs_example   one row per revision of an example; current in versions [added_in, retired_in)
     ecomfs_change    one row per version: what happened, when, and why
 
-Versions are numbers that only grow. A revision is never updated except to close it
-(``retired_in``), so every old version of a pool can be read again exactly.
+Version numbers only increase. A revision is never updated except to end it (``retired_in``), so
+every old version of a pool can be read again exactly.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 metadata = sa.MetaData()
 
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""Type of a key that the database counts: SQLite makes only INTEGER PRIMARY KEY an alias of its row
-id."""
+"""Type of an auto-incremented key: SQLite increments only an INTEGER PRIMARY KEY."""
 
 
 def columns(
@@ -77,7 +76,7 @@ changes = sa.Table(
 def insert_if_absent(
     connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]
 ) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that does nothing where a row of this key is there.
+    """An INSERT that does nothing if a row with this key exists.
 
     >>> engine = sa.create_engine("sqlite://")
     >>> with engine.connect() as connection:
@@ -90,8 +89,8 @@ def insert_if_absent(
 
 
 def lock_schema(connection: sa.Connection) -> None:
-    """Wait for other processes that make or change tables: two that start together would both find
-    them missing. In SQLite a transaction that writes has waited already."""
+    """Wait for other processes that create or change tables: two that start at once would both find
+    them missing. In SQLite a write transaction has waited already."""
     if connection.dialect.name == "postgresql":
         # Any constant, the same in every process; "ecom" in ASCII.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0x65636F6D)))

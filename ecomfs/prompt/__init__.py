@@ -1,4 +1,5 @@
-"""A row and its demonstrations to a prompt within the token budget: sandboxed templates."""
+"""Builds the prompt of a row and its demonstrations within the token budget, from sandboxed
+templates."""
 
 from ecomfs.prompt.builder import PromptBuilder, PromptInput
 from ecomfs.prompt.chat import ChatFormat

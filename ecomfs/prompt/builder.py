@@ -1,7 +1,8 @@
-"""A row and its demonstrations to a prompt within the token budget.
+"""Builds prompts within the token budget.
 
-Over-long rows lose demonstrations first (the least similar ones), then the end of their own
-text; the instruction and the labels are never cut. The prompt records what was left out.
+If a prompt is too long, demonstrations are dropped first (the least similar ones), then the end of
+the row's own text is cut. Instruction and labels are never cut. The prompt records what was left
+out.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Demonstration, Example, Language, Prompt, Row, TemplateRef, Turn
 
 _SECRET = secrets.token_hex(8)
-"""Nobody who writes a row or a template can know it."""
+"""Random, so that no row or template can contain it."""
 _MARK = f"\ue000{_SECRET}\ue001"
-"""Stands for a demonstration's answer where a prompt is cut into turns."""
+"""Placeholder for the answer of a demonstration, where a prompt is split into turns."""
 _HOLE = re.compile("\ue000(\\d*)-" + _SECRET + "\ue001")
 
 
 class Outline(NamedTuple):
-    """A prompt with the row left open: rendered once, and filled in for each row.
+    """A prompt with gaps for the row: rendered once, and filled in for each row.
 
-    Most templates do no more with a row than print it, so that all else is the same in the prompts
-    of all rows with the same demonstrations. Whether a template is one of these is read from its
-    syntax tree; any other is rendered for each row.
+    Most templates only print the row, so that everything else is equal in the prompts of all rows
+    with the same demonstrations. The syntax tree of a template tells whether it does; other
+    templates are rendered for each row.
 
     Attributes:
         pieces: the text before, between and after the values.
-        values: what stands between two pieces: a field's name, or ``None`` for the row's text.
+        values: the value between two pieces: the name of a field, or ``None`` for the row's text.
 
     >>> Outline(("Review: ", "\\nSentiment:"), ("text",)).fill({"text": "fits"}, "")
     'Review: fits\\nSentiment:'
@@ -51,12 +52,12 @@ class Outline(NamedTuple):
     def of(
         cls, template: Template, context: Mapping[str, Any], fields: Sequence[str]
     ) -> Outline | None:
-        """The outline of a template's prompts; ``None`` where it does more with a row than print
-        it, or cannot be rendered.
+        """The outline of a template's prompts; ``None`` if the template does more than print the
+        row, or cannot be rendered.
 
         Args:
-            context: without ``row`` and ``text``.
-            fields: names of a row's fields.
+            context: the context without ``row`` and ``text``.
+            fields: names of the fields.
 
         >>> template = Template("{{ instruction }}: {{ row.text }}", "t")
         >>> Outline.of(template, {"instruction": "Review"}, ["text"]).fill({"text": "fits"}, "")
@@ -68,14 +69,14 @@ class Outline(NamedTuple):
         try:
             text = template.render({**context, "row": row, "text": f"\ue000-{_SECRET}\ue001"})
         except TemplateError:
-            return None  # the first row that is rendered says why
+            return None  # rendering the first row reports the error
         found = _HOLE.split(text)
         values = [fields[int(place)] if place else None for place in found[1::2]]
         return cls(tuple(found[::2]), tuple(values))
 
     def fill(self, cells: Mapping[str, Any], text: str) -> str | None:
-        """The prompt of a row; ``None`` where it has to be rendered: a value is no text, it is
-        missing, or the prompt may be too long."""
+        """The prompt of a row; ``None`` if it must be rendered: a value is missing or not a text,
+        or the prompt may be too long."""
         parts, length = [self.pieces[0]], len(self.pieces[0])
         for name, piece in zip(self.values, self.pieces[1:], strict=True):
             value = text if name is None else cells.get(name)
@@ -90,12 +91,12 @@ class PromptInput(NamedTuple):
     """The contents of one prompt.
 
     Attributes:
-        row: the card's fields.
+        row: the fields of the row.
         demonstrations: in prompt order, least to most similar.
-        shortlist: positions of the labels that the prompt names; empty for all.
-        shared: how many of the demonstrations, from the first on, the prompts of all rows begin
-            with. They stand before a shortlist, which is the row's own.
-        text: the row as text in the prompt's language, where it was made before.
+        shortlist: positions of the labels in the prompt; empty: all.
+        shared: number of the first demonstrations that are shared by the prompts of all rows. They
+            come before a shortlist, which differs by row.
+        text: the row as text in the prompt's language, if it was rendered before.
 
     >>> PromptInput({"text": "works well"}, shortlist=(0, 2)).shortlist
     (0, 2)
@@ -109,7 +110,7 @@ class PromptInput(NamedTuple):
 
 
 class PromptDraft(NamedTuple):
-    """A prompt that is not tokenized yet; without turns it is a completion."""
+    """A prompt before tokenization; without turns it is a completion."""
 
     text: str
     turns: tuple[Turn, ...] = ()
@@ -117,16 +118,15 @@ class PromptDraft(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PromptBuilder:
-    """Builds prompts of one template over one label space.
+    """Builds prompts from one template and one label space.
 
     Attributes:
-        answers: the model's answer for each label, in the label space's order (label words, or
-            codes).
-        rows: renders rows as text; ``None``: without statistics of a pool.
-        chat: the frame of the model's chat template, in which every demonstration is a user turn
-            and an assistant turn; ``None``: prompts are completions.
-        fence: puts texts of rows and demonstrations between marks; ``None``: they stand as they
-            are.
+        answers: the model's answer for each label, in the order of the label space (label words,
+            or codes).
+        rows: renders rows as text; ``None``: rows are rendered without statistics of a pool.
+        chat: the frame of the model's chat template, where every demonstration is a user turn and
+            an assistant turn; ``None``: prompts are completions.
+        fence: puts texts of rows and demonstrations between marks; ``None``: no marks.
 
     >>> from ecomfs.task import load_task
     >>> card = load_task("review_sentiment")
@@ -146,16 +146,16 @@ class PromptBuilder:
     chat: ChatFormat | None = None
     fence: Fence | None = None
     _context_is_fixed: ClassVar[bool] = True
-    """Whether all that templates see beside a row's cells, its text and its facts is ``_fixed``."""
+    """Whether ``_fixed`` has the whole context except cells, text and facts of the row."""
     _fixed: dict[str, Any] = field(init=False, repr=False, compare=False)
     _heads: dict[tuple[bool, tuple[int, ...]], str] = field(init=False, repr=False, compare=False)
     _outlines: list[tuple[list[Example], Outline | None]] = field(
         init=False, repr=False, compare=False
     )
-    """The demonstrations of the last prompts, and what prompts with them have in common."""
+    """Recent demonstrations, each with the outline of prompts with them."""
 
     def __post_init__(self) -> None:
-        """The context that all prompts share is made once."""
+        """Make the context that all prompts share."""
         alone = len(self.card.fields) == 1 and not self.card.tabular
         instruction = self.card.instruction.get(self.language)
         if self.fence is not None:
@@ -194,16 +194,16 @@ class PromptBuilder:
         row, demonstrations, shortlist
             See :class:`PromptInput`.
         encode
-            The engine's tokenizer (with BOS; in chat format without, the frame has it); ``None``
-            when it has none: then the budget is not checked here, and the engine reports an
+            The engine's tokenizer (with BOS; without in chat format, where the frame has it).
+            ``None`` if it has none: the budget is not checked here, and the engine reports an
             overflow.
         budget
-            Most tokens that the prompt may have.
+            Most tokens of the prompt.
 
         Raises
         ------
         ContextOverflowError
-            Instruction and labels alone do not fit.
+            Instruction and labels alone exceed the budget.
         RowError
             A cell is not of its field's kind.
         TemplateError
@@ -221,8 +221,8 @@ class PromptBuilder:
         encode_all: EncodeAll | None = None,
         budget: int | None = None,
     ) -> list[Prompt | EcomfsError]:
-        """Prompts of many rows, tokenized together; in the place of one that cannot be built, its
-        error. Arguments as of :meth:`build`."""
+        """Build the prompts of many rows and tokenize them together. A prompt that cannot be built
+        is replaced by its error. For the arguments see :meth:`build`."""
         out: list[Prompt | EcomfsError] = []
         drafts: list[PromptDraft | EcomfsError] = []
         for one in asked:
@@ -245,7 +245,7 @@ class PromptBuilder:
     def _encoded(
         self, drafts: Sequence[PromptDraft], encode_all: EncodeAll | None
     ) -> list[list[int]]:
-        """Token ids of drafts; none without a tokenizer."""
+        """Token ids of drafts; empty without a tokenizer."""
         if encode_all is None or not drafts:
             return [[] for _ in drafts]
         if self.chat is None:
@@ -260,7 +260,7 @@ class PromptBuilder:
         ids: Sequence[int],
         encode_all: EncodeAll | None,
     ) -> Prompt:
-        """The prompt of this draft, or of a shorter one that fits the budget."""
+        """The prompt of this draft, or of a shorter draft that fits the budget."""
         kept, shared, cut = list(asked.demonstrations), asked.shared, 0
         while budget is not None and len(ids) > budget and kept:
             dropped = min(range(len(kept)), key=lambda i: _rank(kept[i]))
@@ -282,7 +282,7 @@ class PromptBuilder:
 
     @property
     def ref(self) -> TemplateRef:
-        """What its prompts are called."""
+        """The reference of its template, for prompts."""
         ref = self.template.ref if self.chat is None else self.chat.ref(self.template.ref)
         return ref if self.fence is None else TemplateRef(f"{ref.name}+fence", ref.sha)
 
@@ -305,15 +305,15 @@ class PromptBuilder:
         return hidden_fields(self.template, self.card, self._fixed)
 
     def cue(self) -> str:
-        """The last line of every prompt, right before the answer. In chat format a line break: what
-        stands there is frame, and answers are tokenized apart from it."""
+        """The last line of every prompt, right before the answer. In chat format a line break,
+        since the answer is tokenized separately from the frame before it."""
         if self.chat is not None:
             return "\n"
         text = self.template.render(self._trial() | {"demonstrations": []})
         return text.rsplit("\n", 1)[-1]
 
     def titles(self) -> tuple[str, ...]:
-        """What the template writes before the text of a row, on its line: ``Review``.
+        """The titles that the template writes before the text of a row, on its line: ``Review``.
 
         >>> from ecomfs.task import load_task
         >>> card, source = load_task("review_sentiment"), "It says: {{ text }}\\nMood:"
@@ -329,11 +329,12 @@ class PromptBuilder:
         return tuple(dict.fromkeys(title for title in found if 0 < len(title) <= 40))
 
     def _trial(self) -> dict[str, Any]:
-        """The context of a made-up row, whatever the kinds of the fields."""
+        """The context of a made-up row, for any kinds of fields."""
         return self._context({spec.name: "x" for spec in self.card.fields}, "x")
 
     def _texts(self) -> list[str]:
-        """Names of the fields that may be cut: half a number or list would be another value."""
+        """Names of the fields that may be cut: texts, since half a number or list would be another
+        value."""
         return [spec.name for spec in self.card.fields if spec.kind == "text"]
 
     def _text(self, row: Row, known: str | None = None) -> str:
@@ -343,8 +344,7 @@ class PromptBuilder:
         return text if self.fence is None else self.fence.around(text)
 
     def _cells(self, row: Row) -> dict[str, Any]:
-        """The row as templates see it: texts on one line, and between marks where they are
-        fenced."""
+        """The row as templates see it: texts on one line, and between marks if there is a fence."""
         missing = [f.name for f in self.card.fields if f.required and f.name not in row]
         if missing:
             raise TemplateError(f"row without field {missing[0]!r}")
@@ -369,7 +369,7 @@ class PromptBuilder:
             return PromptDraft(filled)
         context = self._context(asked.row, text)
         shown = self._shown(asked.demonstrations)
-        # Where labels are the row's own, what all rows share stands before them.
+        # If the labels are a row's shortlist, the demonstrations shared by all rows come first.
         first = asked.shared if asked.shortlist and self.template.shows_shared else 0
         context["shared"], context["demonstrations"] = shown[:first], shown[first:]
         if asked.shortlist:
@@ -380,14 +380,14 @@ class PromptBuilder:
         return PromptDraft(self.chat.text(turns), turns)
 
     def _outline(self, asked: PromptInput) -> Outline | None:
-        """What the prompts of all rows with these demonstrations have in common, where all of it is
-        the same: neither demonstrations nor labels nor facts are the row's own."""
+        """The outline of the prompts with these demonstrations; ``None`` if demonstrations, labels
+        or facts differ by row."""
         facts = self.template.shows_facts and self.rows is not None and self.rows.with_facts
         own = asked.shortlist or asked.shared < len(asked.demonstrations)
         if self.chat is not None or own or facts or not self._context_is_fixed:
             return None
         shown = [one.example for one in asked.demonstrations]
-        kept = self._outlines[0] if self._outlines else None  # read once: threads share a builder
+        kept = self._outlines[0] if self._outlines else None  # once, as threads share a builder
         if kept is None or [*map(id, kept[0])] != [*map(id, shown)]:
             context = self._fixed | {
                 "facts": [],
@@ -402,8 +402,8 @@ class PromptBuilder:
     def _turns(
         self, chat: ChatFormat, context: dict[str, Any], shortlist: tuple[int, ...]
     ) -> tuple[Turn, ...]:
-        """The template's text, cut into turns: what stands before the demonstrations is the system
-        turn; every demonstration is a user turn, and its answer an assistant turn."""
+        """The text of the template, split into turns: the text before the demonstrations is the
+        system turn, every demonstration a user turn, and its answer an assistant turn."""
         block = context["shared"]
         shown = [*block, *context["demonstrations"]]
         marked = [one | {"answer": _MARK} for one in shown]
@@ -419,8 +419,8 @@ class PromptBuilder:
         said = text[len(head) :].split(_MARK)
         if len(said) not in (1, len(shown) + 1):
             raise TemplateError(
-                f"template {self.template.ref.name} shows answers of demonstrations "
-                f"{len(said) - 1} times, and there are {len(shown)}: it cannot be cut into turns",
+                f"template {self.template.ref.name} shows {len(said) - 1} answers of "
+                f"{len(shown)} demonstrations: it cannot be split into turns",
                 hint="show every demonstration with its answer once, or use --format completion",
             )
         instruction, turns = head.strip(), []
@@ -435,8 +435,8 @@ class PromptBuilder:
         return (*turns, Turn("user", said[-1].strip()))
 
     def _head(self, context: dict[str, Any], name: str) -> str:
-        """What the template shows before the demonstrations of a name; empty where it cannot be
-        told from them."""
+        """The text before the demonstrations in the variable ``name``; empty if the two cannot be
+        separated."""
         trial = self._trial() | {"labels": context["labels"]}
         row = {"row": trial["row"], "text": trial["text"], "facts": [], "answer": _MARK}
         text = self.template.render(trial | {"demonstrations": [], name: [row, row]})
@@ -447,7 +447,7 @@ class PromptBuilder:
         return first.removesuffix(block) if block and first.endswith(block) else ""
 
     def _shown(self, demonstrations: Sequence[Demonstration]) -> list[dict[str, Any]]:
-        """Demonstrations as the template sees them."""
+        """Demonstrations as templates see them."""
         return [
             {
                 "row": self._cells(d.example.fields),
@@ -488,7 +488,7 @@ class PromptBuilder:
                 else:
                     high = middle
         if best is None:
-            besides = " and the row's other fields" if self.card.tabular else ""
+            besides = " and the other fields of the row" if self.card.tabular else ""
             raise ContextOverflowError(
                 f"template {self.template.ref.name}: instruction and labels alone{besides} need "
                 f"more than {budget} tokens",

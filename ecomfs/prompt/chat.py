@@ -1,9 +1,9 @@
-"""The turns of a prompt in the frame of a model's chat template.
+"""Puts the turns of a prompt into the frame of a model's chat template.
 
 The template is rendered with placeholders, once per number of turns, and its text is split at
-them. The pieces between the placeholders are the frame: only in them are control tokens parsed.
-What is said in the turns is tokenized apart, as plain text, so that no row can close its own turn
-and open another: ``<|im_end|>`` in a review is some ordinary characters.
+them. The pieces between the placeholders are the frame: control tokens are parsed only there. The
+text of the turns is tokenized separately as plain text, so that no row can end its turn and begin
+another: ``<|im_end|>`` in a review is ordinary text.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _HINT = "use --format completion, or another model (ecomfs models)"
 
 
 class ChatFormat:
-    """The frame of one model.
+    """The chat frame of one model.
 
     Parameters
     ----------
     where
-        The model, for messages.
+        Name of the model, for messages.
     identity
-        Hash of what decides the frame.
+        Hash of everything that determines the frame.
     render
-        Turns → the text that the model is given, up to the header of its answer; ``None``: turns
-        are sent to a provider, which renders them.
+        Turns → the text for the model, up to the header of its answer; ``None``: turns are sent to
+        a provider, which renders them.
     encode
-        Token ids of a part of the frame, with its control tokens; ``None`` as above.
+        Text of the frame → token ids, with control tokens; ``None`` if ``render`` is.
 
     Attributes
     ----------
     system : bool
-        The template has a system turn; else the instruction begins the first user turn.
+        Whether the template has a system turn; if not, the instruction is in the first user turn.
     separator : str
         White space between the header of an answer and the answer.
     end : int or None
@@ -49,7 +49,7 @@ class ChatFormat:
     Raises
     ------
     ModelError
-        The template cannot hold demonstrations, or opens a thought before every answer.
+        The template cannot hold demonstrations, or begins every answer with reasoning.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class ChatFormat:
         _, header, between, last = self.frames(_SHAPE)
         if _OPENED.search(last):
             raise ModelError(
-                f"{where}: its chat template opens a thought before every answer", hint=_HINT
+                f"{where}: its chat template begins every answer with reasoning", hint=_HINT
             )
         after = header[len(last) :]
         if header.startswith(last) and not after.strip():
@@ -94,12 +94,12 @@ class ChatFormat:
         self.end = None if encode is None else next(iter(encode(between.lstrip())), None)
 
     def ref(self, template: TemplateRef) -> TemplateRef:
-        """What prompts of a task's template in this frame are called."""
+        """The reference of prompts from a task's template in this frame."""
         both = f"{template.sha}/{self.identity}".encode()
         return TemplateRef(f"{template.name}+chat", hashlib.sha256(both).hexdigest()[:12])
 
     def frames(self, roles: tuple[str, ...]) -> tuple[str, ...]:
-        """What stands before, between and after turns of these roles.
+        """The text before, between and after turns of these roles.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class ChatFormat:
         return (*frames, rest)
 
     def _pieces(self, turns: Sequence[Turn]) -> list[str]:
-        """Frame and contents in turn; the frame has the even places."""
+        """Frame and contents, alternating; the frame is at the even positions."""
         frames = self.frames(tuple(turn.role for turn in turns))
         pieces: list[str] = []
         for frame, turn in zip(frames, turns, strict=False):
@@ -142,7 +142,7 @@ class ChatFormat:
         return [*pieces, frames[-1]]
 
     def text(self, turns: Sequence[Turn]) -> str:
-        """Turns in their frame."""
+        """The turns in their frame."""
         return "".join(self._pieces(turns))
 
     def encode_all(
@@ -153,9 +153,9 @@ class ChatFormat:
         Parameters
         ----------
         prompts
-            The turns of each.
+            The turns of each prompt.
         encode_all
-            Token ids of plain texts, without BOS: where a model wants it, the frame has it.
+            Texts → token ids, without BOS: if a model needs it, the frame has it.
         """
         found = [self._pieces(turns) for turns in prompts]
         said = list(dict.fromkeys(text for pieces in found for text in pieces[1::2]))
@@ -176,8 +176,8 @@ class ChatFormat:
         return known
 
     def _plain(self, texts: Sequence[str], encode_all: EncodeAll) -> list[list[int]]:
-        """Texts as they are encoded after something: some tokenizers put a space before any text
-        that they encode alone."""
+        """Token ids of texts that follow other text: some tokenizers put a space before a text that
+        they encode alone."""
         if self._newline is None:
             newline, letter, after = encode_all(["\n", "a", "\na"])
             spaced = after[: len(newline)] == newline and after[len(newline) :] != letter

@@ -1,12 +1,12 @@
-"""Prompt templates: Jinja in its immutable sandbox, within limits, every name strict.
+"""Prompt templates: Jinja in its immutable sandbox, with limits and strict names.
 
-A template sees ``instruction``, ``labels``, ``demonstrations``, ``row`` (its fields) and ``text``
-(the whole row as text), and little else. ``shared`` are demonstrations that stand before the labels
-where each row has a shortlist of its own, and none elsewhere; in a template without ``shared`` they
-are the first of ``demonstrations``. ``facts`` are phrases on the row's fields beside each other,
-empty unless they are wanted. Row text is always a *value*: it is never compiled, so
-``{{ … }}`` in a review is printed, not run. A name that does not exist is an error, not an empty
-string.
+The variables of a template are ``instruction``, ``labels``, ``demonstrations``, ``row`` (the
+fields), ``text`` (the whole row as text), ``shared`` and ``facts``. If each row has its own
+shortlist of labels, ``shared`` has the demonstrations that come before the labels; otherwise it is
+empty. In a template without ``shared`` they are the first of ``demonstrations``. ``facts`` are
+phrases on how two fields of the row relate, or empty. Row text is always a *value*: it is never
+compiled, so ``{{ … }}`` in a review is printed and not run. An unknown name is an error and not an
+empty string.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Any
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.exceptions import SecurityError
 
+from ecomfs.core.messages import one_line
 from ecomfs.core.sandbox import (
-    OF_DICTS,
+    DICT_METHODS,
     BoundedEnvironment,
     TemplateLimitError,
     limited,
     line_of,
-    parts_of,
+    template_size,
 )
-from ecomfs.core.words import one_line
 from ecomfs.errors import TemplateError
 from ecomfs.task import TaskCard
 from ecomfs.types import TemplateRef
 
 PROBE = "\ue000answer\ue001"
-"""An answer no row can hold by accident (private-use characters)."""
+"""A made-up answer for test renderings; private-use characters make it differ from any row."""
 
 _ENVIRONMENT = BoundedEnvironment(
     undefined=StrictUndefined,
@@ -44,7 +44,7 @@ _ENVIRONMENT = BoundedEnvironment(
 _NAMES = "instruction, labels, shared, demonstrations, row, text, facts"
 _BRACES = re.compile(r"(?<!\{)\{ *(?:demonstration\.)?(?:row\.\w+|text|answer) *\}(?!\})")
 _PAIRS: Mapping[str, tuple[str, str]] = {
-    # Far apart, since a template may print "above 100"; and of the kind that a filter expects.
+    # Very different, since a template may print "above 100", and of the type that filters expect.
     "number": ("3", "98765"),
     "price": ("3", "98765"),
     "date": ("2001-02-03", "2024-11-30"),
@@ -61,12 +61,13 @@ class Template:
     source
         Jinja source.
     name
-        Shown in errors and in every prediction.
+        Name in errors and predictions.
 
     Raises
     ------
     TemplateError
-        A syntax error, with its line; or it is too long or nested too deeply.
+        The template has a syntax error (the message names the line), or is too long or too deeply
+        nested.
 
     Examples
     --------
@@ -86,27 +87,26 @@ class Template:
             raise TemplateError(
                 f"template {name}, line {error.lineno}: {one_line(error)}"
             ) from error
-        except Exception as error:  # Python's own limits of nesting, which differ by version
+        except Exception as error:  # Python's limits of nesting, which differ by version
             raise TemplateError(
                 f"template {name}: cannot be compiled: {one_line(error)}"
             ) from error
-        self._parts = parts_of(tree)
+        self._parts = template_size(tree)
         names = meta.find_undeclared_variables(tree)
         self.shows_shared, self.shows_facts = "shared" in names, "facts" in names
         self.only_prints_rows = only_prints_rows(tree)
-        """Whether all that it does with a row is to print it as it is."""
-        # Every rendering copies them, which is slow for the chain of mappings that they are.
+        """Whether the template only prints the row, unchanged."""
+        # Every rendering copies the globals, which is slow for a chain of mappings.
         self._compiled.globals = dict(self._compiled.globals)
 
     def render(self, context: Mapping[str, Any]) -> str:
-        """The prompt, without trailing white space (an answer's own leading space must not be
-        doubled).
+        """The prompt without trailing white space, since an answer may begin with a space.
 
         Raises
         ------
         TemplateError
-            An unknown name, a forbidden operation, any error in an expression, or it takes too
-            long or prints too much (:mod:`ecomfs.core.sandbox`).
+            An unknown name, a forbidden operation, an error in an expression, or a limit is
+            exceeded (:mod:`ecomfs.core.sandbox`).
         """
         try:
             with limited(_given(context), self._parts):
@@ -114,11 +114,11 @@ class Template:
         except UndefinedError as error:
             raise self._error(error, hint=f"names in a template: {_NAMES}") from error
         except TemplateLimitError as error:
-            hint = "shorter loops and texts; docs/tasks.md has the limits"
-            raise self._error(error, "too much: ", hint) from error
+            hint = "use shorter loops and texts; docs/tasks.md lists the limits"
+            raise self._error(error, "limit exceeded: ", hint) from error
         except SecurityError as error:
             raise self._error(error, "forbidden: ") from error
-        except Exception as error:  # whatever its expressions raise
+        except Exception as error:  # any error of an expression
             raise self._error(error) from error
 
     def _error(self, error: Exception, what: str = "", hint: str = "") -> TemplateError:
@@ -133,22 +133,22 @@ class Template:
         Parameters
         ----------
         context
-            With one demonstration whose answer is :data:`PROBE`.
+            A context with one demonstration whose answer is :data:`PROBE`.
         """
         text = self.render(context)
-        # The last one: lists of labels may print answers too, and come before demonstrations.
+        # The last match: a list of labels before the demonstrations may print answers too.
         match = list(re.finditer(rf"([ \t]*){PROBE}", text))
         return match[-1].group(1) if match else " "
 
 
 def _given(context: Mapping[str, Any]) -> int:
-    """Characters of the rows of a prompt."""
+    """Number of characters in the rows of a prompt."""
     shown = (*context.get("shared", ()), *context.get("demonstrations", ()))
     return sum(len(one.get("text", "")) for one in (context, *shown))
 
 
 def hidden_fields(template: Template, card: TaskCard, fixed: Mapping[str, Any]) -> tuple[str, ...]:
-    """The fields that a template does not show, found by rendering made-up rows.
+    """The fields that a template does not print, found by rendering made-up rows.
 
     Parameters
     ----------
@@ -158,15 +158,15 @@ def hidden_fields(template: Template, card: TaskCard, fixed: Mapping[str, Any]) 
     Raises
     ------
     TemplateError
-        It is empty; two rows that differ in every field have the same prompt; or it shows a
-        demonstration's row without its answer, or its answer without its row.
+        The template is empty; or it does not print the row, or prints a demonstration without its
+        answer or without its row.
     """
     if not template.source.strip():
         raise TemplateError(
             f"template {template.ref.name} is empty", hint="print at least {{ text }}"
         )
     names = [spec.name for spec in card.fields]
-    # Texts that a length, a first word or a last one does not tell apart: it does not show them.
+    # Texts of equal length, first and last word: a template that prints only these hides the text.
     pairs = {
         spec.name: _PAIRS.get(spec.kind, (f"a qz{i}qz word", f"a xj{i}xj word"))
         for i, spec in enumerate(card.fields)
@@ -182,16 +182,16 @@ def hidden_fields(template: Template, card: TaskCard, fixed: Mapping[str, Any]) 
         if prompt(one, *shown) == prompt(other, *shown):
             raise _incomplete(
                 template,
-                "the text of the row does not stand in the prompt",
+                "the text of the row is not in the prompt",
                 "{{ text }}, or {{ row.FIELD }}",
             )
     with_row = prompt(one, (one, PROBE)) != prompt(one, (other, PROBE))
     with_answer = PROBE in prompt(one, (one, PROBE))
     if with_answer and not with_row:
         row = "{{ demonstration.text }}, or {{ demonstration.row.FIELD }}"
-        raise _incomplete(template, "the row of a demonstration does not stand in the prompt", row)
+        raise _incomplete(template, "the row of a demonstration is not in the prompt", row)
     if with_row and not with_answer:
-        raise _incomplete(template, "a demonstration shows no answer", "{{ demonstration.answer }}")
+        raise _incomplete(template, "a demonstration has no answer", "{{ demonstration.answer }}")
     return tuple(
         spec.name
         for spec in card.fields
@@ -214,7 +214,7 @@ _OPEN = frozenset({"row", "text"})
 
 
 def only_prints_rows(tree: nodes.Template) -> bool:
-    """Whether all that a template does with a row, or its text, is to print it as it is.
+    """Whether a template only prints the row and its text, unchanged.
 
     >>> from ecomfs.core.sandbox import BoundedEnvironment
     >>> parse = BoundedEnvironment().parse
@@ -224,14 +224,14 @@ def only_prints_rows(tree: nodes.Template) -> bool:
     (False, False)
     """
     names = [node for node in tree.find_all(nodes.Name) if node.name in _OPEN]
-    # Imported and inherited templates see the names without naming them.
+    # Imported and inherited templates can use the variables unseen.
     return len(names) == _printed(tree) and not any(
         tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends))
     )
 
 
 def _printed(node: nodes.Node) -> int:
-    """How many values of a row are printed, below conditions and loops alone."""
+    """Number of values of the row that are printed unconditionally."""
     if isinstance(node, nodes.Output):
         return sum(map(_is_value, node.nodes))
     if isinstance(node, nodes.Template | nodes.If | nodes.For):
@@ -244,7 +244,7 @@ def _is_value(node: nodes.Node) -> bool:
         case nodes.Name(name="text"):
             return True
         case nodes.Getattr(node=nodes.Name(name="row"), attr=field):
-            return field not in OF_DICTS
+            return field not in DICT_METHODS
         case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str())):
             return True
     return False

@@ -1,4 +1,4 @@
-"""An engine's log-probabilities or text to a posterior over the labels."""
+"""Converts an engine's log-probabilities or text to a posterior over the labels."""
 
 from ecomfs.readout.chain import CHAIN, Step, StepName, steps
 from ecomfs.readout.listed import ChoiceReadout, TopReadout

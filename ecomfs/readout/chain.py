@@ -1,7 +1,7 @@
-"""The read-out chain: the ways to read an answer, in order of preference.
+"""The read-out chain: all read-outs, in order of preference.
 
-``auto`` takes the first step that the engine supports and that suits the answers; any step may be
-named.
+``auto`` uses the first one that the engine supports and that suits the answers; any of them can be
+chosen by name.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Step:
     """One step of the chain.
 
     Attributes:
-        name: as ``--readout`` names it.
-        kind: of the answers.
-        readout: its class.
+        name: value of ``--readout``.
+        kind: kind of the answers, words or codes.
+        readout: class of the read-out.
 
     >>> [step.name for step in CHAIN]
     ['words', 'codes', 'top-words', 'top-codes', 'choice', 'text']
@@ -50,12 +50,12 @@ CHAIN = (
 
 
 def steps(engine: Engine, choice: Literal["auto"] | StepName = "auto") -> list[Step]:
-    """The steps that a choice of read-out allows on an engine, best first.
+    """The steps that an engine supports for a choice of read-out, best first.
 
     Raises
     ------
     ConfigError
-        The engine does not give what the step needs.
+        The engine does not support the chosen step.
 
     Examples
     --------
@@ -74,14 +74,14 @@ def steps(engine: Engine, choice: Literal["auto"] | StepName = "auto") -> list[S
         needs = next((s.readout.needs for s in CHAIN if s.name == choice), TextReadout.needs)
         names = " or ".join(step.name for step in supported)
         hint = f"use --readout {names}" if names else ""
-        raise ConfigError(f"engine {engine.spec} does not give {needs}", hint=hint)
+        raise ConfigError(f"engine {engine.spec} does not provide {needs}", hint=hint)
     return found
 
 
 def first(
     allowed: Sequence[Step], make: Callable[[Step], tuple[T, Readout]], *, shortlisted: bool
 ) -> T:
-    """What ``make`` returns for the first step whose read-out suits the answers.
+    """Make the object for the first step whose read-out suits the answers.
 
     Parameters
     ----------
@@ -90,17 +90,17 @@ def first(
     make
         Makes an object and its read-out for a step.
     shortlisted
-        Whether prompts name a shortlist of the answers only.
+        Whether prompts list only a shortlist of the answers.
 
     Raises
     ------
     ConfigError, EngineError
-        Of ``make``, where no step is left.
+        The last error of ``make``, if all steps failed.
     """
     expensive: T | None = None
     for step in allowed:
         if expensive is not None and step.readout is not LogprobReadout:
-            break  # exact is preferred to what follows, even if expensive
+            break  # an exact read-out is preferred to the rest, even if expensive
         try:
             made, readout = make(step)
         except (ConfigError, EngineError):
@@ -112,7 +112,7 @@ def first(
         if step.readout is LogprobReadout:
             expensive = made
     if expensive is None:
-        raise ConfigError("no read-out", hint="name one: --readout")
+        raise ConfigError("no read-out suits this task and engine", hint="choose one: --readout")
     return expensive
 
 

@@ -1,7 +1,7 @@
-"""Labels read from lists of likely tokens, for engines that score no named token.
+"""Read-outs from lists of top tokens, for engines that cannot score given tokens.
 
 :class:`TopReadout` reads the list of the likeliest next tokens, :class:`ChoiceReadout` the lists
-beside an answer that was drawn under a constraint to the labels.
+returned with an answer from constrained decoding.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _STRIP = " \t\r\n▁Ġ\"'`*_#.,;:!?()[]{}<>«»“”‘’「」『』《》【
 
 
 class TopReadout(Readout):
-    """Reads labels from the likeliest next tokens: exact for the listed answers as far as their
-    first tokens differ.
+    """Reads labels from the likeliest next tokens; exact for listed answers whose first tokens
+    differ.
 
-    Providers list 5 to 20 tokens, as text, and show no tokenizer. A listed token counts for the
-    answers that it may be the beginning of: " pos", "Positive" and "positive" for *positive*;
-    "not" for half of *not relevant* and half of *not sure*.
+    Providers list 5 to 20 tokens as text, without a tokenizer. A listed token counts for the
+    answers that it may begin: " pos", "Positive" and "positive" for *positive*; "not" half for *not
+    relevant* and half for *not sure*.
 
-    A label that no listed token stands for is bounded: no unlisted token is likelier than the last
-    listed one, and all of them together have what the list leaves. It gets half of its bound, never
-    more than a listed label. ``label_mass`` is that of the listed labels, a lower bound. Where no
-    label is listed there is no posterior: the answer is invalid.
+    The probability of an unlisted label is bounded: no unlisted token is likelier than the last
+    listed one, and all of them together have the rest of the probability. The label gets half of
+    its bound, and never more than a listed label. ``label_mass`` is that of the listed labels, a
+    lower bound. If no label is listed, there is no posterior: the answer is invalid.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class TopReadout(Readout):
         self._spelt = [self._normal(answer) for answer in verbalizer.answers]
         if len(set(self._spelt)) < len(self._spelt) or not all(self._spelt):
             raise ConfigError(
-                "two labels differ in capitals or punctuation only, or one has nothing else",
+                "two labels differ in capitals or punctuation only, or a label has no letters",
                 hint="use --readout top-codes",
             )
 
@@ -80,7 +80,8 @@ class TopReadout(Readout):
         return cls(wording.verbalizer)
 
     def suits(self, shortlisted: bool) -> bool:
-        """Codes always; words whose first words differ (in Chinese, first characters)."""
+        """True for codes, and for words if their first words differ (in Chinese, first
+        characters)."""
         if self._verbalizer.kind == "codes":
             return True
         firsts = sorted(s.split()[0] if s[0].isascii() else s[0] for s in self._spelt)
@@ -93,7 +94,9 @@ class TopReadout(Readout):
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
         if not isinstance(engine, SupportsTopTokens):
-            raise ConfigError(f"{engine.spec} lists no tokens", hint="--readout auto")
+            raise ConfigError(
+                f"engine {engine.spec} does not list top tokens", hint="use --readout auto"
+            )
         out: list[Posterior | EngineError] = []
         for listed in await logprobs.top(engine, prompts):
             if isinstance(listed, EngineError):
@@ -112,8 +115,8 @@ class TopReadout(Readout):
         return out
 
     def posterior(self, listed: Mapping[str, float]) -> tuple[tuple[float, ...], float]:
-        """Probabilities aligned with the answers (sum one; empty if none is listed), and the mass
-        of the listed ones."""
+        """Probabilities of the answers (their sum is one; empty if none is listed), and the mass of
+        the listed ones."""
         shares = [0.0] * len(self._spelt)
         for token, logprob in listed.items():
             places = self._begun(token)
@@ -128,12 +131,12 @@ class TopReadout(Readout):
         return tuple(share / total for share in full), min(seen, 1.0)
 
     def _begun(self, token: str) -> list[int]:
-        """The answers that a token may be the beginning of."""
+        """The answers that a token may begin."""
         text = self._normal(token)
         if not text:
             return []
         if self._verbalizer.kind == "codes" and text in self._spelt:
-            return [self._spelt.index(text)]  # "A" is a code of its own, although there is "AB"
+            return [self._spelt.index(text)]  # "A" is a code even if "AB" is one too
         return [i for i, spelt in enumerate(self._spelt) if spelt.startswith(text)]
 
     def _normal(self, text: str) -> str:
@@ -142,12 +145,12 @@ class TopReadout(Readout):
 
 
 class ChoiceReadout(Readout):
-    """Decodes one of the answers greedily, under a constraint to the answers.
+    """Decodes one of the answers greedily by constrained decoding.
 
-    Where the engine lists the alternatives of every token of the answer, each alternative's share
-    goes in equal parts to the answers that it leads to, and the remaining share to the answer that
-    was decoded. Where it lists none the posterior is one-hot: the confidence is unknown.
-    ``label_mass`` is unknown either way, because of the constraint.
+    If the engine lists the alternatives of every token of the answer, the share of each alternative
+    goes in equal parts to the answers that it leads to, and the rest to the decoded answer.
+    Otherwise the posterior is one-hot, since the confidence is unknown. ``label_mass`` is unknown
+    in both cases, because of the constraint.
 
     Parameters
     ----------
@@ -192,7 +195,9 @@ class ChoiceReadout(Readout):
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
         if not isinstance(engine, SupportsChoice):
-            raise ConfigError(f"{engine.spec} cannot choose among answers", hint="--readout auto")
+            raise ConfigError(
+                f"engine {engine.spec} has no constrained decoding", hint="use --readout auto"
+            )
         return [
             choice
             if isinstance(choice, EngineError)
@@ -206,7 +211,7 @@ class ChoiceReadout(Readout):
         ]
 
     def posterior(self, choice: ChosenAnswer) -> tuple[float, ...]:
-        """Probabilities aligned with the answers (sum one); empty where the constraint was not
+        """Probabilities of the answers (their sum is one); empty if the constraint was not
         enforced."""
         if choice.text not in self._answers:
             return ()
@@ -220,8 +225,8 @@ class ChoiceReadout(Readout):
         return tuple(share / total for share in full)
 
     def _shares(self, choice: ChosenAnswer, drawn: int) -> list[float] | None:
-        """Share of each answer; ``None`` where the listed texts do not spell the answer that was
-        decoded (as parts of characters do not)."""
+        """Share of each answer; ``None`` if the listed texts do not form the decoded answer, such
+        as parts of characters."""
         if not choice.steps:
             return None
         shares = [0.0] * len(self._answers)
@@ -244,8 +249,8 @@ class ChoiceReadout(Readout):
         return shares
 
     def _leading_to(self, prefix: str, text: str) -> list[int]:
-        """The answers that begin with ``prefix + text``; where none does, the answer that equals
-        ``prefix``: the text ends it."""
+        """The answers that begin with ``prefix + text``; if none does, the answer that equals
+        ``prefix``, which the text ends."""
         found = [i for i, a in enumerate(self._answers) if text and a.startswith(prefix + text)]
         if found or prefix not in self._answers:
             return found
@@ -253,8 +258,8 @@ class ChoiceReadout(Readout):
 
 
 def bounded(shares: Sequence[float], *, last: float, rest: float) -> list[float]:
-    """Shares in which every label without one gets half of its bound: no more than the ``last``
-    listed probability or any listed label, and all of them no more than the ``rest``.
+    """The shares, where every label without one gets half of its bound: at most the ``last`` listed
+    probability and the share of any listed label, and all together at most ``rest``.
 
     >>> bounded([0.6, 0.0, 0.2, 0.0], last=0.1, rest=0.05)
     [0.6, 0.0125, 0.2, 0.0125]

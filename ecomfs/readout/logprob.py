@@ -1,12 +1,13 @@
-"""Exact log-probabilities of answers, and what all read-outs have in common.
+"""The base class of read-outs, and the read-out of exact log-probabilities.
 
-A read-out turns an engine's answers into posteriors over labels. Each class states what it needs
-of an engine; :mod:`ecomfs.readout.chain` lists them in order of preference.
+A read-out converts an engine's answers to posteriors over labels. Each class states what it needs
+from an engine; :mod:`ecomfs.readout.chain` lists them in order of preference.
 
-LogprobReadout   exact, through a trie of tokens      log-probabilities of named tokens
-TopReadout       the likeliest next tokens            a list of them
-ChoiceReadout    an answer drawn under a constraint   a constraint to given answers
-TextReadout      generated text, parsed               text
+class            method                           needs
+LogprobReadout   exact, with a trie of tokens     log-probabilities of given tokens
+TopReadout       the likeliest next tokens        a list of top tokens
+ChoiceReadout    constrained decoding             a constraint to given answers
+TextReadout      generated text, parsed           text
 """
 
 from __future__ import annotations
@@ -27,23 +28,22 @@ from ecomfs.task import LabelSpace
 from ecomfs.types import Posterior, Prompt, Question, Reading
 
 MAX_READS = 16
-"""Above this many next-token distributions per row, ``readout="auto"`` prefers codes, which need
-one."""
+"""With more next-token distributions per row, ``readout="auto"`` prefers codes, which need one."""
 
 NO_MASS = 1e-6
-"""Below this label mass, an answer whose labels are all equally likely is invalid."""
+"""With a smaller label mass, an answer with equal probabilities for all labels is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The answers that prompts ask for, and the text before them.
+    """The answers in prompts and the text before them.
 
     Attributes:
         space: the labels.
         verbalizer: their answers.
-        cue: last line of the prompts (the tokens of an answer depend on the text before it).
+        cue: last line of the prompts; the tokens of an answer depend on it.
         separator: the text between cue and answer.
-        end: the token that ends an answer; ``None``: that of a line break.
+        end: the token that ends an answer; ``None``: the line break.
 
     >>> from ecomfs.task import Label
     >>> space = LabelSpace([Label("good"), Label("bad")])
@@ -59,11 +59,11 @@ class Wording:
 
 
 class Readout(ABC):
-    """Reads prompts into posteriors.
+    """Base class: computes posteriors for prompts.
 
     Attributes:
-        needs: what an engine must give, for error messages.
-        name: of the read-out, in predictions and run logs.
+        needs: what an engine must provide, for error messages.
+        name: name of the read-out in predictions and run logs.
 
     >>> LogprobReadout.needs
     'log-probabilities of named tokens'
@@ -75,37 +75,37 @@ class Readout(ABC):
     @staticmethod
     @abstractmethod
     def supported(engine: Engine) -> bool:
-        """Whether an engine gives what the read-out needs."""
+        """Whether an engine provides what the read-out needs."""
 
     @classmethod
     @abstractmethod
     def of(cls, wording: Wording, engine: Engine) -> Self:
-        """The read-out of some answers on an engine that supports it."""
+        """Make the read-out for some answers and an engine that supports it."""
 
     def suits(self, shortlisted: bool) -> bool:
-        """Whether it separates these answers at a reasonable cost, so that ``auto`` may take it.
+        """Whether it separates these answers at a reasonable cost, so that ``auto`` may use it.
 
         Parameters
         ----------
         shortlisted
-            Whether prompts name a shortlist of the answers only.
+            Whether prompts list only a shortlist of the answers.
         """
         return True
 
     @abstractmethod
     def subset(self, places: Sequence[int]) -> Self:
-        """The read-out of some of the answers, by position."""
+        """The read-out for some of the answers, by position."""
 
     @abstractmethod
     async def read(
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
-        """One posterior per prompt, in order; in the place of one that failed, its error."""
+        """One posterior per prompt, in order; for a prompt that failed, its error."""
 
     async def read_each(
         self, engine: Engine, prompts: Sequence[Prompt], shortlists: Sequence[tuple[int, ...]]
     ) -> list[Posterior | EngineError]:
-        """As :meth:`read`, for prompts that each name some of the answers only.
+        """As :meth:`read`, for prompts that each list only some of the answers.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class Readout(ABC):
 
 
 class LogprobReadout(Readout):
-    """Scores every answer exactly through an :class:`AnswerTrie`.
+    """Scores every answer exactly with an :class:`AnswerTrie`.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class LogprobReadout(Readout):
     tokenizer
         The served model's tokenizer.
     cue, separator, end
-        As of :class:`Wording`.
+        See :class:`Wording`.
 
     Examples
     --------
@@ -173,13 +173,13 @@ class LogprobReadout(Readout):
     @classmethod
     def of(cls, wording: Wording, engine: Engine) -> Self:
         if engine.tokenizer is None:
-            raise ConfigError(f"engine {engine.spec} shows no tokenizer", hint="--readout auto")
+            raise ConfigError(f"engine {engine.spec} has no tokenizer", hint="use --readout auto")
         return cls(
             wording.verbalizer, engine.tokenizer, wording.cue, wording.separator, wording.end
         )
 
     def suits(self, shortlisted: bool) -> bool:
-        """A shortlist always; else where few distributions per row are enough."""
+        """True for a shortlist, or if few next-token distributions per row are enough."""
         return shortlisted or self.reads_per_row <= MAX_READS
 
     def subset(self, places: Sequence[int]) -> Self:
@@ -190,16 +190,16 @@ class LogprobReadout(Readout):
 
     @property
     def reads_per_row(self) -> int:
-        """Next-token distributions per row: one when the first tokens of all answers differ."""
+        """Next-token distributions per row: one if the first tokens of all answers differ."""
         return len(self._trie.questions)
 
     @property
     def questions(self) -> Sequence[Question]:
-        """What the engine is asked about every prompt."""
+        """The questions to the engine for every prompt."""
         return self._trie.questions
 
     def questions_of(self, shortlist: Sequence[int]) -> Sequence[Question]:
-        """What the engine is asked about a prompt with a shortlist; empty: all answers."""
+        """The questions to the engine for a prompt with a shortlist; empty: all answers."""
         return self._trie_of(shortlist).questions
 
     async def read(
@@ -234,8 +234,8 @@ def _posterior(trie: AnswerTrie, reading: Reading | EngineError) -> Posterior | 
 
 
 def _tied(reading: Reading) -> bool:
-    """Whether all answers are equally likely, at their first tokens or, where they share that, at
-    all later ones. (vLLM gives -9999 for -inf: labels that are all impossible are a tie.)"""
+    """Whether all answers are equally likely, at their first tokens or, if these are equal, at all
+    later ones. (vLLM returns -9999 for -inf: then all labels are tied.)"""
     first = reading.logprobs[:1]
     asked = first if len(first[0]) > 1 else reading.logprobs
     choices = [values for values in asked if len(values) > 1]
@@ -243,10 +243,10 @@ def _tied(reading: Reading) -> bool:
 
 
 def answer_tokens(tokenizer: Tokenizer, cue: str, answer: str) -> list[int]:
-    """Tokens of ``answer`` as they follow ``cue``.
+    """Tokens of ``answer`` after ``cue``.
 
-    Both are encoded together, since some tokenizers put a space before any text that they encode
-    alone. Where a token spans the border of the two, the answer is encoded by itself.
+    Both are encoded together, since some tokenizers put a space before a text that they encode
+    alone. If a token spans the border of the two, the answer is encoded alone.
     """
     before = tokenizer.encode(cue)
     together = tokenizer.encode(cue + answer)
@@ -258,18 +258,18 @@ def answer_tokens(tokenizer: Tokenizer, cue: str, answer: str) -> list[int]:
 class AnswerTrie:
     """Exact scoring of answers of any length, by a trie over their tokens.
 
-    Labels that start with different tokens need one next-token distribution. Where answers share
-    tokens ("Fridges" / "Fridge Freezers"), the model is asked again after the shared part, with
-    the prompt's key/values reused. The probability of an answer is the product, over the branching
-    nodes on its path, of the child's share among that node's children: the distribution that
-    constrained decoding samples from, computed exactly.
+    Answers with different first tokens need one next-token distribution. If answers share tokens
+    ("Fridges" / "Fridge Freezers"), the model is read again after the shared part, with the
+    key-value cache of the prompt. The probability of an answer is the product, over the branching
+    nodes on its path, of the child's share among the children of the node. This is exactly the
+    distribution from which constrained decoding samples.
 
     Parameters
     ----------
     sequences
-        Token ids of each answer as they follow the prompt.
+        Token ids of each answer after the prompt.
     end
-        Token that ends an answer (a line break), for answers that are the beginning of another.
+        Token that ends an answer (a line break), for answers that are a prefix of another.
 
     Raises
     ------
@@ -297,11 +297,11 @@ class AnswerTrie:
         for sequence in sequences:
             for depth, token in enumerate(sequence):
                 children.setdefault(tuple(sequence[:depth]), {})[token] = None
-        for sequence in sequences:  # an answer that is the beginning of another must end here
+        for sequence in sequences:  # an answer that is a prefix of another must end here
             inner = children.get(tuple(sequence))
             if inner is not None:
                 inner[end] = None
-        # The root is always asked: its sum is the label mass. Elsewhere an only child is certain.
+        # The root is always read: its sum is the label mass. Elsewhere an only child is certain.
         asked = [path for path in children if not path or len(children[path]) > 1]
         self.questions = tuple(Question(tuple(children[path]), path) for path in asked)
         position = {path: i for i, path in enumerate(asked)}
@@ -314,13 +314,13 @@ class AnswerTrie:
                 if node is not None:
                     steps.append((node, self.questions[node].codes.index(token)))
             self._paths.append(steps)
-        # Nearly always: one distribution, and every answer a token of it.
+        # The usual case: one distribution with one token per answer.
         self._flat: tuple[int, ...] | None = None
         if len(self.questions) == 1 and all(len(steps) == 1 for steps in self._paths):
             self._flat = tuple(child for ((_, child),) in self._paths)
 
     def posterior(self, reading: Reading) -> tuple[tuple[float, ...], float]:
-        """Probabilities aligned with the answers (sum one), and the label mass."""
+        """Probabilities of the answers (their sum is one), and the label mass."""
         if self._flat is not None:
             return _flat_posterior(reading.logprobs[0], self._flat)
         shares = [_log_softmax(logprobs) for logprobs in reading.logprobs]

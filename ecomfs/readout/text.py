@@ -1,4 +1,4 @@
-"""Labels from generated text, for engines that give nothing better."""
+"""Read-out from generated text, for engines without log-probabilities."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ecomfs.types import Posterior, Prompt
 
 
 class TextReadout(Readout):
-    """Generates a short answer and parses it. The posterior is one-hot: without
-    log-probabilities the confidence is unknown.
+    """Generates a short answer and parses it. The posterior is one-hot, since the confidence is
+    unknown without log-probabilities.
 
     Parameters
     ----------
     space
         The labels.
     verbalizer
-        The answers that stand for them in the prompt.
+        Their answers in the prompt.
     max_tokens
         Most tokens of an answer.
 
@@ -86,8 +86,8 @@ _LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 _MARKS = r"""\s"'`*_.,;:!?()\[\]{}<>«»“”‘’「」『』《》【】（）。，；：！？、—"""
-# A hyphen or a hash before a space begins an item or a heading; elsewhere it is a sign, and so is
-# anything before a digit ("-1", ".5").
+# A hyphen or hash before a space begins a list item or heading; elsewhere it is part of the label,
+# and so is any sign before a digit ("-1", ".5").
 _BEFORE = re.compile(rf"(?:[{_MARKS}]|[-–#](?=\s))*")
 _AFTER = re.compile(rf"(?:[{_MARKS}]|(?<=\s)[-–])*$")
 _SIGN_BEFORE = re.compile(r"(?:[-–]\s*|[.,])$")
@@ -95,20 +95,20 @@ _MOST_MARKS = 16
 
 
 class LabelParser:
-    """The label that a text names, tolerantly but without guessing.
+    """Finds the label in generated text, tolerant but without guessing.
 
     Models without log-probabilities answer in prose: ``"Positive."``, ``Answer: B``, ``“好评”``,
-    ``情感：差评``, ``ＰＯＳＩＴＩＶＥ``. The parser takes the first line, and removes as few
-    quotes, marks and words of a lead-in from its ends as are needed to find a label: ``C#.`` is
-    ``C#`` before it is ``C``. Signs that carry meaning are never removed. Text that names no
-    label, or names two, gives ``None``: the caller reports it as *invalid*.
+    ``情感：差评``, ``ＰＯＳＩＴＩＶＥ``. The parser takes the first line and removes as few quotes,
+    marks and introductory words from its ends as are needed to find a label: ``C#.`` is ``C#``
+    rather than ``C``. Signs that carry meaning are never removed. Text with no label, or with two,
+    gives ``None``, which the caller reports as *invalid*.
 
     Parameters
     ----------
     space
         The label space; names and aliases are recognised.
     answers
-        The strings in the prompt, aligned with the space (words or codes); they take precedence
+        The answers in the prompt, aligned with the space (words or codes); they take precedence
         over names and aliases.
 
     Examples
@@ -132,14 +132,14 @@ class LabelParser:
         for place, label in enumerate(space.labels):
             for spelling in label.spellings():
                 _assign(self._words, plain_key(spelling), place)
-        # The prompt's answers come before other meanings of the same word.
+        # The answers in the prompt take precedence over other meanings of a word.
         self._words |= self._plain
-        # Single characters and bare numbers occur in prose by accident; whole answers only.
+        # Single characters and numbers occur in prose by chance: they must be the whole answer.
         for word in [w for w in self._words if len(w) < 2 or label_number(w) is not None]:
             del self._words[word]
 
     def parse(self, text: str) -> int | None:
-        """Position of the label that ``text`` names; ``None`` when it names none or several."""
+        """Position of the label in ``text``; ``None`` if there is none or several."""
         for line in map(str.strip, text.splitlines()):
             if _AFTER.sub("", line) or self._whole(line) is not None:
                 return self._read(line)
@@ -160,8 +160,8 @@ class LabelParser:
         return self._plain[key] if key in self._plain else self._space.index(text)
 
     def _mentioned(self, text: str) -> int | None:
-        """The one label mentioned in a sentence. Longer spellings are found before the shorter
-        ones they contain ("not positive" is a spelling only if the card has it)."""
+        """The only label mentioned in a sentence. Longer spellings are found before shorter ones
+        inside them ("not positive" is a spelling only if the card has it)."""
         found: set[int | None] = set()
         rest = text
         for spelling in sorted(self._words, key=len, reverse=True):
@@ -183,12 +183,12 @@ _NO_WORD_AFTER = rf"(?![{_SIGN}])(?![.,]\d)"
 
 
 def _assign(owners: dict[str, int | None], key: str, place: int) -> None:
-    """Assign a key to a label; a key of two labels stands for neither."""
+    """Assign a key to a label; a key of two labels is assigned to neither."""
     owners[key] = place if owners.get(key, place) == place else None
 
 
 def _unmarked(text: str) -> Iterator[list[str]]:
-    """The text with more and more marks removed from its ends, those of one length together."""
+    """The text with more and more marks removed from its ends, grouped by length."""
     before = _BEFORE.match(text)
     after = _AFTER.search(text)
     left = min(before.end() if before else 0, _MOST_MARKS)

@@ -1,7 +1,7 @@
-"""The answers that stand for labels: label words, or single-token codes.
+"""The answers for labels: label words, or single-token codes.
 
-*Words* ("positive") carry meaning, which small models need. *Codes* ("A") need one next-token
-distribution per row whatever the labels are; the prompt then lists the label names.
+*Words* ("positive") carry meaning, which small models need. *Codes* ("A") always need only one
+next-token distribution per row; the prompt then lists the names of the labels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Verbalizer:
     answers: tuple[str, ...]
 
     def subset(self, places: Sequence[int]) -> Verbalizer:
-        """The answers of some of the labels, by position."""
+        """The answers for some of the labels, by position."""
         return Verbalizer(self.kind, tuple(self.answers[i] for i in places))
 
 
@@ -58,26 +58,26 @@ def words(space: LabelSpace, language: Language) -> Verbalizer:
     if len(set(answers)) != len(answers):
         twice = next(a for a in answers if answers.count(a) > 1)
         raise ConfigError(
-            f"two labels read {twice!r}", hint="rename one of them, or use --readout codes"
+            f"two labels have the word {twice!r}", hint="rename one, or use --readout codes"
         )
     return Verbalizer("words", answers)
 
 
 def codes(space: LabelSpace, tokenizer: Tokenizer | None, separator: str, seed: int) -> Verbalizer:
-    """Codes such as "A", permuted by ``seed`` so that a model's preference for "A" does not always
-    favour the same label.
+    """Codes such as "A", permuted with ``seed`` so that a model's preference for "A" does not
+    always favour the same label.
 
     Parameters
     ----------
     space
         The labels.
     tokenizer
-        Codes are single tokens of it; ``None``: all codes have one length, so that none is the
-        beginning of another.
+        Codes are single tokens of it; ``None``: all codes have the same length, so that none is a
+        prefix of another.
     separator
         The text between the answer cue and the answer.
     seed
-        Of the permutation.
+        Seed of the permutation.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A row to the k most similar labelled examples, chosen and ordered for its prompt."""
+"""Finds the k most similar labelled examples of a row, selected and ordered for its prompt."""
 
 from ecomfs.retrieve.build import build_index
 from ecomfs.retrieve.choose import DEFAULT_WEIGHT, ChosenSimilarity, choose_similarity

@@ -1,4 +1,4 @@
-"""Texts or vectors to an index: exact or approximate by size, and updated when the pool changes."""
+"""Builds an index from texts or vectors, exact or approximate by size, and updates it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ecomfs.retrieve.index import DenseIndex, VectorIndex
 from ecomfs.retrieve.ivf import IVFIndex
 
 EXACT_UP_TO = 100_000
-"""Vectors up to which every one is compared: there it takes about 10 ms per query."""
+"""Most vectors for exact search, which then takes about 10 ms per query."""
 _EMBEDDED = 256  # texts embedded between two reports of progress
 
 
@@ -28,13 +28,13 @@ def build_index(vectors: NDArray[Any], kind: str = "auto") -> VectorIndex:
     vectors
         Shape (size, dimensions), float16 or float32.
     kind
-        ``exact``, ``ivf``, or ``auto``: exact up to 100,000 vectors, above that ``ivf`` where
-        faiss is installed.
+        ``exact``, ``ivf``, or ``auto``: exact up to 100,000 vectors, above that ``ivf`` if faiss is
+        installed.
 
     Raises
     ------
     ConfigError
-        Another kind, or ``ivf`` without faiss.
+        An unknown kind, or ``ivf`` without faiss.
 
     Examples
     --------
@@ -47,8 +47,8 @@ def build_index(vectors: NDArray[Any], kind: str = "auto") -> VectorIndex:
 def embed_index(
     texts: Sequence[str], embedder: Embedder, kind: str = "auto", progress: Progress = silent
 ) -> VectorIndex:
-    """An index over texts; ``progress`` receives how many are embedded."""
-    # The approximate index keeps float16: a float32 copy of a million vectors is never made.
+    """An index over texts; ``progress`` gets the number of embedded texts."""
+    # The approximate index keeps float16, so no float32 copy of a million vectors is made.
     dtype = np.float16 if _is_ivf(kind, len(texts)) else np.float32
     vectors = np.empty((len(texts), embedder.dimensions), dtype=dtype)
     for start in range(0, len(texts), _EMBEDDED):
@@ -61,12 +61,12 @@ def embed_index(
 def update_index(
     index: VectorIndex, old: Sequence[str], new: Sequence[str], embedder: Embedder, kind: str
 ) -> VectorIndex | str:
-    """The index of changed texts, in which only those are embedded that it does not hold.
+    """The index over changed texts; only texts that are not in ``index`` are embedded.
 
     Parameters
     ----------
     old
-        The texts that ``index`` holds, in its order.
+        The texts in ``index``, in its order.
     new
         The texts of the changed pool.
     kind
@@ -75,11 +75,11 @@ def update_index(
     Returns
     -------
     VectorIndex or str
-        ``kind`` itself where the changed pool needs an index of the other kind: it is rebuilt.
+        ``kind`` itself if the changed pool needs an index of the other kind, which must be built.
     """
     if isinstance(index, IVFIndex) != _is_ivf(kind, len(new)):
         return kind
-    places: dict[str, list[int]] = {}  # of texts that stand twice, each place is used once
+    places: dict[str, list[int]] = {}  # for a repeated text, each position is used once
     for place, text in enumerate(old):
         places.setdefault(text, []).append(place)
     positions = np.array([(places.get(t) or [-1]).pop() for t in new], dtype=np.int64)
@@ -89,7 +89,7 @@ def update_index(
 
 def _is_ivf(kind: str, size: int) -> bool:
     if kind not in ("auto", "exact", "ivf"):
-        raise ConfigError(f"no index {kind!r}", hint="choose auto, exact or ivf")
+        raise ConfigError(f"unknown index {kind!r}", hint="choose auto, exact or ivf")
     if kind != "auto":
         return kind == "ivf"
     return size > EXACT_UP_TO and importlib.util.find_spec("faiss") is not None

@@ -1,12 +1,12 @@
-"""Which similarity finds the better neighbours in a pool: of text, of fields, or a mix.
+"""Chooses the similarity for a pool: of texts, of fields, or a mix.
 
-Each example is classified by the vote of the others, once with every candidate. The weights of the
-fields are learned from labels, so they are learned without the example's own: otherwise a field
-that fits its label by chance would find neighbours that fit it too. No model is called.
+Each example is classified by the vote of its neighbours, once with every candidate. The weights of
+the fields are learned from labels, so they are cross-fitted: otherwise a field that fits the
+example's label by chance would find neighbours that fit it too. No model is called.
 
-Of the candidates within one standard error of the least log loss, that nearest to the default is
+Of the candidates within one standard error of the least log loss, the one nearest to the default is
 chosen (the one-standard-error rule, Breiman et al. 1984, section 3.4.3), so that a small pool
-mostly keeps the default.
+usually keeps the default.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from ecomfs.task import FieldSpec
 from ecomfs.types import Example
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Weights of the fields that are tried."""
+"""Weights of the fields to try."""
 DEFAULT_WEIGHT = 0.5
-"""Fields and text count alike: the choice where a pool cannot decide."""
+"""Default weight of the fields: fields and text count the same."""
 RELATED_WEIGHT = 1.0
-"""The same where a text stands beside another text or a history: such rows are alike when their
-fields agree in the same way, whatever their words."""
+"""Default weight for tasks with two texts, or a text and a history: such rows are similar if their
+fields relate in the same way, whatever their words."""
 LEAST_EXAMPLES = 16
-"""With fewer examples the default is taken."""
+"""With fewer examples the default is used."""
 _FOLDS = 8
 _NEIGHBOURS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One candidate, leave-one-out.
+    """Leave-one-out results of one candidate.
 
     Attributes:
-        weight: of the fields; 0: text alone, 1: fields alone.
-        log_loss: of the neighbours' vote, in nats.
-        accuracy: of the same vote.
+        weight: weight of the fields; 0: text alone, 1: fields alone.
+        log_loss: log loss of the neighbours' vote, in nats.
+        accuracy: accuracy of the vote.
         behind: its log loss minus that of the best candidate.
         error: standard error of ``behind``.
     """
@@ -63,11 +63,11 @@ class ChosenSimilarity:
     """A retrieval mode and weight, and how they were chosen.
 
     Attributes:
-        mode: ``dense``, ``tabular`` or ``mixed``, as :class:`ecomfs.retrieve.Retriever` takes it.
-        weight: of the fields, its ``tabular_weight``.
-        reason: one phrase.
-        examples: how many were classified leave-one-out.
-        trials: the candidates by weight; none when nothing was tried.
+        mode: ``dense``, ``tabular`` or ``mixed``, for :class:`ecomfs.retrieve.Retriever`.
+        weight: weight of the fields, its ``tabular_weight``.
+        reason: why they were chosen, one phrase.
+        examples: number of examples classified leave-one-out.
+        trials: the candidates by weight; empty if nothing was tried.
 
     >>> ChosenSimilarity("mixed", 0.5, "as asked for").to_dict()["mode"]
     'mixed'
@@ -80,7 +80,7 @@ class ChosenSimilarity:
     trials: tuple[Trial, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """The attributes as JSON values."""
         return asdict(self)
 
 
@@ -93,28 +93,28 @@ def choose_similarity(
     weights: Sequence[float] = WEIGHTS,
     default: float | None = None,
 ) -> ChosenSimilarity:
-    """Choose the fields' weight for a pool.
+    """Choose the weight of the fields for a pool.
 
     Parameters
     ----------
     examples
-        The pool; synthetic ones are left out, and of more than 512 an even sample is taken.
+        The pool without its synthetic examples; of more than 512, an evenly spread sample is used.
     texts
-        Each as text.
+        The examples as text.
     embedder
-        Of the texts; fitted here.
+        The embedder for the texts; it is fitted here.
     fields
-        How the rows' fields are compared. When none can be, text is chosen.
+        The fields to compare. If none can be compared, text is chosen.
     weights
         Candidates; ``default`` is added.
     default
-        Kept unless another is better by more than a standard error; ``None``: 1 where a text stands
-        beside another text or a history, else 0.5.
+        Kept unless another weight is better by more than a standard error; ``None``: 1 for tasks
+        with two texts or a text and a history, else 0.5.
 
     Raises
     ------
     ConfigError
-        Texts and examples do not match, or a weight is not between 0 and 1.
+        The numbers of texts and examples differ, or a weight is not between 0 and 1.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def choose_similarity(
         default = default_weight(fields)
     tried = sorted({*weights, default})
     if not all(0 <= weight <= 1 for weight in tried):
-        raise ConfigError("a weight of the fields is between 0 and 1")
+        raise ConfigError("the weights of the fields must be between 0 and 1")
     try:
         TabularSpace(fields)
     except ConfigError:
@@ -168,7 +168,7 @@ def choose_similarity(
 
 
 def default_weight(fields: Sequence[FieldSpec]) -> float:
-    """The fields' weight where a pool cannot decide.
+    """The default weight of the fields.
 
     >>> default_weight([FieldSpec(name="q", kind="text"), FieldSpec(name="title", kind="text")])
     1.0
@@ -182,7 +182,7 @@ def default_weight(fields: Sequence[FieldSpec]) -> float:
 
 
 def mode_of(weight: float) -> str:
-    """The retrieval mode in which fields have a weight.
+    """The retrieval mode for a weight of the fields.
 
     >>> [mode_of(weight) for weight in (0, 0.5, 1)]
     ['dense', 'mixed', 'tabular']
@@ -197,7 +197,7 @@ def _trials(
     fields: Sequence[FieldSpec],
     weights: Sequence[float],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Log loss and hit of every example under every weight, both (weights, examples)."""
+    """Log loss and correctness of every example with every weight, both (weights, examples)."""
     names = sorted({e.label for e in examples})
     labels = np.array([names.index(e.label) for e in examples], dtype=np.int64)
     finder = DuplicateFinder(texts)
@@ -233,7 +233,7 @@ def _trials(
 
 
 def _folds(labels: NDArray[np.int64], copies: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Number of each example's fold: labels spread evenly, copies together."""
+    """The fold of each example: stratified by label, with copies in the same fold."""
     folds = np.full(len(labels), -1, dtype=np.int64)
     order = np.argsort(labels, kind="stable")
     folds[order] = np.arange(len(labels)) % min(_FOLDS, len(labels))

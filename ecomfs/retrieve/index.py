@@ -1,9 +1,8 @@
-"""Exact nearest neighbours by inner product, and the values that every index takes and gives.
+"""Exact nearest neighbours by inner product, and the types shared by all indexes.
 
-A matrix product rounds a pair of vectors differently in batches of different size. So the product
-only selects candidates: the best, and all whose similarity differs by no more than rounding. Their
-similarities are computed again pair by pair, so that a row has the same neighbours alone and in a
-batch.
+The rounding of a matrix product depends on the batch size. So the product only selects candidates:
+the best, and all within rounding error of them. Their similarities are computed again pair by pair,
+so that a row has the same neighbours alone and in a batch.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from ecomfs.embed import Vectors
 Positions = NDArray[np.int64]
 
 Pairs = tuple[Positions, Positions]
-"""Rows of a block of queries, and positions of the pool: one candidate each."""
+"""Query numbers and pool positions: one candidate per entry."""
 
 ROUNDING = 4e-6
-"""Largest error of a float32 product of unit vectors, with a margin."""
-_CELLS = 1 << 23  # similarities held at a time: 32 MB, and as much to find the largest
+"""Largest rounding error of a float32 product of unit vectors, with a margin."""
+_CELLS = 1 << 23  # similarities in memory at a time: 32 MB, and the same to find the largest
 _SMALL_PRODUCT = 1 << 29  # multiplications
 _PAIRS = 4096  # pairs of vectors compared at a time
 
@@ -37,7 +36,7 @@ class Hits:
     """The neighbours of one query, most similar first; ties in the order of the pool.
 
     Attributes:
-        positions: places in the pool, shape (n,).
+        positions: positions in the pool, shape (n,).
         similarities: cosine to the query, shape (n,).
 
     >>> len(Hits(np.array([4, 2]), np.array([0.9, 0.8])))
@@ -75,10 +74,10 @@ class Groups:
 
 
 class Excluded(Collection[int]):
-    """Positions of the pool that a query may not be shown.
+    """Positions of the pool that are excluded for a query.
 
-    Groups are excluded as a whole, not position by position: of a million examples most are
-    excluded where a row may have 20 of 77 labels.
+    Groups are excluded as a whole and not position by position: if a row may have 20 of 77 labels,
+    most of a million examples are excluded.
 
     Parameters
     ----------
@@ -87,7 +86,7 @@ class Excluded(Collection[int]):
     groups
         The examples of each label.
     allowed
-        Numbers of the groups that are not excluded; ``None``: all.
+        Numbers of the groups that are not excluded; ``None``: no group is excluded.
 
     Examples
     --------
@@ -119,7 +118,7 @@ class Excluded(Collection[int]):
 
     @classmethod
     def of(cls, positions: Collection[int]) -> Excluded:
-        """Any collection of positions as an :class:`Excluded`."""
+        """Convert a collection of positions to :class:`Excluded`."""
         return positions if isinstance(positions, cls) else cls(positions)
 
     def __contains__(self, position: object) -> bool:
@@ -143,7 +142,7 @@ class Excluded(Collection[int]):
         return more
 
     def update(self, positions: Iterable[int]) -> None:
-        """Exclude further single examples."""
+        """Exclude further examples."""
         self.single.update(positions)
 
     @property
@@ -152,7 +151,7 @@ class Excluded(Collection[int]):
         return self._allowed is not None
 
     def places(self) -> Positions:
-        """All of them, each once; O(pool) where a group is excluded."""
+        """All excluded positions, each once; O(pool) if a group is excluded."""
         if self._groups is None or self._allowed is None:
             return np.fromiter(self.single, dtype=np.int64, count=len(self.single))
         mask = ~self._allowed[self._groups.group_of]
@@ -160,8 +159,8 @@ class Excluded(Collection[int]):
         return np.flatnonzero(mask)
 
     def left(self, groups: Groups) -> Positions:
-        """How many examples of each group are not excluded. ``groups`` are those that this was
-        made with, where it was made with any."""
+        """The number of examples of each group that are not excluded. If this object has groups,
+        ``groups`` must be the same."""
         left = groups.sizes.copy()
         if self.single:
             gone = groups.group_of[list(self.single)]
@@ -171,7 +170,7 @@ class Excluded(Collection[int]):
         return left
 
     def free(self, positions: Positions) -> NDArray[np.bool_]:
-        """Which of some positions are not excluded."""
+        """For each of some positions, whether it is not excluded."""
         free = np.ones(len(positions), dtype=bool)
         if self._allowed is not None and self._groups is not None:
             free = np.asarray(self._allowed[self._groups.group_of[positions]])
@@ -181,7 +180,7 @@ class Excluded(Collection[int]):
 
 
 class VectorRows(Protocol):
-    """Unit vectors by position, wherever they are kept."""
+    """Unit vectors by position, in any storage."""
 
     def __len__(self) -> int: ...
 
@@ -245,12 +244,12 @@ class DenseIndex:
         return f"exact, {len(self):,} vectors"
 
     def updated(self, positions: Positions, new: Vectors) -> DenseIndex:
-        """The index of another version of the pool.
+        """The index for another version of the pool.
 
         Parameters
         ----------
         positions
-            For each example its place in this index, or -1 for the next of ``new``.
+            For each example its position in this index, or -1 for the next vector of ``new``.
         new
             Vectors of the examples that are not in this index.
         """
@@ -269,21 +268,20 @@ class DenseIndex:
         per_group: int = 0,
         far_groups: bool = True,
     ) -> list[Hits]:
-        """The ``n`` nearest of each query and, beside them, ``per_group`` of each group.
+        """The ``n`` nearest neighbours of each query and the ``per_group`` nearest of each group.
 
         Parameters
         ----------
         queries
             Unit rows, shape (m, dimensions).
         n
-            Neighbours per query; fewer when the pool holds fewer.
+            Neighbours per query; fewer if the pool has fewer.
         excluded
             For each query, positions that may not be returned.
         groups
-            Parts of the pool of which the nearest ``per_group`` are wanted as well, however far
-            away.
+            Groups of which the nearest ``per_group`` are returned too, at any distance.
         far_groups
-            Whether of all groups, or only of those that the ``n`` nearest are from.
+            Whether this applies to all groups, or only to those of the ``n`` nearest.
 
         Returns
         -------
@@ -314,9 +312,9 @@ class DenseIndex:
         per_group: int,
         far_groups: bool,
     ) -> list[Hits]:
-        """Candidates of a block of queries as the hits of each query."""
+        """The hits of each query of a block, from candidates."""
         rows, positions = candidates
-        # Row by row: the vectors of one row's candidates fit into the processor's cache.
+        # Row by row: the vectors of one row's candidates fit into the CPU cache.
         ends = np.searchsorted(rows, np.arange(len(block) + 1)).tolist()
         parts = [
             exact_similarities(self.vectors, positions[a:b], query)
@@ -331,7 +329,7 @@ class DenseIndex:
             wanted = np.full((len(block), len(groups.members)), far_groups)
             wanted[rows[kept], group[kept]] = True
             pair = rows * len(groups.members) + group
-            by_pair = np.argsort(pair, kind="stable")  # within a pair still the best first
+            by_pair = np.argsort(pair, kind="stable")  # within a pair the best stays first
             rank = np.empty(len(rows), dtype=np.int64)
             rank[by_pair] = np.arange(len(rows)) - np.searchsorted(pair[by_pair], pair[by_pair])
             kept |= wanted[rows, group] & (rank < per_group)
@@ -347,7 +345,7 @@ class DenseIndex:
 def exact_similarities(
     vectors: VectorRows, positions: Positions, query: Vectors
 ) -> NDArray[np.float64]:
-    """Inner products of some rows with a query, whose rounding depends on the pair alone.
+    """Inner products of some rows with a query; their rounding depends on the pair alone.
 
     >>> exact_similarities(np.eye(3, dtype=np.float32), np.array([2, 0]), np.float32([1, 0, 0]))
     array([0., 1.])
@@ -360,7 +358,7 @@ def exact_similarities(
 
 
 def ranked(vectors: VectorRows, positions: Positions, query: Vectors) -> Hits:
-    """Candidates of a query, the most similar first; ties in the order of the pool."""
+    """Rank candidates of a query, the most similar first; ties in the order of the pool."""
     similarities = exact_similarities(vectors, positions, query)
     order = np.lexsort((positions, -similarities))
     return Hits(positions[order], similarities[order])
@@ -369,8 +367,8 @@ def ranked(vectors: VectorRows, positions: Positions, query: Vectors) -> Hits:
 def within_reach(
     hits: Hits, n: int, groups: Groups | None, per_group: int, far_groups: bool
 ) -> Hits:
-    """Of ranked candidates, the ``n`` best and ``per_group`` of each group; arguments as of
-    :meth:`DenseIndex.search`."""
+    """Keep the ``n`` best of ranked candidates and ``per_group`` of each group; the arguments are
+    those of :meth:`DenseIndex.search`."""
     if groups is None or not per_group:
         return Hits(hits.positions[:n], hits.similarities[:n])
     have = groups.group_of[hits.positions]
@@ -379,7 +377,8 @@ def within_reach(
 
 
 def top(group_of: Positions, n: int, per_group: int, wanted: Iterable[int]) -> Positions:
-    """Which of a ranking stay: the first ``n`` and the first ``per_group`` of each wanted group.
+    """Positions in a ranking to keep: the first ``n``, and the first ``per_group`` of each wanted
+    group.
 
     Parameters
     ----------
@@ -398,8 +397,8 @@ def top(group_of: Positions, n: int, per_group: int, wanted: Iterable[int]) -> P
 
 
 def _product(block: Vectors, vectors: Vectors) -> Vectors:
-    """Inner products, shape (queries, size). Small products stay on one thread: others would be
-    woken and wait, which costs more CPU than the product."""
+    """Inner products, shape (queries, size). Small products use one thread: starting others would
+    cost more CPU time than the product."""
     if len(block) == 1 or block.size * len(vectors) > _SMALL_PRODUCT:
         return np.asarray(block @ vectors.T)
     with _blas().limit(limits=1, user_api="blas"):
@@ -412,8 +411,8 @@ def _blas() -> ThreadpoolController:
 
 
 def _largest(scores: Vectors, n: int) -> Pairs:
-    """Rows and columns of the ``n`` largest scores of each row and of all that differ from the last
-    of them by no more than rounding; never of -inf, which marks excluded positions."""
+    """Rows and columns of the ``n`` largest scores of each row, and of all scores within rounding
+    error of the last of them. Scores of -inf, which mark excluded positions, are left out."""
     size = scores.shape[1]
     if n <= 0 or not size:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -428,8 +427,8 @@ def _largest(scores: Vectors, n: int) -> Pairs:
 def _with_groups(
     scores: Vectors, near: Pairs, groups: Groups, per_group: int, far_groups: bool
 ) -> Pairs:
-    """The candidates, and those of the largest scores of each group: of all groups, or of those
-    that the candidates of a row are from."""
+    """The candidates, and those with the largest scores of each group, either of all groups or of
+    the groups of a row's candidates."""
     rows, columns = near
     wanted = np.full((len(scores), len(groups.members)), far_groups)
     wanted[rows, groups.group_of[columns]] = True
@@ -448,17 +447,17 @@ def kernel_vote(
     label_count: int,
     temperature: float,
 ) -> NDArray[np.float64]:
-    """A distribution over labels from one query's neighbours.
+    """The distribution over labels from the vote of one query's neighbours.
 
-    Each of the k neighbours votes for its label with weight exp(similarity / temperature), and
-    one further vote is spread evenly over all L labels, so that none is impossible:
+    Each of the k neighbours votes for its label with weight exp(similarity / temperature). One
+    further vote is spread evenly over all L labels, so that no probability is 0:
 
         p(label) = (k · w(label) + 1/L) / (k + 1)
 
-    where w are the weights summed a label and normalised to one.
+    where w are the summed weights per label, normalised to one.
 
     Args:
-        similarities: of the neighbours, shape (k,).
+        similarities: similarities of the neighbours, shape (k,).
         labels: numbers of their labels, shape (k,).
         label_count: L.
         temperature: above 0.

@@ -1,13 +1,11 @@
 """Approximate nearest neighbours for large pools: an inverted file of float16 vectors (FAISS).
 
-Vectors are grouped around centres; a query is compared with the lists of the nearest centres only.
-How many lists are probed is measured when the index is built: the fewest with which the ten
-nearest of a sample of examples are found again, and never more than a quarter. The measured recall
-is part of the description.
+Vectors are clustered into lists; a query is compared with the lists of the nearest centres only.
+The number of lists to probe is measured when the index is built: the fewest that find the ten
+nearest of a sample of examples, and at most a quarter. The measured recall is in the description.
 
-The vectors are kept once, as float16, inside FAISS's lists. Examples that were added later are in
-a tail, which is searched exactly; removed examples are skipped. The index is rebuilt when a
-fifth has changed.
+The vectors are stored once, as float16, in FAISS's lists. Examples added later are in a tail, which
+is searched exactly; removed examples are skipped. The index is rebuilt when a fifth has changed.
 """
 
 from __future__ import annotations
@@ -32,19 +30,19 @@ from ecomfs.retrieve.index import (
 )
 
 MOST_CHANGED = 0.2
-"""Part of the built index that may come or go before it is rebuilt."""
+"""Share of the index that may be added or removed before it is rebuilt."""
 TARGET_RECALL = 0.99
 MOST_LISTS = 0.25
-"""Part of the lists that is probed at most: with more, an exact search is as fast."""
+"""Largest share of lists to probe: with more, exact search is as fast."""
 
-_CHUNK = 1 << 16  # vectors that are float32 at a time
+_CHUNK = 1 << 16  # vectors converted to float32 at a time
 _SAMPLE = 256  # examples on which the recall is measured
 _TRAINING = 64  # vectors per centre
-_SPARE = 16  # candidates beyond what is wanted, re-ranked exactly
-_FEW = 256  # excluded positions that are cheaper to fetch and drop than to filter in FAISS
-_DEEP = 256  # neighbours fetched where some of each group are wanted, or only of some groups:
-# probed for ten, an index finds 98 % of the nearest 256, and of 1,000 in small clusters half
-_SMALL_GROUP = 512  # members up to which comparing all is cheaper than a search in the lists
+_SPARE = 16  # extra candidates for exact re-ranking
+_FEW = 256  # up to this many excluded positions are fetched and dropped, not filtered in FAISS
+_DEEP = 256  # neighbours fetched for searches by group: with probes for the ten nearest, an index
+# finds 98 % of the nearest 256, but only half of the nearest 1,000 in small clusters
+_SMALL_GROUP = 512  # groups up to this size are compared completely, which is cheaper
 _NOTHING = Excluded()
 
 
@@ -59,11 +57,11 @@ def _faiss() -> Any:
 
 
 class IVFIndex:
-    """An inverted-file index; made by :meth:`build`.
+    """An inverted-file index; use :meth:`build` to make one.
 
     Attributes:
-        probes: lists that are searched per query.
-        recall: measured share of the ten nearest that are found, examples as queries.
+        probes: number of lists searched per query.
+        recall: measured share of the ten nearest that are found, with examples as queries.
     """
 
     def __init__(
@@ -98,7 +96,7 @@ class IVFIndex:
         vectors
             Shape (size, dimensions), float16 or float32.
         seed
-            Of the clustering.
+            Seed of the clustering.
 
         Raises
         ------
@@ -114,7 +112,7 @@ class IVFIndex:
             count,
             faiss.ScalarQuantizer.QT_fp16,
             faiss.METRIC_INNER_PRODUCT,
-            False,  # whole vectors, not differences to the centre: they can be read back exactly
+            False,  # store vectors, not residuals, so that they can be read back exactly
         )
         index.cp.seed = seed + 1
         index.cp.niter = 8
@@ -137,14 +135,14 @@ class IVFIndex:
 
     @property
     def changed(self) -> float:
-        """The part of the built index that came or went since, from 0."""
+        """Share of the index added or removed since it was built."""
         return (self._placed.gone + len(self._tail)) / max(1, self._base)
 
     def __len__(self) -> int:
         return len(self._placed)
 
     def updated(self, positions: Positions, new: Vectors) -> IVFIndex:
-        """As :meth:`ecomfs.retrieve.DenseIndex.updated`."""
+        """See :meth:`ecomfs.retrieve.DenseIndex.updated`."""
         rows = np.where(positions >= 0, self._placed.rows(np.maximum(positions, 0)), -1)
         kept = np.unique(rows[rows >= self._base]) - self._base
         tail = np.concatenate([self._tail[kept], np.asarray(new, dtype=np.float32)])
@@ -171,8 +169,8 @@ class IVFIndex:
         per_group: int = 0,
         far_groups: bool = True,
     ) -> list[Hits]:
-        """As :meth:`ecomfs.retrieve.DenseIndex.search`, approximately; the similarities of what
-        is found are exact."""
+        """As :meth:`ecomfs.retrieve.DenseIndex.search`, but approximate; the similarities are
+        exact."""
         banned = [Excluded.of(e) for e in excluded] if excluded else [_NOTHING for _ in queries]
         grouped = groups if per_group else None
         deep = grouped is not None or any(b.whole_groups for b in banned)
@@ -214,7 +212,7 @@ class IVFIndex:
         ]
 
     def _without(self, query: Vectors, near: Hits, n: int, banned: Excluded) -> Hits:
-        """The nearest that are not excluded; searched for again where too few are left."""
+        """The nearest that are not excluded; searches again if too few are left."""
         free = banned.free(near.positions)
         left = len(self) - len(banned)
         if len(banned) <= _FEW or int(free.sum()) >= min(n, left):
@@ -229,7 +227,7 @@ class IVFIndex:
     def _of_group(
         self, query: Vectors, n: int, banned: Excluded, groups: Groups, group: int
     ) -> Positions:
-        """Positions among which the nearest of a group are that are not excluded."""
+        """Positions that include the nearest members of a group that are not excluded."""
         members = groups.members[group]
         few = len(banned.single) <= _FEW
         if len(members) <= _SMALL_GROUP or not few:
@@ -253,8 +251,8 @@ class IVFIndex:
     def _widening(
         self, query: Vectors, n: int, selector: Any, available: int, tail: NDArray[np.bool_]
     ) -> Hits:
-        """Probe more lists until enough of the selected are found and more lists change nothing:
-        what is left after a selection may be in any list."""
+        """Probe more and more lists until enough of the selected examples are found and further
+        lists change nothing: selected examples may be in any list."""
         late = Hits(self._tail_positions[tail], (self._tail[tail] @ query).astype(np.float64))
         wanted = min(n, available - int(tail.sum()))
         probes, before = self.probes, None
@@ -269,7 +267,7 @@ class IVFIndex:
     def _probe(
         self, queries: Vectors, n: int, selector: Any, probes: int
     ) -> tuple[Vectors, Positions]:
-        """Scores and rows of the nearest, best first; where fewer are found, -1 for a row."""
+        """Scores and rows of the nearest, best first; -1 if fewer are found."""
         settings = self._faiss.SearchParametersIVF(
             nprobe=min(probes, self._lists.nlist), **({} if selector is None else {"sel": selector})
         )
@@ -286,7 +284,7 @@ class IVFIndex:
 
 
 def _both(near: Hits, late: Hits, n: int) -> Hits:
-    """The ``n`` nearest of the lists and the tail, best first."""
+    """The ``n`` nearest from lists and tail, best first."""
     if not len(late.positions):
         return near
     positions = np.concatenate([near.positions, late.positions])
@@ -296,20 +294,20 @@ def _both(near: Hits, late: Hits, n: int) -> Hits:
 
 
 class Placement:
-    """The row of each position in an index whose lists do not change with the pool.
+    """Maps positions in the pool to rows of the index, whose lists do not change with the pool.
 
-    A *position* is an example's place in the pool, a *row* its place in the index: first the rows
-    of the lists, as they were built, then those of the tail, which were added later.
+    A *position* is the place of an example in the pool, a *row* its place in the index. The rows of
+    the lists come first, then those of the tail.
 
     Parameters
     ----------
     base
-        Rows of the lists.
+        Number of rows in the lists.
     tail
-        Rows of the tail.
+        Number of rows in the tail.
     rows
-        Of each position; ``None``: the pool is as it was when the lists were built, and a million
-        numbers need not be kept.
+        The row of each position; ``None``: the pool has not changed since the lists were built, so
+        that rows equal positions.
 
     Examples
     --------
@@ -348,17 +346,17 @@ class Placement:
 
     @property
     def gone(self) -> int:
-        """Rows of the lists whose example was removed."""
+        """Number of rows of the lists whose example was removed."""
         return 0 if self._rows is None else self.base - int((self._rows < self.base).sum())
 
     def alive(self) -> NDArray[np.bool_] | None:
-        """Which rows of the lists are still examples; ``None``: all."""
+        """For each row of the lists, whether its example is in the pool; ``None``: all are."""
         if self._positions is None or not self.gone:
             return None
         return np.asarray(self._positions[: self.base] >= 0)
 
     def mask(self, positions: Any) -> NDArray[np.bool_]:
-        """Which rows belong to some positions, given as places or as a mask, shape (total,)."""
+        """Mask of the rows of some positions, given as numbers or as a mask, shape (total,)."""
         out = np.zeros(self.total, dtype=bool)
         out[positions if self._rows is None else self._rows[positions]] = True
         return out
@@ -378,7 +376,7 @@ class _StoredRows:
     def __getitem__(self, positions: Positions) -> Vectors:
         rows = self._placed.rows(positions)
         stored = rows < self._placed.base
-        if stored.all():  # nearly always: without a second copy
+        if stored.all():  # the usual case, without a second copy
             return np.asarray(self._lists.reconstruct_batch(rows), dtype=np.float32)
         out = np.empty((len(rows), self._lists.d), dtype=np.float32)
         if stored.any():
@@ -390,11 +388,11 @@ class _StoredRows:
 def _probes_needed(
     faiss: Any, index: Any, vectors: NDArray[Any], lists: int, rng: np.random.Generator
 ) -> tuple[int, float]:
-    """The fewest probes, in powers of two, that reach the target, and their recall. Where vectors
-    have no clusters, as many as cost no more than an exact search would."""
+    """The smallest power of two of probes that reaches the target recall, and its recall. If the
+    vectors have no clusters, as many probes as cost no more than an exact search."""
     places = np.sort(rng.choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False))
     queries = np.ascontiguousarray(vectors[places], dtype=np.float32)
-    n = min(11, len(vectors))  # the example itself is always found: ten others count
+    n = min(11, len(vectors))  # the example itself is always found, so ten others count
     scores = np.full((len(places), n), -np.inf, dtype=np.float32)
     nearest = np.full((len(places), n), -1, dtype=np.int64)
     for start in range(0, len(vectors), _CHUNK):

@@ -1,13 +1,14 @@
-"""How demonstrations are laid out in the prompts of many rows.
+"""The layout of demonstrations in the prompts of many rows.
 
-    retrieved   every row has its own: the examples most similar to it
-    shared      one block for all rows
-    both        a shared block, then a few of the row's own
+    retrieved   each row has its own demonstrations: the examples most similar to it
+    shared      one block of demonstrations for all rows
+    both        a shared block, then a few demonstrations of the row's own
 
-The block depends on the pool alone: a row's answer does not depend on the rows beside it, and a
-server computes the beginning of all prompts once. It is chosen for label balance and coverage:
-labels take turns, each with the example that makes the pool most similar to the block (facility
-location, maximised greedily; Nemhauser et al. 1978, *Mathematical Programming* 14).
+The block depends on the pool alone, so the answer for a row does not depend on other rows, and a
+server computes the shared prefix of all prompts once. The block is balanced over labels and covers
+the pool: labels take turns, each with the example that most increases the similarity of the pool to
+the block (facility location, maximised greedily; Nemhauser et al. 1978, *Mathematical Programming*
+14).
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from ecomfs.types import Demonstration
 
 Layout = Literal["retrieved", "shared", "both"]
 
-_SAMPLE = 2048  # examples among which a block is chosen
+_SAMPLE = 2048  # a block is chosen from this many examples
 
 
 class LaidOut(NamedTuple):
-    """Demonstrations of one row.
+    """The demonstrations of one row.
 
     Attributes:
-        shared: the block, which begins the prompts of all rows.
-        own: the row's own, least to most similar.
+        shared: the shared block, at the beginning of all prompts.
+        own: the row's own demonstrations, least to most similar.
 
     >>> LaidOut().together
     ()
@@ -45,29 +46,29 @@ class LaidOut(NamedTuple):
 
     @property
     def together(self) -> tuple[Demonstration, ...]:
-        """All, in prompt order."""
+        """All demonstrations in prompt order."""
         return self.shared + self.own
 
 
 class DemonstrationLayout:
-    """Lays out the demonstrations of rows.
+    """Chooses the shared and own demonstrations of rows.
 
     Parameters
     ----------
     retriever
-        Of the pool.
+        The retriever for the pool.
     k
         Demonstrations per prompt.
     layout
         ``retrieved``, ``shared`` or ``both``.
     block
-        Ids of the examples of a block that was chosen before, in prompt order. Those that are not
-        in the pool any more are replaced.
+        Ids of a block that was chosen before, in prompt order. Examples that are no longer in the
+        pool are replaced.
     variant
-        Number of the block: 0 is chosen from the whole pool, every other number from half of it,
-        drawn with that number. A fit compares several.
+        Number of the block: 0 is chosen from the whole pool, any other from a random half of it.
+        Fitting compares several.
     seed
-        Of the order of labels, and of the draws.
+        Seed of the order of labels and of random draws.
 
     Raises
     ------
@@ -103,12 +104,12 @@ class DemonstrationLayout:
             raise ConfigError(f"k is {k}", hint="use 0 (no demonstrations) or more")
         self.name: Layout = layout
         self.own = {"retrieved": k, "shared": 0, "both": math.ceil(k / 2)}[layout]
-        """Demonstrations that are each row's own."""
+        """Number of a row's own demonstrations."""
         self._retriever = retriever
         self._given = (k, variant, seed)
         pool, size = retriever.pool, k - self.own
         chosen = pool.find(block)[:size]
-        # More of every label: what stands in for an example that is left out.
+        # More examples of every label, as replacements for examples that are left out.
         more = len(pool.groups.members) * (self.own + 1)
         order = covering(pool, size + more, variant, seed) if size else []
         chosen += [p for p in order if p not in chosen][: size - len(chosen)]
@@ -117,29 +118,28 @@ class DemonstrationLayout:
         self.block: tuple[str, ...] = tuple(pool.ids[p] for p in chosen)
         """Ids of the shared examples, in prompt order."""
         self.looks_up = self.own if layout == "retrieved" else 0
-        """Demonstrations per row that :meth:`ecomfs.retrieve.Retriever.queries` shall find."""
+        """The ``k`` for :meth:`ecomfs.retrieve.Retriever.queries`."""
         self._whole = self._shared(())
 
     def updated(self, retriever: Retriever, block: Sequence[str] = ()) -> DemonstrationLayout:
-        """The same for another version of the pool, with a block that stays as far as its examples
-        do; without one, it is chosen again."""
+        """The layout for another version of the pool. Examples of ``block`` that are still in the
+        pool are kept; without ``block``, a new one is chosen."""
         k, variant, seed = self._given
         return DemonstrationLayout(retriever, k, self.name, block=block, variant=variant, seed=seed)
 
     def demonstrations(
         self, queries: Queries, labels: Sequence[Collection[str]] | None = None
     ) -> list[LaidOut]:
-        """The demonstrations of rows that were looked up with k = :attr:`looks_up`.
+        """The demonstrations of rows that were searched with k = :attr:`looks_up`.
 
-        An example of the block that may not be shown to a row, because it is that row, has another
-        of its label in its place.
+        If a row is itself an example of the block, another example of its label replaces it.
 
         Parameters
         ----------
         queries
-            Of the same retriever.
+            Queries of the same retriever.
         labels
-            For each row, the only labels whose examples may be the row's own; ``None``: all.
+            For each row, the labels allowed for its own demonstrations; ``None``: all.
         """
         own: list[list[Demonstration]] = [[] for _ in queries.texts]
         if self.own:
@@ -169,19 +169,19 @@ class DemonstrationLayout:
 
 
 def covering(pool: PoolView, size: int, variant: int = 0, seed: int = 0) -> list[int]:
-    """Positions of examples that stand for a pool: every beginning is balanced over the labels, as
-    far as examples last, and covers the pool as well as a greedy choice can.
+    """Positions of examples that represent a pool. Every prefix of the result is balanced over the
+    labels, as far as there are examples, and covers the pool greedily.
 
     Parameters
     ----------
     pool
         The labelled examples.
     size
-        How many.
+        Number of examples.
     variant
-        0: chosen from the whole pool (of a large one, from a sample); else from half of it.
+        0: chosen from the whole pool (or a sample of a large one); else from a random half.
     seed
-        Of the draws.
+        Seed of the draws.
 
     Examples
     --------
@@ -220,7 +220,7 @@ def covering(pool: PoolView, size: int, variant: int = 0, seed: int = 0) -> list
 def _balanced_draw(
     labels: NDArray[np.int64], size: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Positions drawn so that labels take turns: a rare one is not lost."""
+    """Positions drawn so that labels take turns, and rare labels are included."""
     shuffled = rng.permutation(len(labels))
     order = shuffled[np.argsort(labels[shuffled], kind="stable")]
     starts = np.searchsorted(labels[order], labels[order])

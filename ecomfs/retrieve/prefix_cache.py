@@ -1,4 +1,4 @@
-"""What a prefix cache saves, counted without a server."""
+"""Simulates a prefix cache, to count the tokens it saves without a server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ecomfs.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class PrefixCacheReport:
-    """What a prefix cache saves.
+    """Tokens that a prefix cache saves.
 
     Attributes:
-        tokens: of all prompts.
-        cached_tokens: of these, how many were found in the cache.
+        tokens: tokens of all prompts.
+        cached_tokens: number of them found in the cache.
     """
 
     tokens: int
@@ -22,18 +22,18 @@ class PrefixCacheReport:
 
     @property
     def hit_rate(self) -> float | None:
-        """Cached tokens over tokens, as the server counts it; ``None`` without any token."""
+        """Cached tokens divided by all tokens, as a server counts it; ``None`` without tokens."""
         return self.cached_tokens / self.tokens if self.tokens else None
 
 
 def simulate_prefix_cache(
     prompts: Iterable[Sequence[int]], *, block_size: int = 16
 ) -> PrefixCacheReport:
-    """What the prefix cache of a vLLM server saves on prompts sent one after another.
+    """Simulate the prefix cache of a vLLM server for prompts sent one after another.
 
-    vLLM keeps the keys and values of whole blocks of tokens and finds a block by everything
-    before it: only equal beginnings count, in steps of the block size, and the last token is
-    always computed. The cache is empty at first and never full.
+    vLLM caches the keys and values of whole blocks of tokens. A block is found by all tokens up to
+    its end, so only equal prefixes count, in steps of the block size; the last token is always
+    computed. The simulated cache is empty at first and never full.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def simulate_prefix_cache(
     """
     if block_size < 1:
         raise ConfigError(f"block size is {block_size}", hint="use 1 or more")
-    # The key of a block is the number of the block before it and its own tokens, so that a block's
-    # number identifies the whole beginning of a prompt.
+    # The key of a block is the number of the previous block and its own tokens, so that the number
+    # of a block identifies the whole prefix.
     blocks: dict[tuple[int, tuple[int, ...]], int] = {}
     tokens = cached = 0
     for prompt in prompts:

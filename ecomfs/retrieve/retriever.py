@@ -1,8 +1,8 @@
-"""The retriever: for each row, the labelled examples that its prompt shows.
+"""The retriever: finds the demonstrations for each row.
 
     rows ─ embed ─▶ vectors ─ search ─▶ neighbours ─ strategy ─▶ demonstrations
 
-The neighbours also vote: an answer without a language model, which every model has to beat.
+The vote of the neighbours is also an answer without a language model, and a baseline for models.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 class DuplicateFinder:
-    """Positions of the texts that equal a query once both are normalised.
+    """Finds the texts that equal a query after normalisation.
 
-    Texts are compared by :func:`ecomfs.io.same_text`, which re-posting and re-exporting a text
-    leave unchanged.
+    Texts are compared by :func:`ecomfs.io.same_text`, which does not change when a text is posted
+    or exported again.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class DuplicateFinder:
 
 
 class Exclusion:
-    """Turns ids, texts and labels into positions of the pool.
+    """Converts ids, texts and labels to excluded positions of the pool.
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ class Exclusion:
     labels
         Its labels, by number.
     texts
-        The examples' texts, by position.
+        The texts of the examples, by position.
     sources
-        Of each example the id of the one it was made from, or "". An example that is excluded by
-        its id or its text also excludes all examples made from it, and the one it was made from:
-        a rewrite reveals the label of its source.
+        For each example the id of its source, or "". An example that is excluded by its id or text
+        also excludes its source and all examples made from it: a rewrite reveals the label of its
+        source.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Exclusion:
         self._pool = pool
         self._numbers = {label: number for number, label in enumerate(labels)}
         self._duplicates = DuplicateFinder(texts)
-        self._origins: list[str] = []  # of each example; empty where each is its own origin
+        self._origins: list[str] = []  # one per example; empty if no example has a source
         self._by_origin: dict[str, list[int]] = defaultdict(list)
         if any(sources):
             self._origins = [source or id for id, source in zip(pool.ids, sources, strict=True)]
@@ -102,7 +102,7 @@ class Exclusion:
         leave_self_out: bool,
         labels: Sequence[Collection[str]] | None = None,
     ) -> list[Excluded]:
-        """For each query, the positions that its ids, its text and its labels exclude.
+        """For each query, the positions excluded by its ids, its text and its labels.
 
         Raises
         ------
@@ -133,16 +133,16 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Queries:
-    """Rows that were looked up in a pool. :meth:`ecomfs.retrieve.Retriever.queries` makes them.
+    """Rows and their search results, made by :meth:`ecomfs.retrieve.Retriever.queries`.
 
     Attributes:
-        texts: the rows rendered as text.
-        rows: their fields; ``None`` where only the texts are known.
-        vectors: what the index was searched with, shape (n, dimensions).
+        texts: the rows as text.
+        rows: their fields; ``None`` if only the texts are known.
+        vectors: query vectors, shape (n, dimensions).
         excluded: for each row, the examples that may not be shown.
         hits: for each row, the examples found, most relevant first.
-        reach: how far the search went.
-        own: for each row, the position of the example of the pool that it is, when it is answered
+        reach: numbers of candidates that were searched for.
+        own: for each row, its position in the pool if it is an example that is answered
             leave-one-out; ``None`` for a new row.
 
     >>> from ecomfs.embed import HashedEmbedder
@@ -173,14 +173,14 @@ class Queries:
         group_of: NDArray[np.int64],
         allowed: Collection[int] | None = None,
     ) -> Hits | None:
-        """What a search with another reach would have found for a row; ``None`` where the hits
-        do not reach as far.
+        """The hits of a search with another reach, taken from those of this one; ``None`` if these
+        are too few.
 
         Args:
-            row: its position.
-            reach: of the other search.
+            row: position of the row.
+            reach: reach of the other search.
             group_of: number of each example's label, shape (pool,).
-            allowed: numbers of the only labels that may be shown; ``None``: all.
+            allowed: numbers of the labels that may be shown; ``None``: all.
         """
         hits = self.hits[row]
         if allowed is None and reach == self.reach:
@@ -191,11 +191,11 @@ class Queries:
             kept = np.flatnonzero(np.isin(groups, list(allowed)))
             hits = Hits(hits.positions[kept], hits.similarities[kept])
             groups, first = groups[kept], first[kept]
-        if len(self.hits[row]) >= self.reach.nearest:  # else these are all there are
+        if len(self.hits[row]) >= self.reach.nearest:  # otherwise the hits are complete
             if first.sum() < reach.nearest or self.reach.per_label < reach.per_label:
                 return None
             if reach.per_label and reach.far_labels and not self.reach.far_labels:
-                # Labels among the nearest were searched for as deep as far ones would have been.
+                # Labels of the nearest were searched as deep as far labels would have been.
                 far = np.unique(group_of) if allowed is None else list(allowed)
                 if not np.isin(far, groups[first]).all():
                     return None
@@ -204,7 +204,7 @@ class Queries:
         return Hits(hits.positions[places], hits.similarities[places])
 
 
-_BATCH = 1024  # queries whose candidates are held at a time
+_BATCH = 1024  # queries searched at a time
 
 
 class Retriever:
@@ -212,23 +212,23 @@ class Retriever:
 
     Args:
         examples: the labelled examples.
-        texts: each example rendered as text, aligned with ``examples``.
-        embedder: fitted here on ``texts``.
-        mode: what is compared: ``dense`` (the texts), ``tabular`` (the rows' fields), or
-            ``mixed`` (both). The last two need ``fields``, and ``rows`` beside every query.
-        strategy: which neighbours become demonstrations: ``balanced`` (labels take turns), or
-            another name or object of :mod:`ecomfs.retrieve.strategies`.
-        seed: of the strategies' random choices.
+        texts: the examples as text, aligned with ``examples``.
+        embedder: the embedder; it is fitted on ``texts``.
+        mode: what is compared: ``dense`` (the texts), ``tabular`` (the fields), or ``mixed``
+            (both). The last two need ``fields``, and ``rows`` for every query.
+        strategy: how demonstrations are selected: ``balanced`` (labels take turns), or another
+            name or object of :mod:`ecomfs.retrieve.strategies`.
+        seed: seed of random choices of the strategies.
         index: ``exact``, ``ivf`` (approximate, FAISS), ``auto`` (exact up to 100,000 examples),
-            or an index over ``texts``; :attr:`index` describes it.
-        fields: how the examples' fields are compared (:class:`ecomfs.retrieve.TabularSpace`).
-        tabular_weight: of the fields in ``mixed``, 0 to 1.
+            or an index over ``texts``.
+        fields: the fields to compare (:class:`ecomfs.retrieve.TabularSpace`).
+        tabular_weight: weight of the fields in ``mixed``, 0 to 1.
         choice: how mode and weight were chosen; kept for records.
-        progress: called with how many examples are embedded.
+        progress: called with the number of embedded examples.
 
     Raises:
         PoolError: there are no examples.
-        ConfigError: an unknown name, or texts and examples that do not match.
+        ConfigError: an unknown name, or the numbers of texts and examples differ.
 
     >>> from ecomfs.embed.hashed import HashedEmbedder
     >>> texts = ["lovely soft shirt", "shirt fell apart", "lovely warm coat", "coat fell apart"]
@@ -272,7 +272,7 @@ class Retriever:
             mode, self.embedder, self.examples, self.texts, fields, tabular_weight
         )
         self.compares_fields = self._encoder is not None
-        """Whether queries need ``rows`` beside their texts."""
+        """Whether queries need ``rows`` in addition to texts."""
         self._learns = self.embedder is not embedder or self.compares_fields
         self._kind = index if isinstance(index, str) else "auto"
         self.index = self._open(progress) if isinstance(index, str) else index
@@ -297,8 +297,8 @@ class Retriever:
             "fields": tuple(fields),
             "tabular_weight": tabular_weight,
         }
-        """How it chooses, by the names of the arguments; with the examples and the embedder's
-        fingerprint they decide every choice."""
+        """Its settings, by the names of the arguments; with the examples and the fingerprint of the
+        embedder they determine every choice."""
 
     def _open(self, progress: Progress) -> VectorIndex:
         if self._encoder is None:
@@ -307,10 +307,9 @@ class Retriever:
         return build_index(self._encoder.embed(self.texts, rows, query=False), self._kind)
 
     def updated(self, examples: Sequence[Example], texts: Sequence[str]) -> Retriever:
-        """A retriever of another version of the pool, with the same options; this one goes on
-        working meanwhile. Vectors of texts that stay are reused unless the embedder learns from
-        the pool, so that the result is what rebuilding it would give (up to the
-        approximation of a large index)."""
+        """A retriever for another version of the pool, with the same options; this one is not
+        changed. Vectors of known texts are reused unless the embedder is fitted on the pool, so
+        that the result equals a new retriever (except for the approximation of a large index)."""
         index: str | VectorIndex = self._kind
         if not self._learns and texts:
             index = update_index(self.index, self.texts, texts, self.embedder, self._kind)
@@ -322,7 +321,7 @@ class Retriever:
         return len(self.examples)
 
     def embed(self, queries: Sequence[str], rows: Sequence[Row] | None = None) -> Vectors:
-        """Queries as the vectors that :attr:`index` is searched with."""
+        """The query vectors for :attr:`index`."""
         if self._encoder is None:
             return self.embedder.embed(queries, query=True)
         return self._encoder.embed(queries, rows, query=True)
@@ -337,12 +336,12 @@ class Retriever:
         k: int = 0,
         neighbours: int = 0,
     ) -> Queries:
-        """Rows looked up in the pool: embedded once, searched once, for everything that follows.
+        """Embed rows and search the pool for them, once for demonstrations and neighbours.
 
         Args:
-            texts, rows, exclude_ids, leave_self_out: as for :meth:`retrieve`.
+            texts, rows, exclude_ids, leave_self_out: see :meth:`retrieve`.
             k: demonstrations that :meth:`demonstrations` will choose; 0: none.
-            neighbours: nearest examples that are wanted beside, such as for a vote.
+            neighbours: nearest examples to find in addition, such as for a vote.
 
         Raises:
             ConfigError: ``k`` is negative, or an argument is not aligned with ``texts``.
@@ -374,18 +373,18 @@ class Retriever:
         *,
         without: Collection[int] = (),
     ) -> list[list[Demonstration]]:
-        """The demonstrations of rows that were looked up, in prompt order.
+        """The demonstrations of searched rows, in prompt order.
 
-        They are chosen from the hits. Only rows for which these do not reach far enough, such as
-        rows held to labels that are far away, are searched again, by the vectors that are there.
+        They are selected from the hits. A row is searched again, with the same vector, only if its
+        hits are too few, such as for a row limited to labels that are far away.
 
         Args:
             queries: made with the same ``k``.
-            k: demonstrations per row; fewer only when the pool holds fewer or the strategy wants
+            k: demonstrations per row; fewer only if the pool has fewer or the strategy selects
                 fewer.
-            labels: for each row, the only labels whose examples may be shown; ``None``: all.
-            without: positions of examples that no row is shown, such as those that stand in every
-                prompt already; rows are then searched for again.
+            labels: for each row, the labels whose examples may be shown; ``None``: all.
+            without: positions of examples not to show, such as those of the shared block; rows are
+                then searched again.
 
         Raises:
             ConfigError: ``labels`` is not aligned with the rows.
@@ -437,18 +436,17 @@ class Retriever:
         :meth:`demonstrations`.
 
         Args:
-            queries: the rows to classify, rendered as text.
-            k: demonstrations per query, at least 0; fewer only when the pool holds fewer or the
-                strategy wants fewer.
-            rows: the queries' fields, which modes ``tabular`` and ``mixed`` compare; a value
-                that is not of its field's kind counts as missing.
-            exclude_ids: for each query, ids of examples that may not be shown, such as its own
-                when the query comes from the pool.
-            leave_self_out: also exclude examples that are the query itself: the same letters
-                and digits. Needed wherever queries with known answers stand for new ones
-                (fitting, evaluation). Not in production: there an example equal to the query is
-                the best one to show.
-            labels: for each query, the only labels whose examples may be shown.
+            queries: the rows to classify, as text.
+            k: demonstrations per query, at least 0; fewer only if the pool has fewer or the
+                strategy selects fewer.
+            rows: the fields of the queries, for modes ``tabular`` and ``mixed``; a value that is
+                not of its field's kind counts as missing.
+            exclude_ids: for each query, ids of examples that may not be shown, such as its own if
+                the query is from the pool.
+            leave_self_out: also exclude examples with the same text as the query. Needed if the
+                answers to the queries are known (fitting, evaluation). In production, an example
+                equal to the query is the best one to show.
+            labels: for each query, the labels whose examples may be shown.
 
         Raises:
             ConfigError: ``k`` is negative, or an argument is not aligned with ``queries``.
@@ -479,7 +477,7 @@ class Retriever:
         leave_self_out: bool = False,
     ) -> Sequence[Hits]:
         """The ``n`` nearest examples of each query, most relevant first: positions in
-        :attr:`examples` and cosines. Arguments as for :meth:`retrieve`."""
+        :attr:`examples` and cosines. The other arguments are those of :meth:`retrieve`."""
         if n < 1:
             raise ConfigError(f"{n} neighbours", hint="use 1 or more")
         return self.queries(
@@ -500,13 +498,13 @@ class Retriever:
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> NDArray[np.float64]:
-        """The neighbours' own answer: probabilities of shape (queries, labels), columns as in
+        """The neighbours' vote: probabilities of shape (queries, labels), with columns as in
         :attr:`labels`. See :func:`ecomfs.retrieve.index.kernel_vote` for the formula.
 
         Args:
-            temperature: in units of similarity, above 0; ``None`` takes the pool's own scale
-                (:attr:`similarity_scale`), which with k = 8 was within a point of the best of
-                twelve settings over six development sets, for both shipped embedders.
+            temperature: in units of similarity, above 0; ``None``: :attr:`similarity_scale`. With
+                k = 8 it was within a point of the best of twelve settings on six development sets,
+                for both shipped embedders.
         """
         scale = self.similarity_scale if temperature is None else temperature
         if not scale > 0:
@@ -522,8 +520,8 @@ class Retriever:
 
     @cached_property
     def similarity_scale(self) -> float:
-        """Standard deviation of the similarity between two different examples of the pool (of
-        at most 512, spread evenly): what counts as a difference for this embedder and mode."""
+        """Standard deviation of the similarity between two different examples of the pool (of at
+        most 512, spread evenly), as the unit of similarity for this embedder and mode."""
         places = np.array(sample_places(len(self)))
         queries = self.embed(
             [self.texts[p] for p in places], [self.examples[p].fields for p in places]
@@ -552,7 +550,7 @@ class Retriever:
     def _allowed(
         self, queries: Queries, labels: Sequence[Collection[str]] | None
     ) -> list[list[int] | None]:
-        """For each row, numbers of the only labels that may be shown; ``None``: all."""
+        """For each row, numbers of the labels that may be shown; ``None``: all."""
         if labels is None:
             return [None for _ in queries.texts]
         if len(labels) != len(queries):
@@ -572,7 +570,7 @@ class Retriever:
         excluded: Excluded,
         label_count: int,
     ) -> list[Demonstration]:
-        """The strategy's choice, in prompt order."""
+        """The demonstrations selected by the strategy, in prompt order."""
         candidates = Candidates(
             query=text,
             positions=hits.positions,
@@ -582,7 +580,7 @@ class Retriever:
             pool=self.pool,
         )
         chosen = self.strategy.select(candidates, k, self._seed)
-        # Most relevant first: neighbours as they were ranked, then others by similarity.
+        # Most relevant first: neighbours in their ranking, then others by similarity.
         known = dict(zip(hits.positions.tolist(), hits.similarities.tolist(), strict=True))
         wanted = set(chosen)
         positions = [p for p in known if p in wanted]
@@ -592,7 +590,7 @@ class Retriever:
             rest = self.index.rank(vector, others)
             positions += rest.positions.tolist()
             similarities += rest.similarities.tolist()
-        # Models weigh what they read last most: the most similar stands nearest to the row.
+        # Models give most weight to what they read last: the most similar comes last.
         ranked = [
             Demonstration(self.examples[p], self.texts[p], s)
             for p, s in zip(positions, similarities, strict=True)

@@ -1,13 +1,13 @@
-"""Selection strategies: which of a query's neighbours become demonstrations.
+"""Selection strategies: they choose demonstrations among the neighbours of a query.
 
 balanced     candidate labels take turns (default)
 top_k        the most similar
 mmr, dpp     similar and diverse
 reweighted   rare labels count for more
-adaptive     fewer where the neighbours agree
+adaptive     fewer if the neighbours agree
 random, fixed   controls that ignore similarity
 
-A strategy gives the number of candidates that it needs (:class:`Reach`), then selects among them.
+A strategy states how many candidates it needs (:class:`Reach`), then selects among them.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ __all__ = [
     "open_strategy",
 ]
 
-_WIDE = 4  # strategies that weigh similarity against something else take this many times k
+_WIDE = 4  # strategies that trade similarity against something else get this many times k
 _NOTHING_NEW = 1e-10  # squared volume of a candidate inside the span of the chosen ones
 
 
 class PoolView:
-    """What strategies see of the whole pool.
+    """The pool as strategies see it.
 
     Parameters
     ----------
@@ -71,11 +71,11 @@ class PoolView:
         return len(self.ids)
 
     def find(self, ids: Collection[str]) -> list[int]:
-        """Positions of those of ``ids`` that are in the pool, in the order given."""
+        """Positions of ``ids``, in the given order; ids that are not in the pool are skipped."""
         return [self._position[id] for id in ids if id in self._position]
 
     def in_turns(self, seed: int) -> Positions:
-        """All positions, shuffled so that labels take turns: every beginning is balanced.
+        """All positions, shuffled so that labels take turns and every prefix is balanced.
 
         >>> view = PoolView("abcd", np.array([0, 0, 0, 1]), np.eye(4, dtype=np.float32))
         >>> sorted(view.labels[view.in_turns(seed=1)][:2].tolist())
@@ -97,10 +97,10 @@ class Candidates:
 
     Attributes:
         query: the query's text; it seeds random choices.
-        positions: places in the pool, most similar first, shape (n,).
+        positions: positions in the pool, most similar first, shape (n,).
         similarities: cosine to the query, shape (n,).
-        label_count: labels that may be shown: those of the pool, or fewer when the query is
-            limited to some of them.
+        label_count: number of labels that may be shown; fewer than in the pool if the query is
+            limited to some labels.
         excluded: positions that may not be shown.
         pool: the whole pool.
     """
@@ -126,20 +126,20 @@ class Candidates:
         return self.pool.vectors[self.positions].astype(np.float64)
 
     def rng(self, seed: int) -> np.random.Generator:
-        """A random generator seeded with the query's text and ``seed``: the same row gets the
-        same choices in any batch, process and order."""
+        """A random generator seeded with the query's text and ``seed``, so that a row gets the same
+        choices in any batch, process and order."""
         digest = hashlib.sha256(self.query.encode("utf-8", "surrogatepass")).digest()
         return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How many candidates a strategy needs.
+    """Numbers of candidates to search for.
 
     Attributes:
-        nearest: of the whole pool.
-        per_label: and of each label, however far away.
-        far_labels: whether of all labels, or only of those that the nearest have.
+        nearest: nearest examples of the whole pool.
+        per_label: nearest examples of each label, at any distance, in addition.
+        far_labels: whether ``per_label`` applies to all labels, or only to those of the nearest.
 
     >>> Balanced().reach(4, label_count=2)
     Reach(nearest=4, per_label=4, far_labels=True)
@@ -154,12 +154,12 @@ class SelectionStrategy(Protocol):
     """Selects ``k`` demonstrations for a query."""
 
     def reach(self, k: int, label_count: int) -> Reach:
-        """How many candidates are needed for ``k`` demonstrations."""
+        """The candidates needed for ``k`` demonstrations."""
         ...
 
     def select(self, candidates: Candidates, k: int, seed: int) -> list[int]:
-        """Distinct positions in the pool, none excluded, at most ``k``, whose order does not
-        matter. Usually they are among the candidates; they need not be."""
+        """At most ``k`` distinct positions in the pool that are not excluded, in any order. They
+        need not be among the candidates."""
         ...
 
 
@@ -182,23 +182,23 @@ class TopK:
 
 @dataclass(frozen=True, slots=True)
 class Balanced:
-    """Candidate labels take turns, each with its nearest example; the counts of labels differ by
-    one at most while examples last.
+    """Candidate labels take turns, each with its nearest example; the counts of labels differ by at
+    most one while there are examples.
 
-    Where every label can have two examples or more, all labels are candidates; so are two labels
-    as soon as both can be shown. Otherwise the candidates are the labels of the k nearest
-    neighbours: with one example of every label a prompt would not show which labels are near,
-    and that is most of what a small model learns from demonstrations (BANKING77 in
-    ``docs/retrieval.md``). The first label is drawn with a seed from the query's text: over many
-    rows no label is favoured, and the same row always gets the same examples.
+    All labels are candidates if each can have two examples or more; with two labels, one example
+    each is enough. Otherwise the candidates are the labels of the k nearest neighbours: with one
+    example of every label a prompt would not show which labels are near, and this is most of what
+    a small model learns from demonstrations (BANKING77 in ``docs/retrieval.md``). The first label
+    is drawn with a seed from the query's text: over many rows no label is favoured, and a row
+    always gets the same examples.
     """
 
     def reach(self, k: int, label_count: int) -> Reach:
-        """The ``k`` nearest and as many of every candidate label."""
+        """The ``k`` nearest, and ``k`` of every candidate label."""
         return Reach(k, per_label=k, far_labels=_all_are_shown(k, label_count))
 
     def select(self, candidates: Candidates, k: int, seed: int) -> list[int]:
-        """Takes turns until ``k`` are chosen or none is left."""
+        """One label after the other, until ``k`` are chosen or none is left."""
         labels = candidates.labels.tolist()
         everyone = _all_are_shown(k, candidates.label_count)
         plausible = sorted(set(labels if everyone else labels[:k]))
@@ -219,11 +219,11 @@ def _all_are_shown(k: int, label_count: int) -> bool:
 @dataclass(frozen=True, slots=True)
 class MMR:
     """Maximal marginal relevance (Carbonell and Goldstein 1998): similar to the query, different
-    from what is chosen already. Greedily the largest
+    from those already chosen. Each step takes the candidate with the largest
     λ · sim(query, c) - (1 - λ) · max sim(chosen, c).
 
     Attributes:
-        relevance: λ, from 0 (diversity only) to 1 (as ``top_k``).
+        relevance: λ, from 0 (diversity only) to 1 (same as ``top_k``).
     """
 
     relevance: float = 0.7
@@ -255,7 +255,7 @@ class MMR:
 
 @dataclass(frozen=True, slots=True)
 class DPP:
-    """Determinantal point process: the set of demonstrations that is relevant and diverse.
+    """Determinantal point process: a relevant and diverse set of demonstrations.
 
     The kernel is L = diag(r) · S · diag(r) with S the cosines between candidates and relevance
     r = exp(z / 2 · sharpness), z the similarity to the query standardised over the candidates.
@@ -263,7 +263,7 @@ class DPP:
     arXiv 1709.05135), as Ye et al. 2023 (arXiv 2302.05698) select demonstrations.
 
     Attributes:
-        sharpness: how much relevance counts against diversity; 0 ignores the query.
+        sharpness: weight of relevance against diversity; 0 ignores the query.
     """
 
     sharpness: float = 1.0
@@ -273,7 +273,7 @@ class DPP:
         return Reach(_WIDE * k)
 
     def select(self, candidates: Candidates, k: int, seed: int) -> list[int]:
-        """One by one; when nothing adds volume any more (duplicates), the nearest that are left."""
+        """One by one; if the remaining ones add no volume (duplicates), the nearest of them."""
         size = len(candidates)
         if not size:
             return []
@@ -302,9 +302,9 @@ class DPP:
 class Reweighted:
     """Rare labels count for more, for imbalanced pools.
 
-    A label that is r times rarer than the most frequent one gains strength · ln r, in standard
-    deviations of the candidates' similarities, before the nearest are taken. This is the
-    class-frequency part of Gao et al. 2025, arXiv 2502.04037, added to the similarity.
+    The similarity of an example whose label is r times rarer than the most frequent one is raised
+    by strength · ln r standard deviations of the candidates' similarities; then the nearest are
+    taken. This is the class-frequency part of Gao et al. 2025, arXiv 2502.04037.
 
     Attributes:
         strength: 0 is ``top_k``.
@@ -313,7 +313,7 @@ class Reweighted:
     strength: float = 0.5
 
     def reach(self, k: int, label_count: int) -> Reach:
-        """Four times ``k`` neighbours and, where that is cheap, ``k`` of each label."""
+        """Four times ``k`` neighbours, and ``k`` of each label if that is cheap."""
         return Reach(_WIDE * k, per_label=k, far_labels=label_count <= k)
 
     def select(self, candidates: Candidates, k: int, seed: int) -> list[int]:
@@ -329,16 +329,16 @@ class Reweighted:
 
 @dataclass(frozen=True, slots=True)
 class Adaptive:
-    """Few demonstrations where the neighbours agree, all of them where they do not (in the spirit
-    of adaptive in-context learning, arXiv 2403.06402).
+    """Fewer demonstrations if the neighbours agree, ``k`` if they do not (similar to adaptive
+    in-context learning, arXiv 2403.06402).
 
-    With a the share of the most frequent label among the k nearest, the disagreement is
-    (1 - a) / (1 - 1/min(k, L)), 0 when all agree and 1 when all labels are as frequent, and
+    Let a be the share of the most frequent label among the k nearest. The disagreement is
+    (1 - a) / (1 - 1/min(k, L)), 0 if all agree and 1 if all labels are equally frequent, and
     k' = least + disagreement · (k - least), rounded up.
 
     Attributes:
-        least: demonstrations where all neighbours agree.
-        inner: the strategy that selects the k'.
+        least: demonstrations if all neighbours agree.
+        inner: the strategy that selects the k' demonstrations.
     """
 
     least: int = 2
@@ -349,7 +349,7 @@ class Adaptive:
             raise ConfigError(f"least is {self.least}", hint="use 0 or more")
 
     def reach(self, k: int, label_count: int) -> Reach:
-        """What the inner strategy needs, for the largest k."""
+        """The candidates that the inner strategy needs for the largest k."""
         inner = self.inner.reach(k, label_count)
         # A smaller k may be less than the number of labels: then only near labels are needed.
         return Reach(max(k, inner.nearest), inner.per_label, inner.far_labels)
@@ -370,7 +370,7 @@ class Adaptive:
 
 @dataclass(frozen=True, slots=True)
 class Random:
-    """Drawn from the whole pool for every query, with a seed from its text."""
+    """Random examples of the whole pool for every query, with a seed from its text."""
 
     def reach(self, k: int, label_count: int) -> Reach:
         """No neighbours."""
@@ -379,7 +379,7 @@ class Random:
     def select(self, candidates: Candidates, k: int, seed: int) -> list[int]:
         """Uniformly, without replacement."""
         size = len(candidates.pool)
-        # So many that k are left after the excluded ones are dropped.
+        # Enough that k are left after the excluded ones are dropped.
         enough = min(size, k + len(candidates.excluded))
         drawn = candidates.rng(seed).choice(size, enough, replace=False)
         return [p for p in drawn.tolist() if p not in candidates.excluded][:k]
@@ -390,7 +390,8 @@ class Fixed:
     """The same demonstrations for every query.
 
     Attributes:
-        ids: which; ``None`` draws a label-balanced set with the retriever's seed.
+        ids: ids of the demonstrations; ``None``: a label-balanced set drawn with the retriever's
+            seed.
     """
 
     ids: Sequence[str] | None = None
@@ -419,12 +420,12 @@ STRATEGIES: dict[str, Callable[[], SelectionStrategy]] = {
 
 
 def open_strategy(strategy: str | SelectionStrategy) -> SelectionStrategy:
-    """The strategy of a name with its defaults; a strategy object is returned as it is.
+    """The strategy with that name and its defaults; a strategy object is returned unchanged.
 
     Raises
     ------
     ConfigError
-        No strategy of that name.
+        There is no strategy of that name.
 
     Examples
     --------

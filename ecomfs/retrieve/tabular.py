@@ -1,28 +1,29 @@
-"""Rows of numbers, categories and histories as vectors whose inner product is their similarity.
+"""Encodes rows of numbers, categories and histories as vectors whose inner product is their
+similarity.
 
-A feature map of Gower's similarity (:class:`ecomfs.features.GowerSpace`, which gives scales,
+It is a feature map of Gower similarity (:class:`ecomfs.features.GowerSpace`, which gives scales,
 categories and weights), so that rows use the same index, strategies and vote as texts:
 
 - a number x in [0, 1] becomes the first terms of the cosine series of 1 − |x − y|,
   ½ + Σ 4/(π²m²) · cos(mπ(x − y)) over odd m, each term a cosine and a sine of x;
-- a category becomes one of as many places as the pool has categories, one more being for all
+- a category is one-hot encoded over the categories of the pool, with one more entry for all
   others;
-- a history becomes its set of kinds (cosine in place of Jaccard) and its last kind, half each; an
-  empty one counts as missing;
-- the relations between fields (:class:`ecomfs.features.Relations`), such as what two texts share,
-  are further numbers.
+- a history becomes its set of kinds (cosine instead of Jaccard) and its last kind, with half of the
+  weight each; an empty history counts as missing;
+- the relations between fields (:class:`ecomfs.features.Relations`), such as the overlap of two
+  texts, are further numbers.
 
-A field without a value adds nothing, and rows are scaled to length one. A pair that lacks some
-fields is thus divided by the geometric mean of the two rows' weights where Gower divides by the
-weight of the fields both have: rows that share little cannot be near each other.
+A missing value adds nothing, and rows are scaled to length one. So the similarity of two rows with
+missing values is divided by the geometric mean of their weights, where Gower divides by the weight
+of the fields that both have: rows with few common fields cannot be near each other.
 
-Fields and text together: a mix of two similarities is one inner product of joined vectors,
+A mix of the similarities of fields and text is one inner product of concatenated vectors,
 
     α · ⟨fields, fields'⟩ + (1 − α) · ⟨text, text'⟩
 
-so that every index and strategy serves it. Both are first brought to one scale, each divided by
-its standard deviation between examples of the pool: cosines of some embedders all lie within
-0.1, and would otherwise not count.
+so that every index and strategy can use it. Each similarity is first divided by its standard
+deviation between examples of the pool: the cosines of some embedders are all within 0.1, and would
+hardly count otherwise.
 """
 
 from __future__ import annotations
@@ -44,14 +45,15 @@ _BATCH = 4096
 
 
 class TabularSpace:
-    """Rows as unit vectors.
+    """Encodes rows as unit vectors.
 
-    A cell that is not of its field's kind counts as missing: the renderer of the row reports it.
+    A cell that is not of its field's kind counts as missing; rendering the row reports the error.
 
     Parameters
     ----------
     specs
-        The fields; JSON and ids are not compared, and texts only beside others or histories.
+        The fields. JSON and ids are not compared; texts only in relation to other texts or
+        histories.
 
     Raises
     ------
@@ -72,7 +74,8 @@ class TabularSpace:
         self._space = GowerSpace([*specs, *self._relations.specs], strict=False)
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str] | None = None) -> Self:
-        """Learn scales and categories from the pool, and with its labels the fields' weights."""
+        """Learn scales and categories from the pool, and weights of the fields from its labels, if
+        given."""
         self._space.fit(self._related(rows), labels)
         return self
 
@@ -82,8 +85,8 @@ class TabularSpace:
         return self._space.weights
 
     def embed(self, rows: Sequence[Row]) -> Vectors:
-        """Vectors, shape (rows, dimensions): 9 places per number, one per category; a row without
-        any value is all zeros.
+        """Vectors, shape (rows, dimensions): 9 entries per number, one per category; all zeros for
+        a row without values.
 
         Raises
         ------
@@ -97,12 +100,12 @@ class TabularSpace:
         return self._space.read(self._related(rows))
 
     def fit_read(self, rows: Sequence[ReadRow], labels: Sequence[str] | None = None) -> Self:
-        """:meth:`fit` on rows that are read."""
+        """:meth:`fit` on rows from :meth:`read`."""
         self._space.fit_read(rows, labels)
         return self
 
     def embed_read(self, rows: Sequence[ReadRow]) -> Vectors:
-        """:meth:`embed` of rows that are read."""
+        """:meth:`embed` rows from :meth:`read`."""
         parts = [self._embed(rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH)]
         return np.concatenate(parts) if parts else self._embed([])
 
@@ -132,10 +135,10 @@ class TabularSpace:
 
 
 def _waves(numbers: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Shape (rows, 1 + 2 · waves), of length one; zeros where the number is missing."""
+    """Encoded numbers, shape (rows, 1 + 2 · waves), of length one; zeros for missing numbers."""
     shares = 4 / (np.pi * _WAVES) ** 2
-    shares *= 0.5 / shares.sum()  # what the series leaves out goes to the terms that are kept
-    # Outside the pool's range a number counts as its nearest end: the series is periodic.
+    shares *= 0.5 / shares.sum()  # the kept terms get the weight of those left out
+    # The series is periodic, so numbers are clipped to the range of the pool.
     angles = np.pi * np.clip(numbers, 0, 1)[:, None] * _WAVES
     half = np.full((len(numbers), 1), np.sqrt(0.5))
     found = np.hstack([half, np.sqrt(shares) * np.cos(angles), np.sqrt(shares) * np.sin(angles)])
@@ -144,7 +147,7 @@ def _waves(numbers: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _one_hot(codes: NDArray[np.int32], kinds: int) -> NDArray[np.float32]:
-    """Shape (rows, kinds + 1); the last place is of what the pool does not have."""
+    """One-hot codes, shape (rows, kinds + 1); the last entry is for values not in the pool."""
     places = np.where(codes == -2, kinds, codes)
     found = np.zeros((len(codes), kinds + 1), dtype=np.float32)
     known = np.flatnonzero(places >= 0)
@@ -155,21 +158,21 @@ def _one_hot(codes: NDArray[np.int32], kinds: int) -> NDArray[np.float32]:
 RetrievalMode = Literal["dense", "tabular", "mixed"]
 
 SCALE_SAMPLE = 512
-"""Examples between which the scale of similarities is measured, spread evenly over the pool."""
+"""Number of examples, spread evenly over the pool, for measuring the scale of similarities."""
 _LEAST_SPREAD = 1e-6
 
 
 class FieldEncoder:
-    """Rows to unit vectors by their fields, or by their fields and their text.
+    """Encodes rows as unit vectors, by their fields or by their fields and text.
 
     Parameters
     ----------
     space
-        Of the fields, fitted.
+        The fitted space of the fields.
     embedder
-        Of the text, fitted; ``None``: only fields are compared.
+        The fitted embedder for the text; ``None``: only fields are compared.
     share
-        Of the fields: α of the formula above.
+        Share of the fields: α in the formula above.
     """
 
     def __init__(
@@ -187,7 +190,7 @@ class FieldEncoder:
         rows
             Their fields.
         query
-            Whether they are to be classified, or examples of the pool.
+            ``True`` for rows to classify, ``False`` for examples of the pool.
 
         Raises
         ------
@@ -216,7 +219,7 @@ def open_encoder(
     fields: Sequence[FieldSpec],
     weight: float,
 ) -> FieldEncoder | None:
-    """The encoder of a retrieval mode, fitted on the pool; ``None`` for ``dense``, which is the
+    """The encoder for a retrieval mode, fitted on the pool; ``None`` for ``dense``, which uses the
     embedder alone.
 
     Parameters
@@ -224,20 +227,20 @@ def open_encoder(
     mode
         ``dense`` (text), ``tabular`` (fields) or ``mixed``.
     embedder
-        Fitted.
+        The fitted embedder.
     fields
-        Of the rows, for ``tabular`` and ``mixed``.
+        The fields, for ``tabular`` and ``mixed``.
     weight
-        Of the fields in ``mixed``.
+        Weight of the fields in ``mixed``.
 
     Raises
     ------
     ConfigError
-        Another mode, no field that can be compared, or a weight out of range.
+        An unknown mode, no field that can be compared, or a weight out of range.
     """
     if mode not in get_args(RetrievalMode):
         hint = f"choose {', '.join(get_args(RetrievalMode))}"
-        raise ConfigError(f"no retrieval mode {mode!r}", hint=hint)
+        raise ConfigError(f"unknown retrieval mode {mode!r}", hint=hint)
     if mode == "dense":
         return None
     if not 0 <= weight <= 1:
@@ -252,7 +255,7 @@ def open_encoder(
 
 
 def mixed_share(weight: float, fields: float, words: float) -> float:
-    """α: the fields' weight once both similarities are divided by their spreads.
+    """α: the weight of the fields after both similarities are divided by their spreads.
 
     >>> mixed_share(0.5, 0.2, 0.2), round(mixed_share(0.5, 0.3, 0.1), 2), mixed_share(1, 0.3, 0.1)
     (0.5, 0.25, 1.0)
@@ -262,7 +265,7 @@ def mixed_share(weight: float, fields: float, words: float) -> float:
 
 
 def sample_places(size: int) -> list[int]:
-    """At most 512 places of a pool, spread evenly.
+    """At most 512 positions of a pool, spread evenly.
 
     >>> sample_places(3), len(sample_places(1000))
     ([0, 1, 2], 500)
@@ -276,9 +279,9 @@ def spread(vectors: Vectors, others: Vectors | None = None) -> float:
     Parameters
     ----------
     vectors
-        Of the examples.
+        Vectors of the examples.
     others
-        Of the same examples, where an embedder encodes queries and examples differently.
+        Vectors of the same examples as queries, if the embedder encodes these differently.
 
     Examples
     --------
@@ -290,12 +293,12 @@ def spread(vectors: Vectors, others: Vectors | None = None) -> float:
 
 
 def deviation(similarities: NDArray[np.floating]) -> float:
-    """Standard deviation of a square of similarities without its diagonal.
+    """Standard deviation of a square matrix of similarities without its diagonal.
 
     >>> deviation(np.array([[1.0, 0.2], [0.4, 1.0]]))
     0.1...
     """
     different = similarities[~np.eye(len(similarities), dtype=bool)]
     found = float(different.std(dtype=np.float64)) if len(different) else 0.0
-    # Identical examples only, or a single one: no scale of their own.
+    # A single example or identical ones have no scale.
     return found if found > _LEAST_SPREAD else 0.05

@@ -1,7 +1,7 @@
-"""A row to the same row without what imitates the prompt and with personal data masked, and the
-reasons why it is suspicious."""
+"""Screens a row: removes prompt injections, masks personal data, and returns the reasons why the
+row is suspicious."""
 
-from ecomfs.screen.imitations import PoolTexts
+from ecomfs.screen.injections import PoolTexts
 from ecomfs.screen.mask import Mask, MaskChoice
 from ecomfs.screen.screen import DISAGREEMENT, LABEL_MASS, PARTS, REASONS, Screen, Screened
 

@@ -1,4 +1,4 @@
-"""A row with placeholders in the place of personal data."""
+"""Masks personal data in a row with placeholders."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ WORDS: Mapping[PersonalKind, Mapping[Language, str]] = {
     "address": {"en": "ADDRESS", "zh": "地址"},
     "name": {"en": "NAME", "zh": "姓名"},
 }
-"""Kind → what stands in its place, in the language of the cell."""
+"""Kind of personal data → its placeholder, by the language of the cell."""
 _PLACEHOLDER = re.compile(
     rf"(\[(?:{'|'.join(word for words in WORDS.values() for word in words.values())})(?: \d+)?\])"
 )
 _PLAIN_VALUE = re.compile(r"[\s\d.,:/+%$€£¥￥年月日时分秒TZ-]*")
-"""Numbers, prices and dates: they are read as values, and never quoted."""
+"""Numbers, prices and dates: they are parsed as values, and not shown as text."""
 _ROUNDS = 20
 _LATIN = "\u2fff"
-"""The last character before those of Chinese: two of these are a name."""
+"""The last character before the Chinese ones; two Chinese characters can be a name."""
 
 
 @dataclass(slots=True)
 class _Placeholders:
-    """The placeholders of one row: equal values have the same one, others are numbered."""
+    """The placeholders of one row: equal values have the same one, different ones are numbered."""
 
     taken: set[str]
     of: dict[str, str] = field(default_factory=dict)
 
     def place(self, value: str, kind: PersonalKind, language: Language) -> str:
-        """What stands for a value."""
+        """The placeholder of a value."""
         if value not in self.of:
             word, number = WORDS[kind][language], 1
             while (name := f"[{word}]" if number == 1 else f"[{word} {number}]") in self.taken:
@@ -53,8 +53,8 @@ class _Placeholders:
         return self.of[value]
 
     def again(self, text: str) -> str:
-        """A text with the values that are known already, wherever they stand: an order number is
-        one also where no word says so."""
+        """A text with all known values masked: an order number is masked also without the words
+        that tell what it is."""
         values = [value for value in self.of if len(value) >= (2 if value[0] > _LATIN else 4)]
         if not any(value in text for value in values):
             return text
@@ -70,13 +70,13 @@ class _Placeholders:
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """Puts placeholders in the place of personal data: ``[PHONE]``, ``[EMAIL]``, ``[ORDER 2]``.
-    A value that was found stays nowhere in its row.
+    """Replaces personal data by placeholders: ``[PHONE]``, ``[EMAIL]``, ``[ORDER 2]``. A value that
+    is found once is masked everywhere in its row.
 
-    Nothing is kept of what was masked. A masked text is masked as itself.
+    Masked values are not stored. Masking a masked text changes nothing.
 
     Attributes:
-        choice: what is masked, as in the option ``mask``.
+        choice: value of the option ``mask``.
 
     >>> mask = Mask.of("patterns")
     >>> mask.text("Order no 88231907 is late. Call 138 0013 8000 or 13900139000!")
@@ -92,7 +92,7 @@ class Mask:
         """The mask of an option; ``None``: nothing is masked.
 
         Raises:
-            ConfigError: a package that it needs is not installed.
+            ConfigError: a required package is not installed.
         """
         if choice == "none":
             return None
@@ -104,8 +104,8 @@ class Mask:
         return _masked(text, _Placeholders(set(_PLACEHOLDER.findall(text))))
 
     def row(self, row: Row, card: TaskCard) -> Row:
-        """A row with placeholders: the fields of the card but for ids, and whatever else is in the
-        row. Values of number, price and date stay where they are nothing else."""
+        """Mask all cells of a row except ids. Cells that are only a number, price or date are
+        kept."""
         specs = {spec.name: spec for spec in card.fields}
         known = _Placeholders({p for cell in row.values() for p in _placeholders(cell)})
         changed: dict[str, Any] = {}
@@ -119,7 +119,7 @@ class Mask:
         return {**row, **changed} if changed else row
 
     def examples(self, examples: Iterable[Example], card: TaskCard) -> list[Example]:
-        """Labelled examples with placeholders; their ids and labels stay."""
+        """Mask labelled examples; ids and labels are kept."""
         out = []
         for example in examples:
             fields = self.row(example.fields, card)
@@ -128,7 +128,7 @@ class Mask:
 
 
 def _masked(text: str, known: _Placeholders) -> str:
-    for _ in range(_ROUNDS):  # what stood beside a piece may be one itself
+    for _ in range(_ROUNDS):  # masking one value can reveal another next to it
         pieces, changed = [], False
         for piece in _PLACEHOLDER.split(text):
             spans = () if _PLACEHOLDER.fullmatch(piece) else personal_spans(piece)
@@ -148,7 +148,7 @@ def _masked(text: str, known: _Placeholders) -> str:
 
 
 def _cell(cell: Any, spec: CardField | None, known: _Placeholders) -> Any:
-    """A cell with placeholders; the same object where there is nothing to mask."""
+    """The masked cell; the same object if there is nothing to mask."""
     kind = "text" if spec is None else spec.kind
     if kind == "id" or cell is None or isinstance(cell, bool | float):
         return cell
@@ -161,7 +161,7 @@ def _cell(cell: Any, spec: CardField | None, known: _Placeholders) -> Any:
 
 
 def _json_text(cell: str, known: _Placeholders) -> str:
-    """Text that is JSON stays JSON."""
+    """The masked text; JSON stays JSON."""
     if cell.lstrip()[:1] in ("[", "{"):
         try:
             value = json.loads(cell)
@@ -173,7 +173,7 @@ def _json_text(cell: str, known: _Placeholders) -> str:
 
 
 def _value(value: Any, known: _Placeholders) -> Any:
-    """A value of JSON; the same object where there is nothing to mask."""
+    """The masked JSON value; the same object if there is nothing to mask."""
     if isinstance(value, str):
         return _leaf(value, known)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -189,7 +189,7 @@ def _value(value: Any, known: _Placeholders) -> Any:
 
 
 def _leaf(text: str, known: _Placeholders) -> str:
-    """A text; the same object, and type, where there is nothing to mask."""
+    """The masked text; the same object and type if there is nothing to mask."""
     masked = _masked(text, known)
     return text if masked == text else type(text)(masked)
 

@@ -1,4 +1,4 @@
-"""Personal data in a text: where it stands and of which kind.
+"""Finds personal data in a text: the spans and their kinds.
 
 Phone numbers are found by Google's rules (``phonenumbers``), identity cards, bank cards and IBANs
 by their check digits (``python-stdnum``). Order numbers, accounts, names and addresses are found by
@@ -16,17 +16,17 @@ from importlib import import_module
 from typing import Literal, NamedTuple
 
 from ecomfs.errors import ConfigError
-from ecomfs.screen.imitations import HIDDEN_CHARACTERS
+from ecomfs.screen.injections import HIDDEN_CHARACTERS
 
 PersonalKind = Literal["email", "id", "card", "account", "order", "phone", "address", "name"]
 INSTALL = "pip install 'ecomfs[privacy]'"
 REGIONS = ("CN", "US", "GB")
-"""Whose national numbers are known; of other countries those that begin with + are."""
+"""Regions whose national phone numbers are found; other numbers must begin with +."""
 _LEAST_DIGITS = 7
 _WINDOW = 4
 """Characters before and after digits that decide whether they are a phone number."""
 _STEP, _LOOKS = 40, 100
-"""Long rows of digits are looked at in parts that overlap, and so often at most."""
+"""Long runs of digits are searched in overlapping parts, at most this many."""
 
 
 class PersonalSpan(NamedTuple):
@@ -39,8 +39,8 @@ class PersonalSpan(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def personal_spans(text: str) -> tuple[PersonalSpan, ...]:
-    """The personal data of a text, from left to right; no two pieces overlap. The packages that
-    know numbers must be installed (:func:`check_installed`).
+    """The personal data in a text, from left to right, without overlaps. The packages of the extra
+    ``privacy`` must be installed (:func:`check_installed`).
 
     >>> text = "Order no. 47-11, write to wei@example.com"
     >>> [(text[s.start : s.end], s.kind) for s in personal_spans(text)]
@@ -62,10 +62,10 @@ def personal_spans(text: str) -> tuple[PersonalSpan, ...]:
 
 
 def check_installed() -> None:
-    """Refuse to mask without the packages that know numbers.
+    """Check that the packages for masking are installed.
 
     Raises:
-        ConfigError: they are not installed; the hint says how to.
+        ConfigError: one is not installed; the hint says how to install it.
     """
     for name in ("phonenumbers", "stdnum"):
         try:
@@ -78,7 +78,7 @@ _DIGIT = re.compile(r"\d")
 
 
 class _Looks(dict[int, int]):
-    """A character → the digit, letter or mark that it looks like; one for one."""
+    """A character → the plain digit, letter or mark that it looks like."""
 
     def __missing__(self, code: int) -> int:
         char = chr(code)
@@ -101,8 +101,8 @@ _looks = _Looks()
 
 
 def _plain(text: str) -> tuple[str, list[int] | None]:
-    """A text with plain digits and marks and without invisible characters, and the place of each
-    character; ``None``: the same places."""
+    """A text with plain digits and marks and without invisible characters, and the original
+    position of each character; ``None`` if positions are the same."""
     if text.isascii():
         return text, None
     view = text.translate(_looks)
@@ -147,8 +147,8 @@ def _ids(text: str) -> Iterator[PersonalSpan]:
 
 
 def _is_id_card(number: str) -> bool:
-    """Whether a date of birth stands in it and the check digit is right. Whether the place of
-    birth is in a list does not count: places come and go."""
+    """Whether a number has a valid date of birth and check digit. The code of the place of birth is
+    not checked, since the list of places changes."""
     from stdnum.cn import ric
     from stdnum.exceptions import ValidationError
 
@@ -200,7 +200,7 @@ def _accounts(text: str) -> Iterator[PersonalSpan]:
     for match in _ACCOUNT.finditer(text):
         value = match["value"].rstrip(".-_")
         named = bool(match["said"]) or bool(match["mark"].strip())
-        # A word after "WeChat" alone is no account, only a number is; "wx842430" is an article.
+        # After "WeChat" alone only a number is an account, no word; "wx842430" is a product code.
         number = value.isdigit() and match[0][:2].casefold() not in ("wx", "vx")
         if named or number:
             yield PersonalSpan(match.start("value"), match.start("value") + len(value), "account")
@@ -268,7 +268,7 @@ def _phones(text: str) -> Iterator[PersonalSpan]:
     for chunk in chunks:
         for begin in range(chunk.start(), chunk.end(), _STEP):
             looks += 1
-            if looks > _LOOKS:  # whoever writes so many digits has them masked, whatever they are
+            if looks > _LOOKS:  # with so many digits, all are masked
                 yield PersonalSpan(begin, chunk.end(), "phone")
                 break
             start, end = max(0, begin - _WINDOW), min(chunk.end(), begin + 2 * _STEP) + _WINDOW
@@ -279,8 +279,8 @@ def _phones(text: str) -> Iterator[PersonalSpan]:
 
 
 def _phone_numbers(text: str) -> Iterator[tuple[int, int]]:
-    """Phone numbers by the rules of each region. Digits with gaps, such as sizes, are one only if
-    they are grouped as that region writes its numbers."""
+    """Phone numbers by the rules of each region. Digits with gaps count only if they are grouped
+    like phone numbers of the region; sizes are not."""
     from phonenumbers import Leniency, PhoneNumberMatcher
 
     for region in REGIONS:
@@ -316,10 +316,10 @@ _ROAD_ZH = re.compile(
 _LEAD = re.compile(
     rf"^[{_HAN}]{{0,4}}?(?:地址|住在|住址|寄到|寄往|送到|送至|发到|发往|家在|改到|改成|改为|位于|到了|[在到是从给往])"
 )
-"""Words before an address that are no part of it."""
+"""Words before an address that are not part of it."""
 _STREET = "Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Boulevard|Blvd|Highway|Hwy|Parkway|Pkwy|Crescent"
 _OPEN_STREET = "Drive|Dr|Court|Ct|Way|Place|Pl|Terrace|Square|Close|Circle|Cir"
-"""Words of streets that product names have too: an address where more of one follows."""
+"""Street words that are common in product names too: an address only if more of one follows."""
 _UNIT = r"(?:,?\s(?:Apt|Apartment|Suite|Ste|Unit|Flat|Room)\b\.?\s?#?[\w-]{1,6}|,?\s#\s?\w{1,5})"
 _TOWN = r"(?:,\s?[A-Z][a-z'.-]{1,20}(?:\s[A-Z][a-z'.-]{1,20}){0,2})"
 _ZIP = r"(?:,?\s(?:[A-Z]{2}\s\d{5}(?:-\d{4})?|\d{5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2}))"
@@ -383,6 +383,6 @@ _FINDERS: tuple[tuple[int, Callable[[str], Iterator[PersonalSpan]]], ...] = (
     *((0, _emails), (6, _ids), (8, _cards), (0, _accounts)),
     *((3, _orders), (_LEAST_DIGITS, _phones), (0, _addresses), (0, _names)),
 )
-"""What finds a kind, and how many digits a text has at least for it to be worth while."""
+"""The finders, each with the fewest digits in a text for which it is run."""
 
 __all__ = ["INSTALL", "PersonalKind", "PersonalSpan", "check_installed", "personal_spans"]

@@ -1,4 +1,4 @@
-"""A row without what imitates the prompt, and why it is suspicious."""
+"""Removes prompt injections from a row and collects the reasons why it is suspicious."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ecomfs.screen.imitations import (
+from ecomfs.screen.injections import (
     HAN,
-    Forms,
+    InjectionPatterns,
     PoolTexts,
     letters,
-    one_script,
-    plain_width,
+    normalise_script,
+    normalise_width,
     without_encoded,
     without_hidden,
     without_repeats,
@@ -38,34 +38,34 @@ REASONS: Mapping[str, str] = {
     FORGED_EXAMPLE: "it imitates an example of the prompt, or its answer",
     CONTROL_TOKEN: "it contains the text of a control token, or the header of a turn",
     DIRECTIVE: "it tells the model what to answer, or to ignore its instruction",
-    HIDDEN: "characters that nobody sees stand inside its words",
+    HIDDEN: "invisible characters are inside its words",
     MIXED_SCRIPT: "a word has letters of two scripts that look alike",
     FULL_WIDTH: "Latin words are written in full-width letters",
     ENCODED: "it contains text in base64",
-    REPEATED: "one sentence stands in it three times or more",
+    REPEATED: "one sentence is repeated three times or more",
     DISAGREEMENT: "the model is sure of a label that the experts find unlikely",
     LABEL_MASS: "the model gives the labels far less probability than it usually does",
 }
-"""Reason → what was seen. All but the last two need no model."""
+"""Reason → its description. Only the last two need a model."""
 
 
 _Step = tuple[str, Callable[[str], tuple[str, int]]]
-"""The reason that what a step finds is, and the step."""
+"""A reason, and the function that detects and removes it."""
 PARTS = ("characters", "markers", "examples", "pool", "directives", "repeats")
-"""What a screen does, each of which can be left out."""
+"""The parts of a screen; each can be left out."""
 MOST_ANSWERS = 400
-"""Labels with more names than this are known by their names alone, and the first of them."""
+"""Most spellings of labels in the patterns; with more, only names are used, the first of them."""
 LEAST_LEFT = 2
-"""Letters that must be left of a cell: what would leave fewer is not cut."""
+"""Fewest letters to leave in a cell: nothing is cut that would leave fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """A row as it is read.
+    """A screened row.
 
     Attributes:
-        row: without what was cut.
-        reasons: why it is suspicious; empty: nothing was found, which does not mean that it is
+        row: the row without what was cut.
+        reasons: why it is suspicious; empty if nothing was found, which is no proof that it is
             harmless.
 
     >>> Screened({"text": "fits well"}).reasons
@@ -78,15 +78,14 @@ class Screened:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Looks for imitations of the prompt in the cells of a row, and cuts them out; and puts
-    placeholders in the place of personal data.
+    """Removes prompt injections from the cells of a row, and masks personal data.
 
     Attributes:
-        card: the task.
-        forms: what imitations look like.
+        card: the task card.
+        forms: the patterns of injections.
         pool: the texts of the labelled examples.
-        parts: what is done, of :data:`PARTS`.
-        mask: what hides personal data; ``None``: nothing does.
+        parts: which of :data:`PARTS` are done.
+        mask: masks personal data; ``None``: no masking.
 
     >>> from ecomfs.task import load_task
     >>> card = load_task("review_sentiment")
@@ -97,7 +96,7 @@ class Screen:
     """
 
     card: TaskCard
-    forms: Forms
+    forms: InjectionPatterns
     pool: PoolTexts = field(repr=False)
     parts: tuple[str, ...] = PARTS
     mask: Mask | None = None
@@ -105,14 +104,15 @@ class Screen:
     _free_steps: tuple[_Step, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Cells that are no free text lose only what is never part of a value."""
+        """Choose the steps; from cells other than free text they remove only what is never part of
+        a value."""
         forms = self.forms
         hidden = ("characters", HIDDEN, without_hidden)
         markers = ("markers", CONTROL_TOKEN, forms.without_markers)
         every = (
             hidden,
-            ("characters", MIXED_SCRIPT, one_script),
-            ("characters", FULL_WIDTH, plain_width),
+            ("characters", MIXED_SCRIPT, normalise_script),
+            ("characters", FULL_WIDTH, normalise_width),
             markers,
             ("characters", ENCODED, without_encoded),
             ("examples", FORGED_EXAMPLE, forms.without_examples),
@@ -138,13 +138,13 @@ class Screen:
         markers: Iterable[str] = (),
         mask: Mask | None = None,
     ) -> Screen:
-        """Of a task and its pool.
+        """The screen for a task and its pool.
 
         Args:
-            titles, label_titles: what else stands before texts and answers in the prompts.
-            answers: how else labels are written.
-            markers: control tokens of the model's own frame.
-            mask: what hides personal data; ``examples`` are masked already.
+            titles, label_titles: further texts before rows and answers in the prompts.
+            answers: further spellings of labels.
+            markers: control tokens of the model's chat template.
+            mask: masks personal data; ``examples`` are masked already.
         """
         names = [label.name for label in space.labels]
         words = [label.word(language) for label in space.labels for language in ("en", "zh")]
@@ -152,21 +152,21 @@ class Screen:
         known = dict.fromkeys([*answers, *names, *words, *(a for a in alias if letters(a) > HAN)])
         spoken = [f.title.get(language) for f in card.fields for language in ("en", "zh")]
         asked = [card.label_title.get(language) for language in ("en", "zh")]
-        forms = Forms.of(
+        forms = InjectionPatterns.of(
             [*spoken, *titles], [*asked, *label_titles], [*known][:MOST_ANSWERS], markers
         )
         return cls(card, forms, PoolTexts.of(_texts(card, examples)), mask=mask)
 
     def updated(self, examples: Sequence[Example]) -> Screen:
-        """The screen of another version of the pool."""
+        """The screen for another version of the pool."""
         return replace(self, pool=PoolTexts.of(_texts(self.card, examples), self.pool))
 
     def masked(self, row: Row) -> Row:
-        """A row with placeholders in the place of personal data, where these are wanted."""
+        """The row with personal data masked, if masking is on."""
         return row if self.mask is None else self.mask.row(row, self.card)
 
     def screened(self, row: Row) -> Screened:
-        """A row without what imitates the prompt, and why it is suspicious."""
+        """The row without prompt injections, and the reasons why it is suspicious."""
         row = self.masked(row)
         changed: dict[str, Any] = {}
         reasons: dict[str, None] = {}
@@ -177,18 +177,18 @@ class Screen:
             text = self._cell(cell, spec.kind == "text", reasons)
             if text != cell:
                 changed[spec.name] = type(cell)(text)
-        if changed:  # digits that stood apart may stand together now
+        if changed:  # digits may be adjacent now that were apart
             row = self.masked({**row, **changed})
         return Screened(row, tuple(reasons))
 
     def _cell(self, cell: str, free: bool, reasons: dict[str, None]) -> str:
-        """One cell."""
+        """Screen one cell."""
         text = cell
         for reason, step in self._free_steps if free else self._steps:
             rest, found = step(text)
             if found:
                 reasons[reason] = None
-            # A row that is nothing but an attack is read as it is, and says so.
+            # A row that is only an attack is read unchanged, and flagged.
             if rest != text and letters("".join(c for c in rest if c.isalnum())) >= LEAST_LEFT:
                 text = rest
         return text

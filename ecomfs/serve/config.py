@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ecomfs.core.options import OPTIONS, option_named
+from ecomfs.core.options import OPTIONS, known_option
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.serve.keys import MARK, ApiKey, Scope
 
@@ -150,7 +150,7 @@ def read_config(path: str | Path) -> ServiceConfig:
         checked = config.options_of(name)
         for option, value in checked.items():
             where = f"{file}: tasks.{name}.options"
-            OPTIONS[option_named(option, where)].read(value, where)
+            OPTIONS[known_option(option, where)].read(value, where)
     if marked := [name for name in config.tasks if MARK in name]:
         raise ConfigError(
             f"{file}: tasks.{marked[0]}: the name contains {MARK!r}", hint="choose another name"

@@ -22,7 +22,7 @@ from ecomfs.serve.reviews import AgainOut, ReviewOut, Reviews
 from ecomfs.serve.service import ServedPrediction, Service, prediction_out
 from ecomfs.serve.split import SplitService
 from ecomfs.serve.tables import IdempotentWrites
-from ecomfs.task import TaskCard, one_cell
+from ecomfs.task import TaskCard, join_labels
 from ecomfs.types import Example, Row, Status
 
 ADMITTED = 0.8
@@ -168,7 +168,7 @@ class ServedTask:
                 else space.names[space.require(text, where)]
                 for text in self.card.labels_of(spelling, where)
             ]
-            return one_cell(named, mark)
+            return join_labels(named, mark)
         found = space.index(spelling)
         if found is None and new and self.card.label_space == "open":
             return spelling.strip()

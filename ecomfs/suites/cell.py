@@ -143,7 +143,7 @@ def _templates(cell: Cell, data: Data) -> dict[str, str]:
             choice, task = cell.options.get("template"), task_of(cell.dataset)
             ref = load_template(data.card, choice, language, task).ref
             # With several labels per row there is one fixed template.
-            found[language] = str(label_template(language).ref if data.card.several_labels else ref)
+            found[language] = str(label_template(language).ref if data.card.multi_label else ref)
     return found
 
 
@@ -174,7 +174,7 @@ def run_cell(
     pool = data.examples(cell.shots, cell.seed)
     card = data.card
     # A stage is the answer of every row after it.
-    whole = "stages" in systems and not card.several_labels and card.hierarchy is None
+    whole = "stages" in systems and not card.multi_label and card.hierarchy is None
     chosen = {
         **({"cascade": False} if whole else {}),
         **cell.options,

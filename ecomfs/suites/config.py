@@ -9,8 +9,8 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ecomfs.core.options import OPTIONS, SHARED, option_named
-from ecomfs.core.words import did_you_mean
+from ecomfs.core.messages import did_you_mean
+from ecomfs.core.options import OPTIONS, SHARED, known_option
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.io import YAML_HINT, read_text, yaml_problem
 
@@ -219,7 +219,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
         if name == "task" or name in SHARED:
             raise ValueError(f"options: {name} is set by the suite itself")
         try:
-            OPTIONS[option_named(name, "options")].read(value, "options")
+            OPTIONS[known_option(name, "options")].read(value, "options")
         except ConfigError as error:  # pydantic adds the key of the suite
             raise ValueError(str(error)) from error
 

@@ -14,7 +14,7 @@ from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError,
 from ecomfs.io import TableReader, same_text
 from ecomfs.pool import random_examples, refuse_synthetic, sample_examples
 from ecomfs.suites.config import Dataset, Shots, Table
-from ecomfs.task import TaskCard, load_task, space_of
+from ecomfs.task import TaskCard, label_space_of, load_task
 from ecomfs.types import Example
 
 ENVIRONMENT = "ECOMFS_DATA"
@@ -117,7 +117,7 @@ def read_data(dataset: Dataset, folder: Path) -> Data:
             kept = _without(rows, pool)
             left_out, rows = len(rows) - len(kept), kept
         test = _draw(rows, spec.rows, spec.seed, dataset.name)
-    space = space_of(card, pool, dataset.pool.file)
+    space = label_space_of(card, pool, dataset.pool.file)
     pool = [replace(e, label=space.true_label(e.label)) for e in pool]
     spelt = [replace(e, label=space.true_label(e.label) or e.label) for e in test]
     groups = None

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ecomfs.core.words import one_line
+from ecomfs.core.messages import one_line
 from ecomfs.errors import ConfigError, InputError, MissingFileError, OutputError
 from ecomfs.evaluation.harness import harness_errors
 from ecomfs.io import write_text

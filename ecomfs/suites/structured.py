@@ -17,7 +17,7 @@ from ecomfs.estimators.taxonomy.pipeline import TaxonomyPipeline
 from ecomfs.evaluation import evaluate
 from ecomfs.evaluation.harness import as_predictions, harness_errors, structure_of
 from ecomfs.retrieve import Retriever
-from ecomfs.task import LabelSpace, TaskCard, label_order, one_cell
+from ecomfs.task import LabelSpace, TaskCard, join_labels, label_order
 from ecomfs.types import Row
 from ecomfs_eval import Predictions, Undefined
 from ecomfs_eval.baselines import LabelledRows, run_baselines
@@ -45,7 +45,7 @@ def structured_systems(
         return out
     if isinstance(answers, MultiLabelPipeline):
         common = Counter(answers.sets).most_common(1)[0][0]
-        cell = one_cell([names[i] for i in sorted(common)], answers.space.separator)
+        cell = join_labels([names[i] for i in sorted(common)], answers.space.separator)
         for name, given in (
             ("kNN only", set_votes(answers, rows)),
             ("majority", [cell] * len(rows)),
@@ -168,7 +168,7 @@ def set_baselines(
 
 def _cell(answers: MultiLabelPipeline, has: NDArray[np.bool_]) -> str:
     names = [name for name, own in zip(answers.space.names, has, strict=True) if own]
-    return one_cell(names, answers.space.separator)
+    return join_labels(names, answers.space.separator)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A task name or folder to a task card: fields, label space, instruction, template versions."""
+"""Loads a task card by name or folder: fields, label space, instruction, template versions."""
 
 from ecomfs.task.card import (
     NUMBERS,
@@ -11,21 +11,21 @@ from ecomfs.task.card import (
     readable,
 )
 from ecomfs.task.cells import (
-    composite_separator,
-    given_labels,
-    one_cell,
+    guess_hierarchy_separator,
+    guess_label_separator,
+    join_labels,
+    raw_labels,
     read_labels,
-    tree_separator,
     write_labels,
 )
 from ecomfs.task.draft import QUESTION, LintFinding, draft_task, lint_card
 from ecomfs.task.fields import FieldMap, find_column, first_empty
-from ecomfs.task.given import GivenLabels, as_items, as_table, short_repr
+from ecomfs.task.inputs import InputLabels, as_items, as_table, short_repr
 from ecomfs.task.label_value import column_labels, label_number, label_order, label_text
-from ecomfs.task.labels import CellSpace, Label, LabelSpace, LeafSpace, space_of
+from ecomfs.task.labels import HierarchySpace, Label, LabelSpace, MultiLabelSpace, label_space_of
 from ecomfs.task.propose import (
     TaskProposal,
-    answered_card,
+    filled_card,
     label_columns,
     only_texts,
     propose_tasks,
@@ -45,46 +45,46 @@ __all__ = [
     "QUESTION",
     "Bilingual",
     "CardField",
-    "CellSpace",
     "FieldMap",
     "FieldSpec",
-    "GivenLabels",
+    "HierarchySpace",
+    "InputLabels",
     "Label",
     "LabelSpace",
     "LabelSpec",
-    "LeafSpace",
     "LintFinding",
+    "MultiLabelSpace",
     "TaskCard",
     "TaskProposal",
-    "answered_card",
     "as_items",
     "as_table",
     "available_tasks",
     "column_labels",
     "common_template",
-    "composite_separator",
     "draft_task",
+    "filled_card",
     "find_column",
     "first_empty",
-    "given_labels",
+    "guess_hierarchy_separator",
+    "guess_label_separator",
     "is_missing",
+    "join_labels",
     "label_columns",
     "label_number",
     "label_order",
+    "label_space_of",
     "label_text",
     "lint_card",
     "load_task",
-    "one_cell",
     "only_texts",
     "plain_key",
     "propose_tasks",
+    "raw_labels",
     "read_labels",
     "readable",
     "short_repr",
-    "space_of",
     "task_folder",
     "template_source",
     "text_columns",
-    "tree_separator",
     "write_labels",
 ]

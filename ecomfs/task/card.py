@@ -1,7 +1,7 @@
-"""The task card: everything about a task that is not data.
+"""The task card: the definition of a task without its data.
 
-A card is a YAML file that a person can read and edit (``prompts/<task>/task.yaml``). It is
-validated strictly: an unknown key is an error, because a misspelt key would otherwise be ignored.
+A card is a YAML file for people to read and edit (``prompts/<task>/task.yaml``). An unknown key is
+an error, since a misspelt key would otherwise be ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ecomfs.types import Language, Row
 FieldKind = Literal["text", "number", "category", "history", "json", "price", "date", "id"]
 
 NUMBERS = frozenset({"number", "price"})
-"""Kinds whose cells are numbers as people write them."""
+"""Kinds of field whose cells are numbers, written in any usual form."""
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[_\s]+")
 
 
@@ -29,7 +29,7 @@ class _Strict(BaseModel):
 
 
 class Bilingual(_Strict):
-    """One text in both languages; in a card, a plain string stands for both.
+    """One text in English and Chinese; in a card, a plain string is used for both.
 
     Examples
     --------
@@ -60,33 +60,33 @@ class FieldSpec(_Strict):
     name : str
         Column name.
     kind : FieldKind
-        How its cells are read. ``history`` is a list, oldest first, in JSON or with ``separator``;
-        ``json`` any JSON value; ``id`` is never rendered.
+        Type of its cells. ``history`` is a list, oldest first, in JSON or with ``separator``;
+        ``json`` is any JSON value; ``id`` is never rendered.
     names : Bilingual | None
-        What a reader calls it; made from ``name`` by default.
+        Name of the field in prompts; made from ``name`` by default.
     aliases : tuple[str, ...]
         Other column names that mean this field, compared without case.
     unit : Bilingual
-        Follows a number; for a price the currency of cells that name none.
+        Unit written after a number; for a price, the currency of cells without one.
     values : Mapping[str, Bilingual]
-        Category code → what a reader calls it.
+        Category code → its name in prompts.
     items : tuple[FieldSpec, ...]
-        The parts of a history's items that are objects, in reading order; all parts by default.
+        If the items of a history are objects: the parts to show, in this order; all by default.
     newest_first : bool
-        The history is stored with its newest item first.
+        The newest item of the history comes first in the data.
     max_items : int
-        How many items of a history are shown, the most recent ones; the rest is counted.
+        How many of the most recent items of a history are shown; the others are counted.
     separator : str
-        Splits a history that is not JSON.
+        Separates the items of a history that is not JSON.
     decimal : DecimalMark
-        The decimal mark of a number or price, ``comma`` or ``point``; found out from the column by
+        The decimal mark of a number or price, ``comma`` or ``point``; detected from the column by
         default.
     date_format : str
-        :func:`datetime.strptime` format; common forms are read without.
+        :func:`datetime.strptime` format; common formats need none.
     missing : {"say", "skip"}
         Whether a missing value is written as unknown, or left out.
     weight : float
-        Of the field in :class:`ecomfs.features.GowerSpace`.
+        Weight of the field in :class:`ecomfs.features.GowerSpace`.
 
     Examples
     --------
@@ -123,7 +123,7 @@ class FieldSpec(_Strict):
         return self
 
     def title(self, language: Language) -> str:
-        """What a reader calls the field.
+        """The name of the field in prompts.
 
         >>> FieldSpec(name="ProductRelated_Duration", kind="number").title("en")
         'product related duration'
@@ -131,7 +131,7 @@ class FieldSpec(_Strict):
         return self.names.get(language) if self.names else readable(self.name)
 
     def find(self, row: Row) -> object:
-        """The field's value in a row, by name or alias; ``None`` when no column has it.
+        """The value of the field in a row, by name or alias; ``None`` when the row has neither.
 
         >>> FieldSpec(name="price", kind="price", aliases=("Price (USD)",)).find({"price (usd)": 3})
         3
@@ -153,7 +153,7 @@ def readable(name: str) -> str:
     Returns
     -------
     str
-        Lower-case words; words in capitals stay.
+        Words in lower case; words in capitals are kept.
 
     Examples
     --------
@@ -165,10 +165,10 @@ def readable(name: str) -> str:
 
 
 def plain_key(spelling: str) -> str:
-    """What spellings of one label share: case, width, the shape of quotes and dashes, invisible
-    characters and outer space do not matter (:func:`ecomfs.io.visible`).
+    """A key for comparing spellings of a label. It ignores case, width, the shape of quotes and
+    dashes, invisible characters and outer space (:func:`ecomfs.io.visible`).
 
-    Characters that carry meaning stay, so this is not NFKC, which makes ``M²`` and ``M2`` one.
+    It is not NFKC, which would make ``M²`` and ``M2`` equal.
 
     Parameters
     ----------
@@ -199,15 +199,15 @@ class CardField(_Strict):
     Attributes
     ----------
     name : str
-        The name templates use.
+        Name of the field in templates.
     title : Bilingual
-        What a reader calls it.
+        Name of the field in prompts.
     aliases : tuple[str, ...]
         Column names that mean this field, compared without case.
     required : bool
-        A row without it (or with it empty) cannot be classified.
+        Rows without a value for it cannot be classified.
     rendering : FieldSpec
-        How its cells are read and put into words; plain text by default.
+        How its cells are parsed and written in prompts; plain text by default.
 
     Examples
     --------
@@ -237,7 +237,7 @@ class CardField(_Strict):
 
     @property
     def kind(self) -> FieldKind:
-        """How its cells are read: ``text``, ``number``, ``category``, ``history``, …"""
+        """Type of its cells: ``text``, ``number``, ``category``, ``history``, …"""
         return self.rendering.kind
 
 
@@ -249,13 +249,13 @@ class LabelSpec(_Strict):
     name : str
         Canonical name.
     words : Bilingual
-        What the model reads and answers, per language.
+        Word for the label in prompts and answers, per language.
     definition : Bilingual
-        One sentence: when the label holds.
+        One sentence that says when the label applies.
     aliases : tuple[str, ...]
         Other spellings found in data and in answers.
     optional : bool
-        Part of the label space only when the pool has it (such as *neutral*).
+        Part of the label space only if the pool has it (such as *neutral*).
 
     Examples
     --------
@@ -283,38 +283,39 @@ class TaskCard(_Strict):
     name : str
         Folder name and command-line name.
     title, description : Bilingual
-        For people.
+        Name and description of the task for people.
     fields : tuple[CardField, ...]
         The fields of a row, in reading order.
     labels : tuple[LabelSpec, ...]
         The labels with their words and definitions.
     label_title : Bilingual
-        What the answer is called in the prompt ("Sentiment").
+        Name of the answer in the prompt ("Sentiment").
     label_column : tuple[str, ...]
         Column names that hold the label, compared without case.
     label_space : {"closed", "open"}
         ``closed``: exactly ``labels``; the pool's labels must be among them. ``open``: whatever
         labels the pool has; ``labels`` may add words and definitions.
     label_separator : str | None
-        What stands between the labels of a cell, such as ``|``: a row may have several. Empty: a
-        row has one label, even where it looks like several. ``None``: a row has one label.
+        Text between the labels of a cell, such as ``|``, if a row may have several. Empty or
+        ``None``: a row has one label. With ``None``, cells that look like several labels are an
+        error.
     hierarchy : str | None
-        What stands between parent and child in a label, such as `` > `` in ``Home > Lamps``: rows
-        are classified first by parent, then by child. ``None``: labels have no parents.
+        Text between parent and child in a label, such as `` > `` in ``Home > Lamps``: rows are
+        classified first by parent, then by child. ``None``: labels have no parents.
     positive : str | None
-        The label that rankings put first and binary metrics are about.
+        The label that rankings put first and that is the positive class of binary metrics.
     user : str | None
-        The field of kind ``id`` that names the user of a row; it is not shown to the model. With
-        it, features may say what other users did with an item.
+        The field of kind ``id`` with the user of a row; it is not shown to the model. With it,
+        features can use what other users did with an item.
     instruction : Bilingual
         The first lines of every prompt.
     default_k : int
         Demonstrations per prompt.
     layout : {"line", "lines"}
-        Of rows with other kinds of field than text: ``line``, the most informative field first;
-        ``lines``, one field per line in the card's order.
+        How rows with fields other than text are written: ``line``, on one line, the most
+        informative field first; ``lines``, one field per line in the order of the card.
     max_fields : int | None
-        Most fields of a rendered row; of more, the most informative about the label stay.
+        Most fields of a rendered row; the most informative about the label are kept.
     language : {"auto", "en", "zh"}
         Fixed prompt language, or ``auto`` to follow each row's own language.
     templates : Bilingual
@@ -352,13 +353,13 @@ class TaskCard(_Strict):
         if self.label_space == "closed" and len(self.labels) < 2:
             raise ValueError("a closed label space needs at least two labels")
         if self.label_separator and self.hierarchy is not None:
-            raise ValueError("a task has several labels a row, or a hierarchy, not both")
+            raise ValueError("label_separator and hierarchy cannot be used together")
         if self.hierarchy is not None and not self.hierarchy.strip():
-            raise ValueError("hierarchy: name a mark such as ' > '")
+            raise ValueError("hierarchy: give a separator such as ' > '")
         if self.hierarchy is not None and self.label_space == "closed":
             raise ValueError("a hierarchy needs label_space: open; the pool has its labels")
         if self.label_separator and not self.label_separator.strip():
-            raise ValueError("label_separator: name a mark such as '|'")
+            raise ValueError("label_separator: give a separator such as '|'")
         for name, times in Counter(f.name for f in self.fields).items():
             if times > 1:
                 raise ValueError(f"two fields have the name {name!r}")
@@ -368,7 +369,7 @@ class TaskCard(_Strict):
                 known = owner.setdefault(plain_key(spelling), [])
                 for other, theirs in known:
                     if other.name != label.name and not (
-                        # "polish" and "Polish" may be two labels; an alias may not blur them.
+                        # "polish" and "Polish" may be two labels, but an alias must be unambiguous.
                         theirs.strip() != spelling.strip()
                         and spelling in label.spellings()[:3]
                         and theirs in other.spellings()[:3]
@@ -382,11 +383,11 @@ class TaskCard(_Strict):
             if times > 1:
                 raise ValueError(f"two labels have the name {name!r}")
         if self.positive is not None and self.positive not in (x.name for x in self.labels):
-            raise ValueError(f"positive: {self.positive!r} is none of the labels")
+            raise ValueError(f"positive: {self.positive!r} is not one of the labels")
         if self.user is not None and (self.user, "id") not in [
             (f.name, f.kind) for f in self.fields
         ]:
-            raise ValueError(f"user: {self.user!r} is no field of kind id")
+            raise ValueError(f"user: {self.user!r} is not a field of kind id")
         for language in ("en", "zh"):
             words = Counter(label.words.get(language) for label in self.labels)
             twice = [w for w, n in words.items() if n > 1]
@@ -396,7 +397,7 @@ class TaskCard(_Strict):
 
     @property
     def specs(self) -> tuple[FieldSpec, ...]:
-        """How the cells of each field are read, in the order of the fields."""
+        """The rendering of each field, in the order of the fields."""
         return tuple(f.rendering for f in self.fields)
 
     def _repr_html_(self) -> str:
@@ -423,17 +424,17 @@ class TaskCard(_Strict):
 
     @property
     def tabular(self) -> bool:
-        """Whether a row has fields of other kinds than text, which must be put into words
-        (:class:`ecomfs.features.RowText`)."""
+        """Whether rows have fields other than text, which :class:`ecomfs.features.RowText` writes
+        in words."""
         return any(spec.kind != "text" for spec in self.fields)
 
     @property
-    def several_labels(self) -> bool:
+    def multi_label(self) -> bool:
         """Whether a row may have several labels."""
         return bool(self.label_separator)
 
     def labels_of(self, cell: str, where: str) -> tuple[str, ...]:
-        """The labels that a cell of this task holds: several only where the card says so.
+        """The labels in a cell; one unless the task is multi-label.
 
         Raises:
             InputError: see :func:`ecomfs.task.read_labels`.
@@ -443,14 +444,14 @@ class TaskCard(_Strict):
         return read_labels(cell, where, self.label_separator)
 
     def with_rendering(self, specs: Sequence[FieldSpec]) -> TaskCard:
-        """The same task, its fields rendered by other specs, one per field."""
+        """A copy whose fields have these renderings, one per field."""
         fields = zip(self.fields, specs, strict=True)
         made = tuple(f.model_copy(update={"rendering": spec}) for f, spec in fields)
         return self.model_copy(update={"fields": made})
 
     def row_text(self, fields: Row, language: Language) -> str:
-        """A row as text, its cells as they are: the value alone when there is one field,
-        ``Title: value`` lines when there are several.
+        """A row as text with its cells unchanged: the value alone if there is one field, else
+        ``Title: value`` lines.
         """
         present = [(f, squeeze(str(fields.get(f.name, "")))) for f in self.fields]
         if len(present) == 1:

@@ -18,41 +18,41 @@ def read_labels(cell: Any, where: str, separator: str = SEPARATOR) -> tuple[str,
     """The labels of a cell, each once, in their order.
 
     Args:
-        cell: a set, list or tuple of labels; or a text: labels between ``|``, or a JSON list, which
-            is also how labels that contain ``|`` are written. A row with none of the labels is an
-            empty set, or ``[]``: an empty cell might as well be a row that nobody labelled.
-        where: the row, for the message.
-        separator: what stands between the labels of a text.
+        cell: a set, list or tuple of labels; or text with labels between ``|``; or a JSON list,
+            also for labels that contain ``|``. A row without labels has an empty set or ``[]``; an
+            empty cell could also mean that the row is not labelled.
+        where: the row, for messages.
+        separator: text between labels.
 
     Raises:
-        InputError: an empty cell, an empty label, or a JSON value that is no list of labels.
+        InputError: an empty cell, an empty label, or a JSON value that is not a list of labels.
 
     >>> read_labels("slow | broken|slow", "row 1"), read_labels('["a|b"]', "row 2")
     (('slow', 'broken'), ('a|b',))
     >>> read_labels("[]", "row 3"), sorted(read_labels({"x", "y"}, "row 4"))
     ((), ['x', 'y'])
     """
-    labels = [label_text(part, where) for part in given_labels(cell, where, separator)]
+    labels = [label_text(part, where) for part in raw_labels(cell, where, separator)]
     return tuple(dict.fromkeys(label for label in labels if label is not None))
 
 
-def given_labels(cell: Any, where: str, separator: str = SEPARATOR) -> list[Any]:
-    """The labels of a cell as they were given; those of a text are texts.
+def raw_labels(cell: Any, where: str, separator: str = SEPARATOR) -> list[Any]:
+    """The labels of a cell in their own types; labels in a text are texts.
 
     Raises:
         InputError: see :func:`read_labels`.
 
-    >>> given_labels({2, 1}, "row 1"), given_labels("[2, 1]", "row 2")
+    >>> raw_labels({2, 1}, "row 1"), raw_labels("[2, 1]", "row 2")
     ([1, 2], [2, 1])
     """
     parts: list[Any]
     if isinstance(cell, Mapping | bytes):
-        raise InputError(f"{where}: {cell!r} is no set of labels", hint="give a list or a set")
+        raise InputError(f"{where}: {cell!r} is not a set of labels", hint="give a list or a set")
     if isinstance(cell, Iterable) and not isinstance(cell, str):
         parts = sorted(cell, key=str) if isinstance(cell, set | frozenset) else list(cell)
     elif is_missing(cell) or not str(cell).strip():
         raise InputError(
-            f"{where} has no label", hint="write [] for a row that has none of the labels"
+            f"{where} has no label", hint="write [] for a row without any of the labels"
         )
     elif str(cell).lstrip().startswith("["):
         parts = _json(str(cell), where, separator)
@@ -60,12 +60,12 @@ def given_labels(cell: Any, where: str, separator: str = SEPARATOR) -> list[Any]
         parts = str(cell).split(separator)
     for part in parts:
         if isinstance(part, list | dict | set | tuple) or label_text(part, where) is None:
-            raise InputError(f"{where}: {part!r} is no label", hint="leave it out, or correct it")
+            raise InputError(f"{where}: {part!r} is not a label", hint="remove or correct it")
     return parts
 
 
 def write_labels(labels: Iterable[str]) -> str:
-    """The labels as the text of one cell, in their order, which :func:`read_labels` reads again.
+    """The labels as a JSON list in one cell, in their order; :func:`read_labels` reads it back.
 
     >>> write_labels(["slow", "broken"])
     '["slow", "broken"]'
@@ -73,11 +73,11 @@ def write_labels(labels: Iterable[str]) -> str:
     return json.dumps(list(labels), ensure_ascii=False)
 
 
-def one_cell(labels: Iterable[str], separator: str) -> str:
-    """The labels as a person writes them in a cell of a table; :func:`read_labels` reads them
-    again.
+def join_labels(labels: Iterable[str], separator: str) -> str:
+    """The labels joined by a separator in one cell, or as a JSON list if one of them contains it;
+    :func:`read_labels` reads it back.
 
-    >>> one_cell(["slow", "broken"], "|"), one_cell([], "|"), one_cell(["a|b", "c"], "|")
+    >>> join_labels(["slow", "broken"], "|"), join_labels([], "|"), join_labels(["a|b", "c"], "|")
     ('slow|broken', '[]', '["a|b", "c"]')
     """
     names = list(labels)
@@ -87,13 +87,13 @@ def one_cell(labels: Iterable[str], separator: str) -> str:
     return text
 
 
-def composite_separator(labels: Iterable[str]) -> str | None:
-    """What stands between the labels of cells that seem to hold several: ``|`` or ``;`` where the
-    labels of one cell come back in other cells; ``None``: they seem to be one label each.
+def guess_label_separator(labels: Iterable[str]) -> str | None:
+    """The separator of cells that seem to hold several labels: ``|`` or ``;``, if the labels of one
+    cell come back in other cells; ``None`` if the cells seem to hold one label each.
 
-    >>> composite_separator(["late", "broken", "late|broken"])
+    >>> guess_label_separator(["late", "broken", "late|broken"])
     '|'
-    >>> composite_separator(["Bath | Body", "Home", "Toys"]) is None
+    >>> guess_label_separator(["Bath | Body", "Home", "Toys"]) is None
     True
     """
     distinct = list(dict.fromkeys(label.strip() for label in labels))
@@ -112,13 +112,13 @@ def composite_separator(labels: Iterable[str]) -> str | None:
     return None
 
 
-def tree_separator(labels: Iterable[str]) -> str | None:
-    """What stands between parent and child of labels that seem to be a taxonomy, such as
-    ``Home > Lamps``: all have it, and some parents have several children; else ``None``.
+def guess_hierarchy_separator(labels: Iterable[str]) -> str | None:
+    """The separator between parent and child of labels that seem to be a taxonomy, such as
+    ``Home > Lamps``: all labels have it, and some parents have several children; else ``None``.
 
-    >>> tree_separator(["Home > Lamps", "Home > Chairs", "Toys > Games"])
+    >>> guess_hierarchy_separator(["Home > Lamps", "Home > Chairs", "Toys > Games"])
     ' > '
-    >>> tree_separator(["Home > Lamps", "Toys"]) is None
+    >>> guess_hierarchy_separator(["Home > Lamps", "Toys"]) is None
     True
     """
     distinct = list(dict.fromkeys(label.strip() for label in labels if label.strip()))
@@ -136,7 +136,7 @@ def _json(text: str, where: str, separator: str) -> list[Any]:
         value = json.loads(text)
     except ValueError as error:
         raise InputError(
-            f"{where}: {text[:60]!r} is no JSON list: {error}",
+            f"{where}: {text[:60]!r} is not a JSON list: {error}",
             hint=f'write ["label", "label"], or label{separator}label',
         ) from error
     return list(value)
@@ -144,10 +144,10 @@ def _json(text: str, where: str, separator: str) -> list[Any]:
 
 __all__ = [
     "SEPARATOR",
-    "composite_separator",
-    "given_labels",
-    "one_cell",
+    "guess_hierarchy_separator",
+    "guess_label_separator",
+    "join_labels",
+    "raw_labels",
     "read_labels",
-    "tree_separator",
     "write_labels",
 ]

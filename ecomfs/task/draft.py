@@ -1,8 +1,8 @@
-"""The draft of a task card from labelled data, and the checks of a finished card.
+"""Drafts a task card from labelled data, and checks finished cards.
 
-Fields, labels and their spellings come from the data. What the data do not contain (what a label
-means, its word in the other language) is written as a question that begins with :data:`QUESTION`;
-:func:`lint_card` reports every question that is not answered yet.
+Fields, labels and their spellings come from the data. For what is not in the data (the definition
+of a label, its word in the other language) the draft has a question that begins with
+:data:`QUESTION`; :func:`lint_card` reports every open question.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ecomfs.task.cells import read_labels
 
 QUESTION = "???"
 MAX_LISTED = 50
-"""With more labels than this the card is open: the pool's labels are its labels."""
+"""With more labels than this the label space is open: the labels are those of the pool."""
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -36,10 +36,10 @@ class Draft:
 
     Attributes:
         card: content of its ``task.yaml``.
-        questions: how many a person must answer.
+        questions: number of questions that a person must answer.
         labels: the labels found, each in its first spelling.
-        aliases: label → its other spellings, which differ in case or width only and are drafted
-            as aliases: for a person to confirm.
+        aliases: label → its other spellings, which differ in case or width only. They are drafted
+            as aliases, for a person to confirm.
     """
 
     card: str
@@ -59,23 +59,23 @@ def draft_task(
     hierarchy: str | None = None,
     where: str = "the data",
 ) -> Draft:
-    """A card for a person to edit.
+    """Draft a task card for a person to edit.
 
     Args:
-        name: of the task: lower-case letters, digits and underscores.
-        columns: the columns a row is made of.
-        labels: the label of every row of the data, as it stands there.
-        label_column: what its column is called.
-        language: of the prompts; ``auto`` follows each row.
+        name: name of the task: lower-case letters, digits and underscores.
+        columns: columns for the fields.
+        labels: the label of every row of the data, unchanged.
+        label_column: name of the label column.
+        language: language of the prompts; ``auto`` follows each row.
         label_separator, hierarchy: as in :class:`TaskCard`; with a separator, ``labels`` are cells
-            of several labels.
-        where: the data come from, for the message of an error.
+            with several labels.
+        where: source of the data, for messages.
 
     Returns:
-        The card as YAML text, and what a person must answer.
+        The card as YAML text, and the number of questions to answer.
 
     Raises:
-        TaskError: the name cannot be one, there is no column or fewer than two labels.
+        TaskError: the name is not valid, or there is no column, or fewer than two labels.
 
     >>> draft = draft_task("gift", ["note"], ["yes", "no", "Yes"])
     >>> draft.labels, draft.aliases, draft.card.splitlines()[2]
@@ -83,7 +83,7 @@ def draft_task(
     """
     if not _NAME.match(name):
         raise TaskError(
-            f"{name!r} cannot be a task's name",
+            f"{name!r} is not a valid name of a task",
             hint="use lower-case letters, digits and underscores, a letter first",
         )
     if not columns:
@@ -99,7 +99,7 @@ def draft_task(
                 known.append(label.strip())
     if len(spellings) < 2:
         raise TaskError(
-            f"{where}: column {label_column!r} holds {'one' if spellings else 'no'} label, a task "
+            f"{where}: column {label_column!r} holds {'one' if spellings else 'no'} label; a task "
             "needs two",
             hint="name another with --label-column",
         )
@@ -171,7 +171,7 @@ def _label(spellings: list[str], taken: set[str]) -> dict[str, Any]:
     other = "en" if own == "zh" else "zh"
     word = name.replace("_", " ").strip()
     if not word or (plain_key(word) in taken and word != name):
-        word = name  # another label is spelt so
+        word = name  # another label has this spelling
     taken.add(plain_key(word))
     label: dict[str, Any] = {
         "name": name,
@@ -187,7 +187,7 @@ def _label(spellings: list[str], taken: set[str]) -> dict[str, Any]:
 
 
 def _titles(column: str, en: str, zh: str) -> dict[str, str]:
-    """A column's own name in its language; beside it the general word given."""
+    """The name of a column in its language, and the given general word in the other one."""
     shown = column.replace("_", " ").strip()
     chinese = detect_language(shown) == "zh"
     return {"en": en if chinese else shown[:1].upper() + shown[1:], "zh": shown if chinese else zh}
@@ -198,7 +198,7 @@ def _both(question: str) -> dict[str, str]:
 
 
 def _in_one_language(value: Any, language: str) -> Any:
-    """The card with one text where it has one in each language."""
+    """The card with texts in one language only."""
     if isinstance(value, dict):
         if value.keys() == set(_LANGUAGES):
             return value[language]
@@ -214,10 +214,10 @@ def _ask(question: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LintFinding:
-    """One thing that a person should look at.
+    """One problem found in a card.
 
     Attributes:
-        level: ``error``: the task must not be used so; ``warning``: it can be.
+        level: ``error`` or ``warning``; with errors the task must not be used.
         where: the key of the card, or the template.
         what: what is wrong.
         hint: how to fix it.
@@ -233,9 +233,9 @@ class LintFinding:
 
 
 def lint_card(card: TaskCard) -> list[LintFinding]:
-    """Texts that are missing or still questions, and names that could mean two things.
+    """Check a card for missing texts, open questions and ambiguous names.
 
-    A text that is missing in a language that no prompt has (``language: en``) is a warning.
+    A text missing in a language without prompts (with ``language: en``) is only a warning.
 
     Args:
         card: the card.
@@ -259,7 +259,7 @@ def _texts(card: TaskCard) -> Iterator[LintFinding]:
             used = card.language in ("auto", language)
             if not used and text.en == text.zh:
                 continue
-            what = "is still a question" if value else "is empty"
+            what = "is still an open question" if value else "is empty"
             hint = value.removeprefix(QUESTION).strip() or "write it"
             yield LintFinding("error" if used else "warning", f"{where}.{language}", what, hint)
 
@@ -277,8 +277,8 @@ def _bilinguals(card: TaskCard) -> Iterable[tuple[str, Bilingual]]:
 
 
 def _spellings(card: TaskCard) -> Iterator[LintFinding]:
-    """Spellings of two labels that differ only in case or width: one that matches neither exactly
-    could mean both, and counts as neither."""
+    """Warn of spellings of two labels that differ only in case or width: text that matches neither
+    exactly is ambiguous, and no label is read from it."""
     owners: dict[str, dict[str, str]] = defaultdict(dict)
     for label in card.labels:
         for spelling in label.spellings():
@@ -291,7 +291,7 @@ def _spellings(card: TaskCard) -> Iterator[LintFinding]:
                 "warning",
                 f"labels.{two}",
                 f"{second!r} differs from {first!r} of {one!r} in case or width only",
-                "if it is the same label, make it an alias; else choose another spelling",
+                "make it an alias if it is the same label; else choose another spelling",
             )
 
 
@@ -314,5 +314,5 @@ def _columns(card: TaskCard) -> Iterator[LintFinding]:
                 "error",
                 "label_column",
                 f"column {name!r} is also field {owner[plain_key(name)]!r}",
-                "the label would stand in the prompt",
+                "give the field another column: the prompt would contain the label",
             )

@@ -1,4 +1,4 @@
-"""Which column of a table is which field of the card."""
+"""Maps the columns of a table to the fields of a task card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from ecomfs.core.words import did_you_mean, listed
+from ecomfs.core.messages import did_you_mean, listed
 from ecomfs.errors import ColumnError, RowError
 from ecomfs.io import (
     ColumnNumbers,
@@ -32,7 +32,7 @@ def _find(header: Sequence[str], names: Sequence[str], where: str, option: str) 
             return name if name in same else same[0]
         if same:
             raise ColumnError(
-                f"{where}: the columns {', '.join(map(repr, same))} may each be {name!r}",
+                f"{where}: several columns match {name!r}: {', '.join(map(repr, same))}",
                 hint=f"name one with {option}COLUMN",
             )
     return None
@@ -49,7 +49,7 @@ def _missing(where: str, wanted: str, header: Sequence[str], option: str) -> Col
 def find_column(
     header: Sequence[str], wanted: str | None, names: Sequence[str], where: str, option: str
 ) -> str:
-    """The column a user named, or the first of the conventional ``names`` that is there.
+    """The column that the user named, else the first of the usual ``names`` in the header.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ def find_column(
     wanted : str | None
         The column that the user named.
     names : Sequence[str]
-        Conventional names, in order of preference.
+        Usual names, in order of preference.
     where : str
-        What messages call the table.
+        Name of the table in messages.
     option : str
-        The command-line option up to the column, such as ``"--label-column "``.
+        Command-line option for the column, such as ``"--label-column "``, for the hint.
 
     Returns
     -------
@@ -72,8 +72,8 @@ def find_column(
     Raises
     ------
     ColumnError
-        Neither is there, and the hint lists the columns and names ``option``; or several columns
-        differ from a conventional name in case only.
+        No such column (the hint lists the columns and ``option``), or several columns differ from a
+        usual name in case only.
 
     Examples
     --------
@@ -92,16 +92,16 @@ def find_column(
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """Card field → table column, and how the table writes its numbers.
+    """Maps the fields of a card to the columns of a table, with the decimal marks of the table.
 
     Attributes
     ----------
     columns : Mapping[str, str]
         Field → column.
     named : Mapping[str, DecimalMark]
-        Field → decimal mark, where the user named it.
+        Field → decimal mark, if the user named it.
     marks : Mapping[str, tuple[DecimalMark, DecimalMark]]
-        Field → decimal mark of the table and that of the card, where they differ.
+        Field → decimal marks of the table and of the card, for fields where they differ.
 
     Examples
     --------
@@ -123,15 +123,15 @@ class FieldMap:
         explicit: Mapping[str, str] | None = None,
         where: str = "table",
     ) -> FieldMap:
-        """Match by explicit choice, then name, then alias, ignoring case.
+        """Match columns by explicit choice, then name, then alias, ignoring case.
 
         Args:
-            explicit: field → ``COLUMN``, ``COLUMN:comma`` or ``COLUMN:point``, which names the
-                decimal mark of a number; ``:comma`` alone leaves the column to its name.
+            explicit: field → ``COLUMN``, or ``COLUMN:comma`` or ``COLUMN:point`` to set the
+                decimal mark of a number; with ``:comma`` alone the column is matched by name.
 
         Raises:
-            ColumnError: a required field has no column, an explicit column is not there, or an
-                explicit field is not the card's; or no field at all has one.
+            ColumnError: a required field or all fields have no column, or an explicit column or
+                field does not exist.
         """
         explicit = dict(explicit or {})
         names = [f.name for f in card.fields]
@@ -153,7 +153,7 @@ class FieldMap:
             if spec.name in named and spec.kind not in NUMBERS:
                 raise ColumnError(
                     f"field {spec.name!r} is of kind {spec.kind}: it has no decimal mark",
-                    hint="name the column alone",
+                    hint="give the column without a decimal mark",
                 )
         columns: dict[str, str] = {}
         for spec in card.fields:
@@ -168,7 +168,7 @@ class FieldMap:
                     columns[spec.name] = found
         if header and not columns:
             raise ColumnError(
-                f"{where}: no column of task {card.name!r}",
+                f"{where}: no column for any field of task {card.name!r}",
                 hint=f"its fields are: {listed(names, 6)}; columns are: {', '.join(header)}; "
                 "name one with --field FIELD=COLUMN",
             )
@@ -186,19 +186,19 @@ class FieldMap:
         typed: bool = False,
         strict: bool = True,
     ) -> FieldMap:
-        """The same with the decimal marks that the table's own columns have, so that
-        :meth:`fields` gives numbers which read the same by the card's.
+        """A copy with the decimal marks of the table, decided from its rows; :meth:`fields` then
+        rewrites numbers with the decimal marks of the card.
 
         Args:
-            card: with the marks of the pool, where it has them.
-            rows: all rows of the table; not looked at when no field is a number.
+            card: the card, with the decimal marks of the pool where they are known.
+            rows: all rows of the table; not read when no field is a number.
             likely: see :class:`ecomfs.io.numbers.ColumnNumbers`.
-            typed: the format keeps numbers apart from text, so that a lone point is the mark.
-            strict: whether a column that does not say its mark is an error; else its rows fail one
-                by one.
+            typed: the format distinguishes numbers from text, so that a single point is the mark.
+            strict: whether an ambiguous column is an error; else its ambiguous rows fail one by
+                one.
 
         Raises:
-            RowError: a column mixes marks, or does not say its own and neither does the card.
+            RowError: a column mixes marks, or is ambiguous and the card does not decide.
         """
         specs = {s.name: s.rendering for s in card.fields if s.kind in NUMBERS}
         specs = {name: spec for name, spec in specs.items() if name in self.columns}
@@ -220,7 +220,7 @@ class FieldMap:
         return replace(self, marks=marks)
 
     def conventions(self, card: TaskCard) -> dict[str, str]:
-        """Column → its decimal mark in words, of numbers whose mark is known."""
+        """Column → its decimal mark in words, for columns whose mark is known."""
         out = {}
         for spec in card.fields:
             mark = self.marks[spec.name][0] if spec.name in self.marks else spec.rendering.decimal
@@ -229,7 +229,7 @@ class FieldMap:
         return out
 
     def fields(self, cells: Mapping[str, Any], card: TaskCard) -> dict[str, Any]:
-        """The card's fields of one row; what is absent or missing is the empty string."""
+        """The fields of one row by name; missing values are the empty string."""
         out: dict[str, Any] = {}
         for spec in card.fields:
             value = cells.get(self.columns.get(spec.name, ""), "")
@@ -238,8 +238,7 @@ class FieldMap:
             value = out[name]
             if not isinstance(value, str):
                 continue
-            # Without a mark of the pool's, a cell that has one reading is read as it stands; so is
-            # a lone point.
+            # If the pool's mark is unknown, an unambiguous cell and a single point are kept.
             unclear = len(possible_marks(value)) > 1 and (mark == "comma" or "," in value)
             if wanted or unclear:
                 out[name] = rewrite_number(value, mark, wanted)
@@ -250,7 +249,7 @@ def _mark(column: ColumnNumbers, known: DecimalMark, typed: bool) -> DecimalMark
     if typed and column.unclear and not column.commas:
         return "point"
     if known and (column.unclear or column.mixed):
-        return known  # the rows that contradict it fail one by one
+        return known  # rows that contradict it fail one by one
     return column.decided()
 
 

@@ -1,8 +1,7 @@
-"""One rule for labels, whatever they come in: a list, a DataFrame, a cell of a file, JSON.
+"""Converts label values to text by one rule, from a list, a DataFrame, a cell of a file or JSON.
 
-Two entries that read the same label differently are a fault that no metric shows: the labels
-become others, or strings, and every answer counts as wrong. So every entry calls
-:func:`label_text`.
+If two inputs converted the same label differently, every answer would count as wrong, and no metric
+would show why. So all code that reads labels calls :func:`label_text`.
 """
 
 from __future__ import annotations
@@ -19,36 +18,36 @@ from typing import Any
 from ecomfs.errors import InputError
 from ecomfs.types import InfiniteText, NestedText
 
-# As Python, NumPy and pandas write numbers. A leading zero is part of a code ("007"), and "1e3"
-# is one too: exponents are written with a sign.
+# Numbers in the form of Python, NumPy and pandas. "007" is a code and not a number, and so is
+# "1e3": these libraries write exponents with a sign.
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]+)?(e[+-][0-9]{1,3})?")
 _NAN = frozenset({"nan", "-nan", "<na>"})
 _INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"})
 
 
 def label_text(value: Any, where: str = "label") -> str | None:
-    """The text of a label, as pools, files and prompts hold it.
+    """The text of a label, as used in pools, files and prompts.
 
     Parameters
     ----------
     value : Any
-        A label: text, a number, a boolean, a member of an enumeration (its value counts), or a
+        A label: text, a number, a boolean, a member of an enumeration (its value is used), or a
         missing value.
     where : str
-        What the error names, such as ``"row 7, column 'label'"``.
+        Place of the label in messages, such as ``"row 7, column 'label'"``.
 
     Returns
     -------
     str or None
-        Text is stripped of outer space. Whole floats are their integer, so that a column of
-        integers with a gap, which pandas reads as floats, keeps its labels. ``None`` when the
-        label is missing: ``None``, NaN, NaT, ``pandas.NA`` or blank text.
+        Text without outer space. Whole floats become integers, because pandas reads a column of
+        integers with missing values as floats. ``None`` if the label is missing: ``None``, NaN,
+        NaT, ``pandas.NA`` or blank text.
 
     Raises
     ------
     InputError
-        The value is not one label: bytes, a list, a mapping, an array, an infinite number, an
-        object that has no text.
+        The value is not one label: bytes, a list, a mapping, an array, an infinite number, or an
+        object without a text of its own.
 
     Examples
     --------
@@ -75,7 +74,7 @@ def label_text(value: Any, where: str = "label") -> str | None:
         how = "decode it" if kind in {"bytes", "bytearray"} else "give one label per row"
         raise InputError(f"{where}: {value!r:.60} is of type {kind}, not one label", hint=how)
     if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "item"):
-        # A NumPy scalar as a Python one; of fewer bits than Python's floats have, by its digits.
+        # A NumPy scalar as a Python one; a float of fewer than 64 bits by its digits.
         short = value.dtype.kind == "f" and value.itemsize < 8
         value = float(str(value)) if short else value.item()
     if isinstance(value, bool):
@@ -88,7 +87,7 @@ def label_text(value: Any, where: str = "label") -> str | None:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         own: object = type(value).__str__
-        if own is object.__str__:  # an address or its parts, no text of its own
+        if own is object.__str__:  # its address only, not a text
             kind = type(value).__name__
             raise InputError(
                 f"{where}: {value!r:.60} is of type {kind}, not one label", hint="give its text"
@@ -102,7 +101,7 @@ def label_text(value: Any, where: str = "label") -> str | None:
 
 
 def label_number(text: str) -> Decimal | None:
-    """The number that a label is written as; ``None`` when it is no plain number.
+    """The label as a number; ``None`` when it is not a plain number.
 
     Parameters
     ----------
@@ -112,7 +111,7 @@ def label_number(text: str) -> Decimal | None:
     Returns
     -------
     decimal.Decimal or None
-        Exact, so that equal numbers are equal whatever their digits after the point.
+        The exact number: ``1`` and ``1.0`` are equal.
 
     Examples
     --------
@@ -130,23 +129,22 @@ def column_labels(
 ) -> list[str | None]:
     """The labels of a column of a file: :func:`label_text` of every cell.
 
-    A cell with the text ``nan`` is a label like any other, unless all other labels of the
-    column are numbers: then it is a missing number that some program wrote so, and ``inf`` there
-    is an infinite one.
+    The text ``nan`` is a label like any other, unless all other labels of the column are numbers:
+    then it is a missing number, and ``inf`` an infinite one, written by some program.
 
     Parameters
     ----------
     cells : sequence
         One value per row.
     where : sequence of str, optional
-        What errors call each row, such as ``"pool.csv, line 3"``.
+        Name of each row in messages, such as ``"pool.csv, line 3"``.
     column : str
-        What errors call the column.
+        Name of the column in messages.
 
     Returns
     -------
     list of (str or None)
-        One label per row, ``None`` where there is none.
+        One label per row; ``None`` if it is missing.
 
     Raises
     ------
@@ -182,7 +180,7 @@ def is_missing_number(text: str, labels: Iterable[str]) -> bool:
 
 
 def label_order(labels: Iterable[str]) -> list[str]:
-    """Labels in NumPy's order: numbers by value, other text character by character.
+    """Sort labels in NumPy's order: numbers by value, other text character by character.
 
     Parameters
     ----------
@@ -192,7 +190,7 @@ def label_order(labels: Iterable[str]) -> list[str]:
     Returns
     -------
     list of str
-        Sorted by number where every label is one, else as text.
+        Sorted as numbers if all labels are numbers, else as text.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""The label space of one run: the card's labels, spelt as the pool spells them.
+"""The label space of one run: the labels of the card in the spelling of the pool.
 
 The pool may write ``Positive``, ``pos`` or ``好评`` for the card's ``positive``: all of them mean
-one label, and predictions come back in the pool's own spelling (the first one seen). Labels that
-that only the pool has are as many as its spellings: ``Apple`` and ``apple`` are two.
+one label, and predictions use the pool's own spelling (the first one seen). For labels that only
+the pool has, each spelling is a label: ``Apple`` and ``apple`` are two.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecomfs.core.words import did_you_mean, listed
+from ecomfs.core.messages import did_you_mean, listed
 from ecomfs.errors import PoolError, UnknownLabelError
 from ecomfs.io import squeeze
 from ecomfs.task.card import LabelSpec, TaskCard, plain_key
-from ecomfs.task.cells import one_cell, read_labels
+from ecomfs.task.cells import join_labels, read_labels
 from ecomfs.task.label_value import is_missing_number, label_number, label_order, label_text
 from ecomfs.types import Example, Language
 
 _BETWEEN = re.compile(r"[|;]")
-"""What people write between several labels."""
+"""Usual separators between several labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Label:
     Attributes
     ----------
     name : str
-        As the pool spells it.
+        The label in the spelling of the pool.
     spec : LabelSpec | None
-        The entry of the card.
+        Its entry in the card.
     reading : str
-        What stands in the prompt for a label that only the pool has; the name when empty.
+        Word in the prompt for a label that only the pool has; the name when empty.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class Label:
     reading: str = ""
 
     def word(self, language: Language) -> str:
-        """What stands in the prompt for it."""
+        """The word for the label in prompts."""
         return self.spec.words.get(language) if self.spec else self.reading or self.name
 
     def definition(self, language: Language) -> str:
@@ -57,7 +57,7 @@ class Label:
         return self.spec.definition.get(language) if self.spec else ""
 
     def spellings(self) -> tuple[str, ...]:
-        """Every string that means it: its name, its word in the prompt, what the card declares."""
+        """Every string that means this label: its name, its words in prompts, its aliases."""
         declared = self.spec.spellings() if self.spec else ()
         return (self.name, *([self.reading] if self.reading else []), *declared)
 
@@ -68,10 +68,10 @@ class LabelSpace:
     Attributes
     ----------
     labels, names : Sequence[Label]
-        In order.
+        The labels and their names, in order.
     merged : Mapping[str, tuple[str, ...]] | None
-        Name → the pool's other spellings of this label, where the card does not declare one of them
-        as it stands (``positive`` beside ``Positive``); empty for most pools.
+        Name → other spellings in the pool that the card does not list exactly (``positive`` when
+        the name is ``Positive``); empty for most pools.
 
     Examples
     --------
@@ -91,7 +91,7 @@ class LabelSpace:
         self.merged = dict(merged or {})
         names = [[name] for name in self.names]
         spelt = [label.spellings() for label in labels]
-        # From the surest likeness to the least; names before what the card declares.
+        # From the strictest match to the loosest; names before spellings in the card.
         self._tables: list[tuple[Callable[[str], Hashable | None], dict[Hashable, int | None]]] = [
             (key, _table(spellings, key))
             for key in (str.strip, label_number, plain_key)
@@ -102,11 +102,11 @@ class LabelSpace:
         return len(self.labels)
 
     def index(self, spelling: str) -> int | None:
-        """Position of the label that ``spelling`` means; ``None`` when it means none, or two.
+        """Position of the label that ``spelling`` means; ``None`` if it is unknown or ambiguous.
 
-        In this order: the exact text of a name, or of a spelling that the card declares; the same
-        number (``1.0`` is ``1``, ``-1`` is not); the same text but for case and width. No
-        character is ever dropped: ``C#`` is not ``C``, ``10%`` is not ``10``.
+        Matched in this order: the exact text of a name or of a spelling in the card; the same
+        number (``1.0`` is ``1``, ``-1`` is not); the same text except for case and width. No
+        character is dropped: ``C#`` is not ``C``, ``10%`` is not ``10``.
         """
         text = spelling.strip()
         for key, table in self._tables:
@@ -122,10 +122,7 @@ class LabelSpace:
             near = did_you_mean(spelling, self.names)
             parts = _BETWEEN.split(spelling)
             if len(parts) > 1 and any(self.index(part) is not None for part in parts):
-                near = (
-                    "are these several labels? a task with label_separator in its task.yaml has "
-                    "several labels a row; "
-                )
+                near = "if these are several labels, set label_separator in the task.yaml; "
             raise UnknownLabelError(
                 f"{where}: unknown label {spelling!r}",
                 hint=f"{near}labels are: {listed(self.names)}",
@@ -133,8 +130,8 @@ class LabelSpace:
         return found
 
     def true_label(self, value: Any, where: str = "the true label") -> str:
-        """A true label in the pool's spelling; empty when it is missing. One that is no label of
-        this space stays as it is: it is scored, and always wrong, so callers say so.
+        """The true label of a row in the pool's spelling; empty when it is missing. An unknown
+        label is returned unchanged: the row is scored and always wrong, and callers report it.
 
         Raises:
             InputError: the value is not one label (:func:`ecomfs.task.label_text`).
@@ -153,7 +150,7 @@ class LabelSpace:
 
     @classmethod
     def resolve(cls, card: TaskCard, pool_labels: Iterable[str], where: str = "pool") -> LabelSpace:
-        """The label space of ``card`` for a pool with these labels (repeats are fine).
+        """The label space of ``card`` for a pool with these labels (repeats are allowed).
 
         Raises:
             UnknownLabelError: a closed card does not have one of the pool's labels.
@@ -204,7 +201,7 @@ class LabelSpace:
                 meant.setdefault(position, []).append(name)
         specs: dict[str, LabelSpec | None] = {}
         for position, those in meant.items():
-            # Where two of the pool's labels mean one entry of the card, the one of its name has it.
+            # If two labels of the pool match one entry, the one with the entry's name gets it.
             entry = known.labels[position]
             name = min(
                 those, key=lambda n: (n != entry.name, plain_key(n) != plain_key(entry.name))
@@ -223,11 +220,11 @@ class LabelSpace:
         ]
 
 
-class CellSpace(LabelSpace):
-    """Labels of which a cell may hold several.
+class MultiLabelSpace(LabelSpace):
+    """The label space of a multi-label task, where a cell may hold several labels.
 
     >>> from ecomfs.task import Label
-    >>> space = CellSpace([Label("late"), Label("broken")], "|")
+    >>> space = MultiLabelSpace([Label("late"), Label("broken")], "|")
     >>> space.true_label("Broken|late"), space.true_label("[]"), space.true_label(" ")
     ('late|broken', '[]', '')
     """
@@ -237,11 +234,11 @@ class CellSpace(LabelSpace):
         self.separator = separator
 
     def true_label(self, value: Any, where: str = "the true label") -> str:
-        """True labels as one cell, in the order of the label space; empty where they are missing.
-        One that is no label of this space stays, and is always wrong.
+        """The true labels of a row as one cell, in the order of the label space; empty if they are
+        missing. Unknown labels are kept and always wrong.
 
         Raises:
-            InputError: the value is no list of labels.
+            InputError: the value is not a list of labels.
         """
         if isinstance(value, str) and not value.strip():
             return ""
@@ -249,13 +246,13 @@ class CellSpace(LabelSpace):
         known = {self.index(text): text for text in found}
         ordered = [self.names[i] for i in sorted(i for i in known if i is not None)]
         strangers = [text for text in found if self.index(text) is None]
-        return one_cell([*ordered, *strangers], self.separator)
+        return join_labels([*ordered, *strangers], self.separator)
 
 
-class LeafSpace(LabelSpace):
-    """Whole labels; spaces around the mark between parent and child do not count.
+class HierarchySpace(LabelSpace):
+    """The label space of a hierarchy. Spaces around the separator of parent and child are ignored.
 
-    >>> space = LeafSpace(["Home > Lamps", "Toys > Games"], " > ")
+    >>> space = HierarchySpace(["Home > Lamps", "Toys > Games"], " > ")
     >>> space.true_label("home>lamps"), space.parent("Toys > Games")
     ('Home > Lamps', 'Toys')
     """
@@ -266,37 +263,39 @@ class LeafSpace(LabelSpace):
         self._leaves = {_plain_leaf(leaf, separator): leaf for leaf in leaves}
 
     def true_label(self, value: Any, where: str = "the true label") -> str:
-        """As of every label space."""
+        """The true label of a row in the pool's spelling; see :meth:`LabelSpace.true_label`."""
         found = super().true_label(value, where)
         return found and self._leaves.get(_plain_leaf(found, self.separator), found)
 
     def parent(self, leaf: str) -> str:
-        """The parent of a whole label."""
+        """The parent of a label."""
         return leaf.partition(self.separator.strip())[0].strip()
 
 
-def space_of(card: TaskCard, examples: Iterable[Example], where: str = "examples") -> LabelSpace:
-    """The label space of labelled examples; it spells true labels as they do.
+def label_space_of(
+    card: TaskCard, examples: Iterable[Example], where: str = "examples"
+) -> LabelSpace:
+    """The label space of labelled examples, in their spelling.
 
     Raises:
         InputError, PoolError: the examples do not fit the task.
 
     >>> from ecomfs.task import load_task
     >>> pool = [Example("1", {}, "quality_bad|price_good")]
-    >>> space_of(load_task("review_aspects"), pool).true_label("price_good | quality_bad")
+    >>> label_space_of(load_task("review_aspects"), pool).true_label("price_good | quality_bad")
     'quality_bad|price_good'
     """
     labels = [name for e in examples for name in card.labels_of(e.label, f"example {e.id!r}")]
     space = LabelSpace.resolve(card, labels, where)
     if card.label_separator:
-        return CellSpace(space.labels, card.label_separator)
-    return space if card.hierarchy is None else LeafSpace(space.names, card.hierarchy)
+        return MultiLabelSpace(space.labels, card.label_separator)
+    return space if card.hierarchy is None else HierarchySpace(space.names, card.hierarchy)
 
 
 def _table(
     spellings: Sequence[Sequence[str]], key: Callable[[str], Hashable | None]
 ) -> dict[Hashable, int | None]:
-    """Key → position of the one label that has it; ``None`` where two do."""
+    """Key → position of the label with this key; ``None`` if two labels have it."""
     table: dict[Hashable, int | None] = {}
     for position, own in enumerate(spellings):
         for value in {key(spelling.strip()) for spelling in own} - {None, ""}:
@@ -305,7 +304,7 @@ def _table(
 
 
 def _reading(name: str) -> str:
-    """Underscores as spaces: small models read words better than a name such as ``card_arrival``.
+    """The name with spaces for underscores: small models read words better than ``card_arrival``.
 
     >>> _reading("card_arrival"), _reading("_")
     ('card arrival', '_')
@@ -314,7 +313,7 @@ def _reading(name: str) -> str:
 
 
 def _plain_leaf(label: str, separator: str) -> str:
-    """What spellings of one whole label share.
+    """A key that is equal for all spellings of one label of a hierarchy.
 
     >>> _plain_leaf("Home > Lamps", " > ") == _plain_leaf("home>lamps", " > ")
     True

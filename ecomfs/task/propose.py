@@ -1,7 +1,7 @@
-"""Which column of an unknown table holds the label, and which task it is a table of.
+"""Proposes the label column and the task of an unknown table.
 
-Nothing is decided here that a person should decide: where the names and values of the table allow
-several answers, all of them are returned.
+If the names and values of the table allow several answers, all of them are returned, for a person
+to choose from.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ _COMMON = ("class", "y", "gold", "answer", "truth", "target_label", "分类", "�
 _MOST_LABELS = 200
 _LONGEST_LABEL = 60
 _REPEATED = 3
-"""A column is one of categories where its values come so often on average."""
+"""Mean repetitions of a value from which a column counts as categories."""
 _KNOWN = 0.1
-"""A task with open labels fits a table surely where the card knows this share of its labels."""
+"""A task with an open label space fits well if the card has this share of the table's labels."""
 
 Cells = Mapping[str, Sequence[str]]
 """Column → its cells."""
 
 
 def label_columns(cells: Cells) -> list[str]:
-    """The columns that may hold the label: one, or several between which a person must choose.
+    """The columns that may hold the label; several if a person must choose.
 
-    A column called ``label`` comes first; then those that task cards name (``sentiment``,
-    ``category``, …), common names, and at last columns of few, short, repeated values.
+    A column called ``label`` comes first, then label columns of task cards (``sentiment``,
+    ``category``, …), then other usual names, then columns of few, short, repeated values.
 
     Args:
         cells: column → its cells.
 
     Returns:
-        Names of columns; empty where none looks like labels.
+        Names of columns; empty if none looks like labels.
 
     >>> texts = [f"text {i}" for i in range(6)]
     >>> label_columns({"text": texts, "label": ["a", "b"] * 3, "shop": ["x", "y"] * 3})
@@ -78,7 +78,7 @@ class TaskProposal:
     Attributes:
         task: its name.
         columns: field of the card → column of the table.
-        known: share of the table's labels that the card knows.
+        known: share of the table's labels that the card has.
         why: evidence for it, in words.
 
     >>> propose_tasks(["text", "mood"], "mood", ["positive", "negative"])[0].columns
@@ -94,20 +94,19 @@ class TaskProposal:
 def propose_tasks(
     header: Sequence[str], label_column: str, labels: Sequence[str]
 ) -> list[TaskProposal]:
-    """The tasks that a table fits best: one, or several between which a person must choose, or
-    none where it is a task of its own.
+    """The tasks that fit a table best.
 
-    A card that knows the labels fits better than one that takes any; among equal ones, that with
-    more of the table's columns. A card that takes any labels and only a column ``text`` fits a
-    table of any task of texts, so it is never the only answer.
+    A card with the table's labels fits better than one with an open label space; among equal ones,
+    the one with more of the table's columns. An open card with a single field ``text`` fits any
+    table of texts, so it is never the only answer.
 
     Args:
         header: the columns of the table.
-        label_column: the one with the labels.
+        label_column: the column with the labels.
         labels: the different labels.
 
     Returns:
-        The best ones.
+        The best tasks; several if a person must choose, none if no task fits.
 
     >>> [p.task for p in propose_tasks(["id", "query", "product", "label"], "label", ["1", "0"])]
     ['query_relevance']
@@ -128,7 +127,7 @@ def propose_tasks(
 
 
 def only_texts(proposals: Sequence[TaskProposal]) -> bool:
-    """Whether a column of texts is the only evidence for these tasks, which fit any task of texts.
+    """Whether a text column is the only evidence for these tasks, which fit any text.
 
     >>> only_texts(propose_tasks(["text", "label"], "label", ["blue", "green"]))
     True
@@ -146,7 +145,7 @@ def _tasks() -> list[str]:
 
 
 def _loads(name: str) -> bool:
-    """A task of the user's own that is broken is no reason not to propose another."""
+    """Whether a task can be loaded: a broken task must not stop the proposal of another one."""
     try:
         load_task(name)
     except TaskError:
@@ -174,7 +173,7 @@ def _fit(
 
 
 def _named(card: TaskCard, proposal: TaskProposal, label_column: str) -> int:
-    """How many columns bear a name that says what they are, as ``text`` and ``label`` do not."""
+    """Number of matched columns with a specific name, other than ``text`` and ``label``."""
     own = [c for c in proposal.columns.values() if c.strip().casefold() != "text"]
     says = label_column.strip().casefold() not in _PLAIN and label_column.strip().casefold() in {
         name.casefold() for name in card.label_column
@@ -183,10 +182,10 @@ def _named(card: TaskCard, proposal: TaskProposal, label_column: str) -> int:
 
 
 def text_columns(cells: Cells, label_column: str) -> list[str]:
-    """The columns that a new task would classify by: those of texts, or all where there are none.
+    """The columns for the fields of a new task: the text columns, or all if there are none.
 
-    Left out are the label, ids, columns without content or of one value, and columns that say
-    the same as the label in other words.
+    Left out are the label, ids, empty or constant columns, and columns that are copies of the
+    label in other words.
 
     Args:
         cells: column → its cells.
@@ -214,7 +213,7 @@ def text_columns(cells: Cells, label_column: str) -> list[str]:
 
 
 def is_id(column: str, values: Sequence[str]) -> bool:
-    """Whether a column only names its rows, or things that its rows are about.
+    """Whether a column holds ids of its rows or of something in them.
 
     >>> is_id("order_id", ["7", "7"]), is_id("ID", ["a", "b"]), is_id("paid", ["yes", "no"])
     (True, True, False)
@@ -229,13 +228,13 @@ def _like_texts(values: Sequence[str]) -> bool:
     return len(set(filled)) * 2 > len(filled) and words > 12
 
 
-def answered_card(draft: str, cells: Cells) -> str:
-    """A drafted card with plain texts in the place of its questions, so that it can be used at
-    once; definitions of the labels, which no table holds, are left empty. The kinds of the fields,
-    and which may be empty, are those of the table's cells.
+def filled_card(draft: str, cells: Cells) -> str:
+    """A drafted card with plain texts instead of questions, so that it can be used at once.
+    Definitions of labels, which are not in the table, are left empty. Kinds of fields, and whether
+    they may be empty, come from the cells of the table.
 
     Args:
-        draft: of :func:`ecomfs.task.draft_task`.
+        draft: the card of :func:`ecomfs.task.draft_task`.
         cells: column → its cells.
 
     Returns:
@@ -243,7 +242,7 @@ def answered_card(draft: str, cells: Cells) -> str:
 
     >>> from ecomfs.task import draft_task
     >>> draft = draft_task("gift", ["note", "price"], ["yes", "no"], label_column="for_gift").card
-    >>> card = yaml.safe_load(answered_card(draft, {"note": ["hi", "yo"], "price": ["9.5", ""]}))
+    >>> card = yaml.safe_load(filled_card(draft, {"note": ["hi", "yo"], "price": ["9.5", ""]}))
     >>> card["fields"][1]["kind"], card["fields"][1]["required"]
     ('number', False)
     >>> card["instruction"]["en"], card["labels"][0]
@@ -283,7 +282,7 @@ def answered_card(draft: str, cells: Cells) -> str:
 
 
 def _kind(values: Sequence[str]) -> dict[str, Any]:
-    """What a field of these cells is, for a card."""
+    """The kind of a field with these cells, as keys of a card."""
     filled = [value.strip() for value in values if value.strip()]
     found: dict[str, Any] = {}
     if filled and all(map(_is_number, filled)):
@@ -301,7 +300,7 @@ def _is_number(text: str) -> bool:
     try:
         read_number(text)
     except NumberError:
-        return bool(possible_marks(text))  # by either mark: the column's is found later
+        return bool(possible_marks(text))  # with either mark; the column's is decided later
     return True
 
 
@@ -311,7 +310,7 @@ def _asks(text: Any) -> bool:
 
 __all__ = [
     "TaskProposal",
-    "answered_card",
+    "filled_card",
     "is_id",
     "label_columns",
     "only_texts",

@@ -1,8 +1,8 @@
-"""Finding task cards and templates.
+"""Finds task cards and templates.
 
-A task is a folder with ``task.yaml`` and templates. Folders are looked for in
-``$ECOMFS_PROMPTS`` (a path list), in ``./prompts``, and among the tasks that ship with ecomfs;
-the first that has the task wins, so a shop overrides a shipped task by copying its folder.
+A task is a folder with ``task.yaml`` and templates. Folders are searched in this order:
+``$ECOMFS_PROMPTS`` (a path list), ``./prompts``, and the tasks that ship with ecomfs. The first
+match is used, so a copy of a shipped task's folder overrides it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ecomfs.core.words import did_you_mean
+from ecomfs.core.messages import did_you_mean
 from ecomfs.errors import DecodingError, TaskError
 from ecomfs.io import YAML_HINT, read_text, yaml_problem
 from ecomfs.task.card import TaskCard
@@ -61,7 +61,7 @@ def load_task(name: str | Path) -> TaskCard:
         The card.
 
     Raises:
-        TaskError: no such task, or its card is not valid (the message names the key).
+        TaskError: there is no such task, or its card is not valid (the message names the key).
 
     >>> load_task("review_sentiment").label_space
     'closed'
@@ -71,11 +71,11 @@ def load_task(name: str | Path) -> TaskCard:
         return TaskCard.model_validate(yaml.safe_load(read_text(path)))
     except ValidationError as error:
         found = error.errors()
-        # A misspelt key is also one that is missing: what was written is the better message.
+        # A misspelt key gives two errors, unknown and missing; the first one helps more.
         first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
         key = ".".join(str(part) for part in first["loc"]) or "card"
         if first["type"] == "extra_forbidden":
-            raise TaskError(f"{path}: {key}: there is no such key", hint=_keys(first)) from error
+            raise TaskError(f"{path}: {key}: unknown key", hint=_keys(first)) from error
         what = first["msg"].removeprefix("Value error, ")
         raise TaskError(f"{path}: {key}: {what}", hint=_quoted(first)) from error
     except yaml.YAMLError as error:
@@ -94,17 +94,17 @@ def _quoted(wrong: ErrorDetails) -> str:
 
 
 def _keys(unknown: ErrorDetails) -> str:
-    """The hint for a key that no card has."""
+    """The hint for an unknown key."""
     *above, key = unknown["loc"]
     if above:
-        return "take it out, or see docs/tasks.md for the keys there are"
+        return "remove it; docs/tasks.md lists the keys"
     near = did_you_mean(str(key), TaskCard.model_fields)
     return f"{near}keys are: {', '.join(TaskCard.model_fields)}"
 
 
 def template_source(task: str | Path, language: Language, version: str) -> str:
-    """Source of a task's template, such as ``prompts/review_sentiment/en.v1.jinja``; of a task
-    whose folder has no template at all, the common one (``prompts/_default``).
+    """Source of a task's template, such as ``prompts/review_sentiment/en.v1.jinja``. If the folder
+    of the task has no templates, it is the default template (``prompts/_default``).
 
     Args:
         task: name of a task, or path of its folder.
@@ -115,7 +115,7 @@ def template_source(task: str | Path, language: Language, version: str) -> str:
         The Jinja source.
 
     Raises:
-        TaskError: no such template, or it cannot be read.
+        TaskError: there is no such template, or it cannot be read.
 
     >>> "{{ row.text }}" in template_source("review_sentiment", "en", "v1")
     True
@@ -134,7 +134,7 @@ def common_template(folder: str, language: Language, version: str) -> str:
     """Source of a template that belongs to no task, such as ``prompts/_augment/en.v1.jinja``.
 
     Args:
-        folder: a folder beside those of the tasks, such as ``_augment``.
+        folder: a folder next to the tasks, such as ``_augment``.
         language: language of the prompt.
         version: version of the template, such as ``v1``.
 
@@ -142,7 +142,7 @@ def common_template(folder: str, language: Language, version: str) -> str:
         The Jinja source.
 
     Raises:
-        TaskError: it is not there.
+        TaskError: there is no such template.
 
     >>> common_template("_default", "en", "v1").startswith("{{ instruction }}")
     True
@@ -174,8 +174,12 @@ def task_folder(name: str | Path) -> Path:
         if (folder / "task.yaml").is_file():
             return folder
         if folder.name == "task.yaml" and folder.is_file():
-            raise TaskError(f"{folder}: this is the card", hint=f"name its folder: {folder.parent}")
-        raise TaskError(f"{folder}: no task.yaml there", hint="name a folder that has a task card")
+            raise TaskError(
+                f"{folder} is a file", hint=f"give the folder of the task: {folder.parent}"
+            )
+        raise TaskError(
+            f"{folder}: no task.yaml in this folder", hint="give the folder of a task card"
+        )
     folders = _folders()
     if name in folders:
         return folders[name]
@@ -184,7 +188,7 @@ def task_folder(name: str | Path) -> Path:
     if Path(name).is_dir():
         raise TaskError(
             f"no task {name!r}, and the folder {name} has no task.yaml",
-            hint=f"make a task with ecomfs new-task; tasks are: {', '.join(sorted(folders))}",
+            hint=f"create a task with ecomfs new-task; tasks are: {', '.join(sorted(folders))}",
         )
     near = did_you_mean(name, folders)
     raise TaskError(f"no task {name!r}", hint=f"{near}tasks are: {', '.join(sorted(folders))}")

@@ -1,4 +1,4 @@
-"""Ids of live rows → the variant that answers each, and the log of what was answered."""
+"""Splits live traffic between variants by id, and logs the predictions."""
 
 from ecomfs.traffic.log import (
     LoggedPrediction,

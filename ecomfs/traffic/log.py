@@ -1,6 +1,6 @@
-"""The log of live traffic: JSON lines, one per start of the service and one per prediction.
+"""The log of live traffic: JSON Lines, one per start of the service and one per prediction.
 
-Rows themselves are not logged: ids join the log with the true labels that come later.
+Rows are not logged: the ids join the log with true labels that come later.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class _Line(BaseModel):
 
 
 class LoggedStart(_Line):
-    """A service began to split traffic.
+    """The start of a service that splits traffic.
 
     Attributes:
-        task: the task's name.
+        task: name of the task.
         labels: the label space.
-        weights, seed: of the split.
-        variants: name → what the user wrote for it.
+        weights, seed: settings of the split.
+        variants: name → the definition given by the user.
         time: UTC, ISO 8601.
 
     >>> LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0).kind
@@ -51,8 +51,8 @@ class LoggedPrediction(_Line):
     """One prediction.
 
     Attributes:
-        id: of the row; it decided the variant.
-        variant: which variant answered.
+        id: id of the row, which decides the variant.
+        variant: name of the variant that answered.
         language: the row's prompt language.
         label, probabilities, status, error, engine, template, pool_version, prompt_tokens,
             cached_tokens: as in :class:`~ecomfs.types.Prediction`.
@@ -80,7 +80,7 @@ class LoggedPrediction(_Line):
 
     @classmethod
     def of(cls, variant: str, language: Language, p: Prediction) -> Self:
-        """The entry of a prediction, now."""
+        """The entry for a prediction, with the current time."""
         return cls(
             id=p.id,
             variant=variant,
@@ -102,7 +102,7 @@ _LINE: TypeAdapter[LoggedStart | LoggedPrediction] = TypeAdapter(LoggedStart | L
 
 
 def now() -> str:
-    """The time in UTC, to the millisecond.
+    """The current time in UTC, to the millisecond.
 
     >>> len(now())
     29
@@ -111,13 +111,13 @@ def now() -> str:
 
 
 class TrafficLog:
-    """Appends to a log; safe for threads, and for several processes on one file.
+    """Appends to a log; safe for threads, and for several processes with one file.
 
     Args:
-        path: the file; it is made if need be, in a folder that exists.
+        path: the file; it is created if needed, in an existing folder.
 
     Raises:
-        OutputError: it cannot be opened.
+        OutputError: the file cannot be opened.
 
     >>> import tempfile
     >>> log = TrafficLog(Path(tempfile.mkdtemp()) / "traffic.jsonl")
@@ -134,7 +134,7 @@ class TrafficLog:
         self._lock = threading.Lock()
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         try:
-            # Ids and answers are readable by this user only.
+            # Only this user may read ids and answers.
             self._file = os.open(self.path, flags, 0o600)
             self._end_line()
         except OSError as error:
@@ -142,10 +142,10 @@ class TrafficLog:
             raise OutputError(f"{self.path}: {why}", hint="name a file for the log") from error
 
     def write(self, lines: Iterable[LoggedStart | LoggedPrediction]) -> None:
-        """Append, and hand it to the system before returning.
+        """Append lines; they are passed to the operating system before this returns.
 
         Raises:
-            OutputError: the disk is full, or gone.
+            OutputError: the disk is full or not available.
         """
         data = "".join(line.model_dump_json() + "\n" for line in lines).encode()
         try:
@@ -163,7 +163,7 @@ class TrafficLog:
                 self._file = -1
 
     def _end_line(self) -> None:
-        """End a line that a killed service left half written."""
+        """End an incomplete line of a killed service."""
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             os.write(self._file, b"\n")
@@ -171,15 +171,15 @@ class TrafficLog:
 
 @dataclass(frozen=True, slots=True)
 class TrafficRecord:
-    """A log that was read.
+    """The contents of a log.
 
     Attributes:
         starts: every start of the service, in order.
-        entries: the first prediction of each id that one variant only answered.
-        repeated: later predictions of an id by the same variant (a caller that tried again).
-        crossed: ids that several variants answered, because weights or seed were changed; they are
-            left out.
-        unreadable: lines that are no record (a service that was killed in the middle of one).
+        entries: the first prediction of each id that only one variant answered.
+        repeated: number of later predictions of an id by the same variant (retries of callers).
+        crossed: number of ids that several variants answered, after weights or seed were changed;
+            they are left out.
+        unreadable: number of lines that are not a record (incomplete lines of a killed service).
 
     >>> start = LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0)
     >>> TrafficRecord((start,), (), repeated=0, crossed=0, unreadable=0).entries
@@ -197,20 +197,20 @@ def read_log(path: str | Path) -> TrafficRecord:
     """Read a log.
 
     Args:
-        path: what :class:`TrafficLog` wrote.
+        path: a file written by :class:`TrafficLog`.
 
     Returns:
         Starts of the service, and the first prediction of each id.
 
     Raises:
-        MissingFileError: it is not there.
-        EmptyInputError: it holds no prediction.
-        InputError: it is no traffic log.
+        MissingFileError: the file does not exist.
+        EmptyInputError: the log has no prediction.
+        InputError: the file is not a traffic log.
 
     >>> import tempfile
     >>> log = TrafficLog(Path(tempfile.mkdtemp()) / "traffic.jsonl")
     >>> log.write([LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0)])
-    >>> for variant in ("A", "B"):  # the weights were changed: the id went both ways
+    >>> for variant in ("A", "B"):  # the weights were changed between two calls
     ...     log.write([LoggedPrediction.of(variant, "en", Prediction("r1", "a", {"a": 1.0}))])
     >>> log.write([LoggedPrediction.of("A", "en", Prediction("r2", "b", {"b": 1.0}))])
     >>> log.close()
@@ -247,7 +247,7 @@ def read_log(path: str | Path) -> TrafficRecord:
         raise EmptyInputError(f"{path}: empty", hint="has the service answered anything?")
     if not starts:
         raise InputError(
-            f"{path}: no traffic log", hint="name what ecomfs serve --variant … --log wrote"
+            f"{path}: not a traffic log", hint="give a file written by ecomfs serve --log"
         )
     if not first:
         raise EmptyInputError(f"{path}: no predictions", hint="has the service answered anything?")

@@ -1,4 +1,4 @@
-"""Which variant answers a row of live traffic: drawn by a hash of its id, not by the row."""
+"""Assigns rows of live traffic to variants by a hash of their id."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _RANGE = float(1 << 64)
 
 @dataclass(frozen=True, slots=True)
 class TrafficSplit:
-    """Assigns rows to variants by a hash of their id: the same id always goes the same way, in
-    every process and after every restart, and the way cannot be predicted without the seed.
+    """Assigns rows to variants by a hash of their id. An id always gets the same variant, in every
+    process and after every restart, and the variant cannot be predicted without the seed.
 
     Args:
-        weights: variant → its share of the traffic, relative to the others'.
-        seed: another seed assigns ids differently, so that a second experiment does not inherit the
-            groups of the first.
+        weights: variant → its share of the traffic, relative to the others.
+        seed: seed of the hash; with another seed, a second experiment has other groups than the
+            first.
 
     Raises:
-        ConfigError: no variants, or a weight that is not positive.
+        ConfigError: there are no variants, or a weight is not positive.
 
     >>> split = TrafficSplit({"A": 3, "B": 1}, seed=7)
     >>> split.of("order-1001"), split.of("order-1001") == split.of("order-1001")
@@ -40,7 +40,7 @@ class TrafficSplit:
             raise ConfigError("no variants to split traffic between", hint="name two or more")
         for name, weight in self.weights.items():
             if not (weight > 0 and math.isfinite(weight)):
-                raise ConfigError(f"variant {name!r}: weight {weight}", hint="a number above 0")
+                raise ConfigError(f"variant {name!r}: weight {weight}", hint="use a number above 0")
 
     @property
     def shares(self) -> dict[str, float]:
@@ -56,4 +56,4 @@ class TrafficSplit:
             at -= weight
             if at < 0:
                 return name
-        return list(self.weights)[-1]  # the sum was rounded down
+        return list(self.weights)[-1]  # rounding made the sum less than one

@@ -83,7 +83,7 @@ def test_parquet_keeps_numbers_as_numbers(tmp_path: Path) -> None:
     [
         ("o.json", None, r"\.json is not written \(use \.jsonl"),
         ("o.xls", None, r"\.xls is not written \(use \.xlsx"),
-        ("o.xlsx.gz", None, "xlsx is packed already"),
+        ("o.xlsx.gz", None, "xlsx is compressed already"),
         ("o.parquet", "csv", "named like parquet, and --output-format csv"),
     ],
 )

@@ -78,7 +78,7 @@ def test_every_verb_that_reads_a_table_takes_its_encoding(verb: str) -> None:
 def test_an_unknown_encoding_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*SCORE, "--input-encoding", "klingon"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: no text encoding is called 'klingon'")
+    assert error.startswith("error: unknown text encoding 'klingon'")
     assert error.count("\n") == 1
 
 

@@ -185,7 +185,7 @@ def test_a_table_of_a_pool_is_no_output(capsys: pytest.CaptureFixture[str]) -> N
     for name in ("ecomfs_example", "ECOMFS_POOL"):
         output = f"sql:sqlite:///pool.db#{name}"
         command = [*SCORE, "-e", "pool.csv", "-o", output, "--replace-table"]
-        refused(command, capsys, "those of pools and reviews")
+        refused(command, capsys, "reserved for pools and reviews")
 
 
 def test_a_pool_is_no_journal_to_drop(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,4 +79,4 @@ def test_nothing_in_the_pipe_is_an_error_that_says_so() -> None:
         capture_output=True,
     )
     assert done.returncode == 2
-    assert "standard input: nothing came" in done.stderr.decode()
+    assert "standard input is empty" in done.stderr.decode()

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs.core.options import (
-    OF_PROMPTS,
     OPTIONS,
+    PROMPT_OPTIONS,
     READING,
     SHARED,
     Option,
-    option_named,
+    known_option,
     options_of,
 )
 from ecomfs.errors import ConfigError
@@ -129,7 +129,7 @@ def test_numpy_scalars_are_values(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", ["kk", "calibrate", "Fusion", "task", *SHARED, "beam"])
 def test_an_unknown_key_names_the_closest_and_all(name: str) -> None:
     with pytest.raises(ConfigError, match=f"B: no option '{name}'") as caught:
-        option_named(name, "B")
+        known_option(name, "B")
     assert "calibration_size" in str(caught.value)
 
 
@@ -156,6 +156,6 @@ def test_no_help_text_is_written_twice() -> None:
 
 def test_every_option_of_reading_is_known_to_count_without_a_model_or_not() -> None:
     reading = {option.name for option in options_of(groups=[READING])}
-    assert reading - {*OF_PROMPTS} == {
+    assert reading - {*PROMPT_OPTIONS} == {
         *("engine", "embedder", "similarity", "rendering", "suspicious", "mask")
     }

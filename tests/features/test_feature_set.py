@@ -19,7 +19,7 @@ from ecomfs.task import load_task
 from ecomfs.types import Row
 
 
-def measured(block: Block, row: dict[str, object], name: str) -> float:
+def comparable_value(block: Block, row: dict[str, object], name: str) -> float:
     """One feature of a block by itself, whose row is typed already."""
     names = [feature.name for feature in block.features]
     return round(float(block.values([row])[0, names.index(name)]), 3)
@@ -121,10 +121,10 @@ def test_two_texts_are_compared_by_words_spelling_and_model_numbers() -> None:
     ]
     features = FeatureSet(task).fit(pool)
     block = TextPairBlock(*(field.rendering for field in task.fields))
-    assert [measured(block, row, "left~right:codes_differ") for row in pool] == [0, 1, 0]
-    assert [measured(block, row, "left~right:lead") for row in pool] == [1, 1, 0]
-    assert measured(block, pool[2], "left>right:words") == round(2 / 3, 3)
-    assert measured(block, pool[0], "left>right:chars1") == 1
+    assert [comparable_value(block, row, "left~right:codes_differ") for row in pool] == [0, 1, 0]
+    assert [comparable_value(block, row, "left~right:lead") for row in pool] == [1, 1, 0]
+    assert comparable_value(block, pool[2], "left>right:words") == round(2 / 3, 3)
+    assert comparable_value(block, pool[0], "left>right:chars1") == 1
     assert "4 of 5 first listing words in the second listing" in features.describe(pool[0], "en")
 
 
@@ -136,7 +136,7 @@ def test_a_text_is_compared_with_every_history_and_with_an_embedder_also_by_mean
     ]
     _, liked, disliked, _, item = task.specs
     plain = TextHistoryBlock(item, [liked, disliked])
-    nearer = [measured(plain, row, "item~liked/disliked:chars_most") for row in pool]
+    nearer = [comparable_value(plain, row, "item~liked/disliked:chars_most") for row in pool]
     assert nearer[0] > 0.5
     assert nearer[0] == -nearer[1]
     assert not [name for name in FeatureSet(task).fit(pool).names if "meaning" in name]
@@ -151,7 +151,7 @@ def test_a_text_is_compared_with_every_history_and_with_an_embedder_also_by_mean
     assert [name for name in features.names if "meaning" in name]
     assert len(asked) == len(set(asked)) == 8
     meant = TextHistoryBlock(item, [liked, disliked], embed)
-    assert measured(meant, pool[0], "item~liked/disliked:meaning_most") > 0.3
+    assert comparable_value(meant, pool[0], "item~liked/disliked:meaning_most") > 0.3
 
 
 def test_features_of_a_history_are_length_run_last_kind_and_numbers() -> None:
@@ -165,11 +165,13 @@ def test_features_of_a_history_are_length_run_last_kind_and_numbers() -> None:
     features = FeatureSet(task).fit(pool)
     block = HistoryBlock(task.fields[0].rendering)
     block.fit(pool)
-    assert [measured(block, row, "seen:last=b") for row in pool] == [1, 0, 0]
-    assert [measured(block, row, "seen:share=b") for row in pool] == [0.667, 0.5, 0]
-    assert [measured(block, row, "seen:run") for row in pool] == [1.099, 0.693, 0]
+    assert [comparable_value(block, row, "seen:last=b") for row in pool] == [1, 0, 0]
+    assert [comparable_value(block, row, "seen:share=b") for row in pool] == [0.667, 0.5, 0]
+    assert [comparable_value(block, row, "seen:run") for row in pool] == [1.099, 0.693, 0]
     assert features.describe(pool[0], "en")[0] == "seen: 3 items, the last 2 b"
-    assert measured(block, pool[0], "seen.stars:mean") > measured(block, pool[1], "seen.stars:mean")
+    assert comparable_value(block, pool[0], "seen.stars:mean") > comparable_value(
+        block, pool[1], "seen.stars:mean"
+    )
 
 
 def test_a_label_is_found_in_the_part_of_the_items_that_has_labels() -> None:

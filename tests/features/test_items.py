@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ecomfs.features.items import item_day, item_kind, item_numbers, item_texts, matched
+from ecomfs.features.items import item_day, item_kind, item_numbers, item_texts, match_key
 from ecomfs.task import FieldSpec
 
 PLAIN = FieldSpec(name="history", kind="history")
@@ -54,4 +54,4 @@ def test_a_part_that_is_not_of_its_kind_is_left_out() -> None:
 
 
 def test_case_and_separators_make_no_difference_to_a_comparison() -> None:
-    assert matched("Coats & Jackets") == matched("COATS_JACKETS") != matched("coats")
+    assert match_key("Coats & Jackets") == match_key("COATS_JACKETS") != match_key("coats")

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.features.reading import ValueReader
+from ecomfs.features.value_reader import ValueReader
 from ecomfs.task import FieldSpec
 
 KINDS = ("text", "category", "number", "price", "date", "history", "json", "id")

@@ -159,7 +159,7 @@ def test_a_lone_surrogate_is_an_error_of_its_line() -> None:
 
 @pytest.mark.parametrize("name", ["klingon", "rot13", "hex"])
 def test_an_unknown_encoding_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"no text encoding is called '{name}'"):
+    with pytest.raises(ConfigError, match=f"unknown text encoding '{name}'"):
         encoding_named(name)
 
 

@@ -81,20 +81,20 @@ def test_other_cells_of_the_column_decide(cells: list[object], mark: str) -> Non
 
 def test_a_delimiter_of_semicolons_makes_a_decimal_comma_likely() -> None:
     assert decimal_mark("price", ["1,234"], "comma") == "comma"
-    with pytest.raises(RowError, match=r"'1\.234' is 1\.234 or 1234"):
+    with pytest.raises(RowError, match=r"'1\.234' may be 1\.234 or 1234"):
         decimal_mark("price", ["1.234"], "comma")
     assert decimal_mark("price", ["1.234", "0.5"], "comma") == "point"
 
 
 @pytest.mark.parametrize("cells", [["1,234"], ["1,234", "2,345", "7"], ["1,234", "5.678"]])
 def test_a_column_that_does_not_say_its_mark_is_refused_by_name(cells: list[object]) -> None:
-    with pytest.raises(RowError, match=r"column 'price': '1,234' is 1234 or 1\.234") as caught:
+    with pytest.raises(RowError, match=r"column 'price': '1,234' may be 1234 or 1\.234") as caught:
         decimal_mark("price", cells)
     assert "price:comma" in caught.value.hint
 
 
 def test_a_column_that_mixes_marks_is_refused_by_name() -> None:
-    with pytest.raises(RowError, match=r"column 'price' mixes conventions: '9,99' .* '9\.50'"):
+    with pytest.raises(RowError, match=r"column 'price' mixes decimal marks: '9,99' .* '9\.50'"):
         decimal_mark("price", ["9,99", "9.50", "1"])
 
 

@@ -104,7 +104,7 @@ def test_a_stray_quote_costs_one_row_not_the_rest(make: Make) -> None:
     assert [cells[0] for cells, error in got if not error] == ["1", *map(str, range(3, 50))]
     assert got[1] == (
         ['2,"never closed', ""],
-        "line 3: a quote that opens in it is never closed",
+        "line 3: a quote that opens in this row is never closed",
     )
 
 

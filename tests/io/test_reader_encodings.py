@@ -56,7 +56,7 @@ def test_one_encoding_named_for_all_tables_of_a_command(
         "Größe"
     )
     assert table(tmp_path / "pool.csv", WESTERN, encoding="cp1252")[1][1][9:14] == "Größe"
-    assert "read as UTF-8, which it is, not as cp1252" in caplog.text
+    assert "the file is UTF-8 and was read as such, not as cp1252" in caplog.text
     assert text_encoding("pool.parquet", "cp1252") is None
     assert text_encoding("book.xlsx#Sheet2", "cp1252") is None
     assert text_encoding("pool.jsonl.gz", "cp1252") == "cp1252"
@@ -64,7 +64,7 @@ def test_one_encoding_named_for_all_tables_of_a_command(
 
 def test_an_unknown_encoding_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(WESTERN)
-    with pytest.raises(ConfigError, match="no text encoding is called 'klingon'"):
+    with pytest.raises(ConfigError, match="unknown text encoding 'klingon'"):
         read_frame(tmp_path / "in.csv", encoding="klingon")
 
 

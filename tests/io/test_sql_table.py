@@ -72,7 +72,7 @@ def test_a_table_that_is_there_stays_unless_it_may_go(url: str) -> None:
         lambda: target.check("in.csv", replace=False),
         lambda: write(url, [["new", ""]]),
     ):
-        with pytest.raises(OutputError, match=r"there already \(--replace-table replaces it"):
+        with pytest.raises(OutputError, match=r"exists already \(replace it with --replace-table"):
             attempt()
         assert query(url, "SELECT id FROM scored") == [("old",)]
     target.check("in.csv", replace=True)
@@ -137,7 +137,7 @@ def test_the_table_that_is_read_is_not_written(url: str) -> None:
     ("spec", "message"),
     [
         ("sql:nothing#scored", "not a database URL"),
-        ("sql:mysql://h/shop#scored", "mysql is not written .use one of postgresql, duckdb"),
+        ("sql:mysql://h/shop#scored", "mysql is not supported .use one of postgresql, duckdb"),
         ("sql:sqlite:///shop.db", "not the name of a table"),
         ("sql:sqlite:///shop.db#two words", "not the name of a table"),
         ("sql:sqlite:///shop.db#a;drop", "not the name of a table"),
@@ -156,7 +156,7 @@ def test_a_database_that_cannot_be_written_is_refused_before_any_work(tmp_path: 
     target = SqlTable.parse(f"sql:sqlite:///{tmp_path / 'no' / 'shop.db'}#t")
     with pytest.raises(OutputError, match="folder does not exist"):
         target.check("in.csv", replace=False)
-    with pytest.raises(ConfigError, match="in memory is lost"):
+    with pytest.raises(ConfigError, match="in memory would be lost"):
         SqlTable.parse("sql:sqlite://#t").check("in.csv", replace=False)
     missing = SqlTable.parse(f"sql:sqlite:///{tmp_path / 'new.db'}#t")
     missing.check("in.csv", replace=False)
@@ -166,7 +166,7 @@ def test_a_database_that_cannot_be_written_is_refused_before_any_work(tmp_path: 
 @pytest.mark.parametrize(
     ("backend", "names", "message"),
     [
-        ("sqlite", ["Text", "text"], "'Text' and 'text' are one to this database"),
+        ("sqlite", ["Text", "text"], "'Text' and 'text' are the same to this database"),
         ("postgresql", ["很" * 22], "longer than 63 bytes"),
         ("duckdb", ["id", ""], "a column has no name"),
     ],

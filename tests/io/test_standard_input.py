@@ -50,7 +50,7 @@ def test_the_format_is_found_by_the_first_bytes(
 
 def test_nothing_and_a_closed_input_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     piped(monkeypatch, b"")
-    with pytest.raises(EmptyInputError, match="nothing came"):
+    with pytest.raises(EmptyInputError, match="standard input is empty"):
         standard_input()
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(MissingFileError, match="nothing is piped"):

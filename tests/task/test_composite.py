@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ecomfs.task import composite_separator, load_task, one_cell, read_labels, tree_separator
+from ecomfs.task import guess_label_separator, load_task, join_labels, read_labels, guess_hierarchy_separator
 
 NAMES = st.lists(
     st.text("abcdefg ", min_size=1, max_size=6).map(str.strip).filter(bool),
@@ -18,7 +18,7 @@ NAMES = st.lists(
 
 @given(NAMES, st.sampled_from(["|", ";", ", ", "/"]))
 def test_a_written_cell_of_labels_reads_back_equal(labels: list[str], separator: str) -> None:
-    assert read_labels(one_cell(labels, separator), "row 1", separator) == tuple(labels)
+    assert read_labels(join_labels(labels, separator), "row 1", separator) == tuple(labels)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_written_cell_of_labels_reads_back_equal(labels: list[str], separator:
     ],
 )
 def test_combinations_of_labels_are_recognised(labels: list[str], mark: str | None) -> None:
-    assert composite_separator(labels) == mark
+    assert guess_label_separator(labels) == mark
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_combinations_of_labels_are_recognised(labels: list[str], mark: str | No
     ],
 )
 def test_a_taxonomy_is_recognised(labels: list[str], mark: str | None) -> None:
-    assert tree_separator(labels) == mark
+    assert guess_hierarchy_separator(labels) == mark
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_labels_of_a_cell_are_what_the_card_says() -> None:
     single = card.model_copy(update={"label_separator": ""})
     assert card.labels_of("a|b", "row 1") == single.labels_of("a|b", "row 1") == ("a|b",)
     assert several.labels_of("a|b", "row 1") == ("a", "b")
-    assert (several.several_labels, single.several_labels) == (True, False)
+    assert (several.multi_label, single.multi_label) == (True, False)

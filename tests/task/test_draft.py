@@ -45,7 +45,7 @@ def test_labels_that_read_like_other_values_stay_text() -> None:
 @pytest.mark.parametrize(
     ("name", "columns", "labels", "message"),
     [
-        ("Gift Card", ["note"], ["a", "b"], "cannot be a task's name"),
+        ("Gift Card", ["note"], ["a", "b"], "is not a valid name of a task"),
         ("gift", [], ["a", "b"], "no column is left"),
         ("gift", ["note"], ["a", " A "], "holds one label"),
         ("gift", ["note"], [], "holds no label"),

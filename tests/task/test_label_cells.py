@@ -49,11 +49,11 @@ def test_cells(cell: Any, labels: tuple[str, ...]) -> None:
         ("", r"row 7 has no label \(write \[\]"),
         (None, "row 7 has no label"),
         (float("nan"), "row 7 has no label"),
-        ("a||b", "row 7: '' is no label"),
-        ('["a"', "row 7: .* is no JSON list"),
-        ("[[1]]", r"row 7: \[1\] is no label"),
-        ([None], "row 7: None is no label"),
-        ({"a": 1}, "row 7: .* is no set of labels"),
+        ("a||b", "row 7: '' is not a label"),
+        ('["a"', "row 7: .* is not a JSON list"),
+        ("[[1]]", r"row 7: \[1\] is not a label"),
+        ([None], "row 7: None is not a label"),
+        ({"a": 1}, "row 7: .* is not a set of labels"),
     ],
 )
 def test_an_invalid_set_of_labels_is_named(cell: Any, why: str) -> None:

@@ -94,7 +94,7 @@ def test_two_pool_labels_never_share_one_entry_of_the_card() -> None:
     assert words == {"cancel_order": "取消订单", "invoice_request": "索要发票", "取消": "取消"}
 
 
-def space_of(*names: str) -> LabelSpace:
+def label_space_of(*names: str) -> LabelSpace:
     return LabelSpace([Label(name) for name in names])
 
 
@@ -130,7 +130,7 @@ def space_of(*names: str) -> LabelSpace:
 def test_matching_never_drops_a_character_that_carries_meaning(
     names: tuple[str, ...], spelling: str, means: str | None
 ) -> None:
-    space = space_of(*names)
+    space = label_space_of(*names)
     found = space.index(spelling)
     assert (None if found is None else space.names[found]) == means
 
@@ -160,15 +160,15 @@ def test_pool_labels_that_differ_in_case_width_or_form_stay_two(pair: tuple[str,
     ("names", "spelling"), [(("Apple", "apple"), "APPLE"), (("1", "1.0"), "1.00")]
 )
 def test_a_spelling_between_two_labels_is_neither(names: tuple[str, str], spelling: str) -> None:
-    assert space_of(*names).index(spelling) is None
+    assert label_space_of(*names).index(spelling) is None
     with pytest.raises(UnknownLabelError, match="unknown label"):
-        space_of(*names).require(spelling, "gold.csv")
+        label_space_of(*names).require(spelling, "gold.csv")
 
 
 def test_several_labels_in_one_cell_are_named_as_such() -> None:
     with pytest.raises(UnknownLabelError) as caught:
-        space_of("good", "bad").require("bad|late", "pool.csv, line 2")
-    assert "are these several labels? a task with label_separator" in caught.value.hint
+        label_space_of("good", "bad").require("bad|late", "pool.csv, line 2")
+    assert "if these are several labels, set label_separator" in caught.value.hint
 
 
 def test_spellings_of_a_closed_label_are_one_label_and_undeclared_ones_are_reported() -> None:

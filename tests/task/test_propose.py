@@ -9,8 +9,8 @@ import yaml
 
 from ecomfs.task import (
     TaskCard,
-    answered_card,
     draft_task,
+    filled_card,
     label_columns,
     lint_card,
     only_texts,
@@ -100,7 +100,7 @@ def test_an_answered_card_can_be_used_and_lacks_definitions_only(language: str) 
         language=language,  # type: ignore[arg-type]
     )
     assert "???" in draft.card
-    text = answered_card(draft.card, {"note": TEXTS, "价格": ["1,5", "", "20"] * 4})
+    text = filled_card(draft.card, {"note": TEXTS, "价格": ["1,5", "", "20"] * 4})
     card = TaskCard.model_validate(yaml.safe_load(text))
     assert "???" not in text
     assert [label.name for label in card.labels] == ["for me", "送礼"]

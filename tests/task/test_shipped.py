@@ -133,7 +133,7 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-SEVERAL = [task for task in available_tasks() if load_task(task).several_labels]
+SEVERAL = [task for task in available_tasks() if load_task(task).multi_label]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

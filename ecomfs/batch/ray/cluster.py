@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ecomfs.batch.ray.actor import QUIET
-from ecomfs.core.words import one_line
+from ecomfs.core.messages import one_line
 from ecomfs.errors import ConfigError, EngineUnavailableError
 
 _ANSWERS_SECONDS = 5.0

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ecomfs.core.cpus import sleeping_threads
 from ecomfs.core.event_loop import gather_groups
-from ecomfs.core.words import first_line
+from ecomfs.core.messages import first_line
 from ecomfs.engine.chat import ChatModel, ChatTemplate
 from ecomfs.engine.files import folder_digest
 from ecomfs.engine.in_process import InProcessEngine, Tokens, Work, Worker

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from ecomfs.core.http import HttpClient, Response
-from ecomfs.core.retry import is_retried, isolate, may_be_the_prompts, permanent, retrying
+from ecomfs.core.retry import is_retried, isolate, may_be_caused_by_prompt, permanent, retrying
 from ecomfs.engine.canary import (
     CanaryReport,
     Probe,
@@ -448,7 +448,7 @@ class VllmEngine:
             return [*await self._retry(lambda: send(prompts))]
         except EngineError as error:
             refused = isinstance(error, RequestRefusedError)
-            if len(prompts) == 1 or not (refused or may_be_the_prompts(error)):
+            if len(prompts) == 1 or not (refused or may_be_caused_by_prompt(error)):
                 return [error] * len(prompts)
         if not refused:
             return await isolate(prompts, send)

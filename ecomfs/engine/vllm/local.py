@@ -14,8 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ecomfs.core.messages import first_line
 from ecomfs.core.retry import permanent
-from ecomfs.core.words import first_line
 from ecomfs.engine.files import folder_digest
 from ecomfs.engine.in_process import InProcessEngine, Tokens, Work, Worker, in_order
 from ecomfs.engine.models import huggingface_source

@@ -48,7 +48,7 @@ from ecomfs.pipeline import (
 from ecomfs.pool import Pool, sample_queries
 from ecomfs.readout import words
 from ecomfs.screen import Mask, Screen
-from ecomfs.task import CellSpace, LabelSpace, TaskCard, label_text, read_labels
+from ecomfs.task import LabelSpace, MultiLabelSpace, TaskCard, label_text, read_labels
 from ecomfs.task.cells import SEPARATOR
 from ecomfs.types import Example, Language, Row
 
@@ -104,7 +104,7 @@ class _StoredState:
         k, limit = options.k, engine.capabilities.context_tokens - ANSWER_TOKENS
         return MultiLabelPipeline(
             card=card,
-            space=CellSpace(labels.labels, card.label_separator or SEPARATOR),
+            space=MultiLabelSpace(labels.labels, card.label_separator or SEPARATOR),
             engine=engine,
             rows=in_words,
             retriever=retriever,

@@ -30,7 +30,7 @@ from ecomfs.pool import sample_queries
 from ecomfs.readout import LogprobReadout, Readout, Verbalizer, Wording, chain
 from ecomfs.retrieve import Retriever
 from ecomfs.screen import Screen, Screened
-from ecomfs.task import CellSpace, TaskCard, one_cell
+from ecomfs.task import MultiLabelSpace, TaskCard, join_labels
 from ecomfs.types import Demonstration, Language, Posterior, Prediction, Prompt, Row, Status, floats
 
 REACH = 1024
@@ -131,7 +131,7 @@ class MultiLabelPipeline:
     """
 
     card: TaskCard
-    space: CellSpace
+    space: MultiLabelSpace
     engine: Engine
     rows: RowText
     retriever: Retriever | None
@@ -270,7 +270,7 @@ class MultiLabelPipeline:
         """Choose demonstrations and build the prompts, without calling the engine."""
         screened = [self.screen.screened(row) if self.screen else Screened(row) for row in rows]
         rows = [one.row for one in screened]
-        texts = [self.rows.searched(row) for row in rows]
+        texts = [self.rows.search_text(row) for row in rows]
         good = [place for place, text in enumerate(texts) if isinstance(text, str)]
         shown: dict[int, list[Demonstration]] = {place: [] for place in good}
         votes: dict[int, tuple[float, ...]] = {}
@@ -418,7 +418,7 @@ class MultiLabelPipeline:
             source = "model" if self.blend is None else "fused"
         return replace(
             base,
-            label=one_cell(given, self.space.separator),
+            label=join_labels(given, self.space.separator),
             labels=given,
             probabilities=p,
             status=Status.OK,

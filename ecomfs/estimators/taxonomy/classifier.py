@@ -33,7 +33,7 @@ from ecomfs.estimators.taxonomy.report import TaxonomyExplanation, TaxonomyProfi
 from ecomfs.estimators.taxonomy.tree import Branch, beam_of, combine, grow
 from ecomfs.fit import Guarantees
 from ecomfs.pool import Pool
-from ecomfs.task import GivenLabels, LeafSpace, TaskCard
+from ecomfs.task import HierarchySpace, InputLabels, TaskCard
 from ecomfs.types import Example, Row
 
 
@@ -128,7 +128,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyPipeline]):
                 f"task {card.name!r} has a closed label space, which has no parents",
                 hint="use a task with label_space: open",
             )
-        header, given = columns(X), GivenLabels()
+        header, given = columns(X), InputLabels()
         if isinstance(X, Pool):
             pool = X
         else:
@@ -219,7 +219,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyPipeline]):
         """The pipeline of both levels."""
         return TaxonomyPipeline(
             card,
-            LeafSpace([leaf for b in branches for leaf in b.leaves], self.separator),
+            HierarchySpace([leaf for b in branches for leaf in b.leaves], self.separator),
             tuple(branches),
             None if root is None else root.pipeline_,
             {at: b.classifier.pipeline_ for at, b in enumerate(branches) if b.classifier},

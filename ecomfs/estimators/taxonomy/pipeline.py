@@ -19,7 +19,7 @@ from ecomfs.experts import NEIGHBOURS
 from ecomfs.fit import Guarantees, with_thresholds
 from ecomfs.pipeline import Pipeline, PlannedRow, RowState, planned_fit, planned_rows
 from ecomfs.retrieve import Retriever
-from ecomfs.task import LeafSpace, TaskCard
+from ecomfs.task import HierarchySpace, TaskCard
 from ecomfs.types import Example, Language, Prediction, Row
 
 
@@ -35,7 +35,7 @@ class TaxonomyPipeline:
     """
 
     card: TaskCard
-    space: LeafSpace
+    space: HierarchySpace
     branches: tuple[Branch, ...]
     root: Pipeline | None
     below: Mapping[int, Pipeline]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.core.words import did_you_mean, first_line, listed, one_line
+from ecomfs.core.messages import did_you_mean, first_line, listed, one_line
 
 
 def test_the_nearest_name_is_in_its_own_spelling() -> None:

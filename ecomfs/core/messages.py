@@ -1,5 +1,4 @@
-"""Words that many messages need: the nearest name, a list that is not too long, an error in one
-line."""
+"""Parts of messages: the nearest name, a shortened list, an error on one line."""
 
 from __future__ import annotations
 
@@ -8,11 +7,11 @@ from difflib import get_close_matches
 
 
 def did_you_mean(word: str, known: Iterable[str], *, fold: bool = False) -> str:
-    """``did you mean 'x'? `` with the nearest of the known names, for the beginning of a hint;
-    empty where none is near.
+    """``did you mean 'x'? `` with the nearest known name, to begin a hint; empty when none is
+    near.
 
     Args:
-        fold: upper and lower case, and space around, make no difference.
+        fold: ignore case and surrounding space.
 
     >>> did_you_mean("postive", ["positive", "negative"]), did_you_mean("x", ["positive"])
     ("did you mean 'positive'? ", '')
@@ -43,7 +42,7 @@ def first_line(error: BaseException) -> str:
 
 
 def one_line(error: BaseException, most: int = 300) -> str:
-    """What an error says, on one line of at most ``most`` characters.
+    """The message of an error, on one line of at most ``most`` characters.
 
     >>> one_line(ValueError("too\\nlong")), one_line(RecursionError())
     ('too long', 'RecursionError')

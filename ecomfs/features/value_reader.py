@@ -1,4 +1,4 @@
-"""Rows as they came to typed values, by the fields of a task card."""
+"""Converts rows to typed values, by the fields of a task card."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from ecomfs.types import Row
 
 
 class ValueReader:
-    """Reads the cells of rows.
+    """Converts the cells of rows to typed values.
 
-    A cell that is not of its field's kind counts as missing: whatever puts the row into words
-    reports it.
+    A cell that is not of its field's kind counts as missing; rendering the row reports the error.
 
     Args:
-        specs: the fields of a task; JSON is not read, and of ids only the user's.
-        user: name of the field that names the user.
+        specs: the fields of a task. JSON fields are left out, and ids other than the user.
+        user: name of the field with the user.
 
     >>> from ecomfs.task import load_task
     >>> reader = ValueReader(load_task("product_preference").specs).fit([])
@@ -38,7 +37,7 @@ class ValueReader:
         """Learn from the pool whether dates such as 3/7/2024 have the day first.
 
         Args:
-            rows: the pool's.
+            rows: the rows of the pool.
         """
         self._day_first = days_first(self.specs, rows)
         return self
@@ -50,7 +49,7 @@ class ValueReader:
             rows: field → cell, as the card names the fields.
 
         Returns:
-            Every field of :attr:`specs` → value, ``None`` where there is none.
+            Every field of :attr:`specs` → value; ``None``: missing.
         """
         return [{spec.name: self._read(spec, row) for spec in self.specs} for row in rows]
 

@@ -1,4 +1,4 @@
-"""Callbacks for the import of optional packages.
+"""Callbacks that run when an optional package is imported.
 
 ``import ecomfs`` takes milliseconds; pandas and scikit-learn take seconds and 100 MB and more.
 ecomfs extends them when the program imports them, before or after ecomfs.
@@ -23,11 +23,11 @@ def when_imported(name: str, then: Callable[[ModuleType], None]) -> None:
     if module is not None and module.__spec__ is not None:
         then(module)
     else:
-        sys.meta_path.insert(0, _Waiting(name, then))
+        sys.meta_path.insert(0, _ImportHook(name, then))
 
 
-class _Waiting:
-    """Import hook: finds one module as the other finders do, and calls back after it ran."""
+class _ImportHook:
+    """Import hook for one module: the other finders load it, then the callback runs."""
 
     def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
         self._name = name
@@ -51,7 +51,7 @@ class _Waiting:
             loader, run = spec.loader, spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                vars(loader).pop("exec_module", None)  # gone already where several wait
+                vars(loader).pop("exec_module", None)  # another hook may have removed it
                 run(module)
                 if self in sys.meta_path:
                     sys.meta_path.remove(self)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs.errors import ColumnError, ConfigError, EcomfsError, InputError
-from ecomfs.task import GivenLabels, as_items
+from ecomfs.task import InputLabels, as_items
 
 pa = pytest.importorskip("pyarrow")
 
@@ -173,7 +173,7 @@ class Number(enum.IntEnum):
 def test_labels_keep_their_type_and_come_in_numpys_order(
     y: Any, dtype: str, classes: list[Any]
 ) -> None:
-    labels = GivenLabels.of(y, "y")
+    labels = InputLabels.of(y, "y")
     found = labels.array(list(labels.classes(dict.fromkeys(t for t in labels.texts if t)).values()))
     assert found.dtype == dtype
     assert found.tolist() == classes
@@ -189,7 +189,7 @@ def test_labels_keep_their_type_and_come_in_numpys_order(
     )
 )
 def test_classes_are_numpys_unique(y: list[Any]) -> None:
-    labels = GivenLabels.of(y, "y")
+    labels = InputLabels.of(y, "y")
     names = dict.fromkeys(text for text in labels.texts if text)
     found = labels.array(list(labels.classes(names).values()))
     assert found.dtype == np.unique(y).dtype
@@ -213,11 +213,11 @@ def test_classes_are_numpys_unique(y: list[Any]) -> None:
 )
 def test_an_invalid_column_of_labels_is_named(y: Any, why: str) -> None:
     with pytest.raises(InputError, match=why):
-        GivenLabels.of(y, "y")
+        InputLabels.of(y, "y")
 
 
 def test_missing_labels_of_any_form_are_none() -> None:
     missing = [None, float("nan"), pd.NA, pd.NaT, " "]
-    assert GivenLabels.of([*missing, 1], "y").texts == [None] * 5 + ["1"]
-    assert GivenLabels.of(pd.Series([1, None], dtype="Int64"), "y").texts == ["1", None]
-    assert GivenLabels.of(pd.Series([1, None]), "y").texts == ["1", None]
+    assert InputLabels.of([*missing, 1], "y").texts == [None] * 5 + ["1"]
+    assert InputLabels.of(pd.Series([1, None], dtype="Int64"), "y").texts == ["1", None]
+    assert InputLabels.of(pd.Series([1, None]), "y").texts == ["1", None]

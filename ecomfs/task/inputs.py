@@ -1,7 +1,6 @@
-"""Rows and labels as callers hand them over: lists, arrays, Series, tables of several libraries.
+"""Unpacks rows and labels given in Python: lists, arrays, Series, tables of several libraries.
 
-What has one meaning is unpacked. Anything else is refused by what it is: the text of an object
-that merely can be printed is no row.
+Other objects are refused by their type: an object that can be printed is not a text.
 """
 
 from __future__ import annotations
@@ -18,30 +17,29 @@ from ecomfs.errors import ColumnError, ConfigError, InputError
 from ecomfs.task.label_value import label_text
 from ecomfs.types import is_missing, is_scalar
 
-# NumPy is imported where values are looked at: the command line imports this package early, and
-# says what it does before anything heavy is loaded.
+# NumPy is imported at first use: the command line imports this package early, and shows progress
+# before it loads anything heavy.
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-GivenTable: TypeAlias = "tuple[list[str], Iterator[Sequence[Any]]]"
+InputTable: TypeAlias = "tuple[list[str], Iterator[Sequence[Any]]]"
 """Names of the columns, and the rows."""
 _COPIES = "give a list, a Series, a one-dimensional array or a table"
 
 
-def as_table(given: Any, where: str) -> GivenTable | None:
-    """A table: a DataFrame of pandas or polars, a pyarrow table, a NumPy array of records.
-    ``None`` for what is none.
+def as_table(given: Any, where: str) -> InputTable | None:
+    """Unpack a table: a pandas or polars DataFrame, a pyarrow table, or a NumPy array of records.
 
     Args:
-        given: what the caller gave.
-        where: what messages call it.
+        given: any object.
+        where: name of the input in messages.
 
     Returns:
-        The names of the columns and the rows; ``None`` for what is no table.
+        The names of the columns and the rows; ``None`` if the object is not a table.
 
     Raises:
-        ColumnError: two columns of one name, or columns with several levels.
+        ColumnError: two columns have the same name, or columns have several levels.
 
     >>> import numpy as np
     >>> names, rows = as_table(np.array([("a", 1)], dtype=[("text", "U1"), ("n", "i8")]), "rows")
@@ -50,12 +48,12 @@ def as_table(given: Any, where: str) -> GivenTable | None:
     """
     import numpy as np
 
-    pandas = sys.modules.get("pandas")  # whoever has a DataFrame has imported it
+    pandas = sys.modules.get("pandas")  # imported if the caller has a DataFrame
     rows: Iterator[Sequence[Any]]
     if pandas is not None and isinstance(given, pandas.DataFrame):
         if given.columns.nlevels > 1:
             raise ColumnError(
-                f"{where}: its columns have several levels", hint="join them to one name each"
+                f"{where}: its columns have several levels", hint="join the levels to one name each"
             )
         names, rows = list(given.columns), iter(given.itertuples(index=False, name=None))
     elif hasattr(given, "to_pylist") and hasattr(given, "schema"):  # pyarrow
@@ -81,7 +79,7 @@ def as_column(given: Any, where: str) -> list[Any]:
     """The values of one column: a list, a Series, an array of shape (n,) or (n, 1), …
 
     Raises:
-        InputError: a text, a mapping, a set, an array of several columns, no values at all.
+        InputError: it is a text, a mapping, a set, an array of several columns, or not iterable.
 
     >>> import numpy as np
     >>> as_column(np.array([[1], [2]], dtype=object), "rows"), as_column([["a"], ("b",)], "rows")
@@ -100,7 +98,7 @@ def as_column(given: Any, where: str) -> list[Any]:
         given = [None if h else v for v, h in zip(given.data.ravel(), hidden, strict=True)]
     if isinstance(given, np.ndarray) and given.ndim == 2:
         given = given[:, 0]
-    if hasattr(given, "to_pylist"):  # pyarrow's arrays hold no values of Python
+    if hasattr(given, "to_pylist"):  # iterating a pyarrow array gives no Python values
         given = given.to_pylist()
     try:
         items = list(given)
@@ -112,7 +110,7 @@ def as_column(given: Any, where: str) -> list[Any]:
 
 
 def _alone(item: Any) -> bool:
-    """A list or array of one value."""
+    """Whether an item is a list or array of one value."""
     import numpy as np
 
     if isinstance(item, np.ndarray):
@@ -121,18 +119,18 @@ def _alone(item: Any) -> bool:
 
 
 def as_items(rows: Any, where: str = "rows") -> list[str | None] | list[dict[str, Any]]:
-    """Rows as texts (``None``: missing) or as mappings, one kind for all of them.
+    """Convert rows to texts (``None``: missing) or to mappings, the same for all rows.
 
     Args:
         rows: a list, an array, a Series, a table, or any iterable of rows.
-        where: what messages call the rows.
+        where: name of the rows in messages.
 
     Returns:
         One text, or one mapping of field → value, per row.
 
     Raises:
-        ConfigError: one text.
-        InputError: rows of both kinds, or of another one.
+        ConfigError: ``rows`` is a single text.
+        InputError: rows are of both kinds, or of another kind.
         ColumnError: see :func:`as_table`.
 
     >>> as_items([["a"], ["b"]]), as_items([{"text": "a"}, None])
@@ -149,7 +147,10 @@ def as_items(rows: Any, where: str = "rows") -> list[str | None] | list[dict[str
             hint="give a list of rows: [row]; a mapping of columns goes into a DataFrame",
         )
     if isinstance(rows, bytes | bytearray | memoryview):
-        raise InputError(f"{where} are of type {type(rows).__name__}", hint="decode: [text]")
+        raise InputError(
+            f"{where} are of type {type(rows).__name__}",
+            hint="decode them, and give a list: [text]",
+        )
     table = as_table(rows, "DataFrame")
     if table is not None:
         return [dict(zip(table[0], values, strict=True)) for values in table[1]]
@@ -171,7 +172,7 @@ def as_items(rows: Any, where: str = "rows") -> list[str | None] | list[dict[str
 
 
 def short_repr(value: Any) -> str:
-    """The beginning of an object's text, on one line.
+    """The beginning of an object's ``repr``, on one line.
 
     Args:
         value: any object.
@@ -201,15 +202,15 @@ def _item(item: Any, where: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenLabels:
-    """Labels as they came, and their texts.
+class InputLabels:
+    """Labels in their own types, and their texts.
 
     Attributes:
-        values: one per row.
-        texts: one per row, as of :func:`label_text`; ``None``: missing.
-        dtype: the NumPy type that they had, where it is one of numbers or booleans.
+        values: one per row, as given.
+        texts: one per row, from :func:`label_text`; ``None``: missing.
+        dtype: the NumPy type of the labels if they came as numbers or booleans.
 
-    >>> labels = GivenLabels.of([10, 2, 10], "y")
+    >>> labels = InputLabels.of([10, 2, 10], "y")
     >>> labels.texts, labels.classes(["10", "2"])
     (['10', '2', '10'], {'2': 2, '10': 10})
     """
@@ -219,13 +220,13 @@ class GivenLabels:
     dtype: np.dtype[Any] | None = None
 
     @classmethod
-    def of(cls, y: Any, where: str) -> GivenLabels:
-        """Labels from a list, an iterable that is read once, a Series, an array, a table of one
-        column.
+    def of(cls, y: Any, where: str) -> InputLabels:
+        """Read labels from a list or other iterable, a Series, an array, or a table of one column.
+        The iterable is read once.
 
         Raises:
-            InputError: several columns, a value that is no label, or labels of two types that
-                would be one (``1`` and ``"1"``, or ``1`` and ``True``).
+            InputError: several columns, a value that is not a label, or equal labels of two types
+                (``1`` and ``"1"``, or ``1`` and ``True``).
         """
         import numpy as np
 
@@ -249,7 +250,7 @@ class GivenLabels:
         return cls([_plain(value) for value in y], texts, dtype if known else None)
 
     def classes(self, names: Iterable[str]) -> dict[str, Any]:
-        """Label in the label space → label as it was given first, in NumPy's order."""
+        """Label in the label space → the label as first given, in NumPy's order."""
         given: dict[str | None, Any] = {}
         for text, value in zip(self.texts, self.values, strict=True):
             given.setdefault(text, value)
@@ -260,13 +261,13 @@ class GivenLabels:
             return dict(sorted(pairs, key=lambda pair: (type(pair[1]).__name__, pair[0])))
 
     def array(self, values: Sequence[Any]) -> NDArray[Any]:
-        """Labels of these as an array of their own type; dtype object where types are mixed."""
+        """Some of these labels as an array of their own type; of dtype object if types differ."""
         import numpy as np
 
         kinds = {_kind(value) for value in values}
         if kinds <= {int, float} or (len(kinds) == 1 and kinds <= {bool, str}):
             made = np.array(values)
-            if made.tolist() == list(values):  # no digit and no character was lost
+            if made.tolist() == list(values):  # the conversion lost nothing
                 return made if self.dtype is None or kinds == {str} else made.astype(self.dtype)
         out = np.empty(len(values), dtype=object)
         out[:] = values
@@ -274,7 +275,7 @@ class GivenLabels:
 
 
 def _refuse_mixed(values: Sequence[Any], texts: Sequence[str | None], where: str) -> None:
-    """Refuse labels that are one and the same by their text or to Python, and of two types."""
+    """Refuse labels of two types that are equal as text or in Python."""
     by_text: dict[Any, int] = {}
     by_value: dict[Any, int] = {}
     for place, (value, text) in enumerate(zip(values, texts, strict=True)):
@@ -284,8 +285,8 @@ def _refuse_mixed(values: Sequence[Any], texts: Sequence[str | None], where: str
             other = seen.setdefault(key, place)
             if _family(values[other]) != _family(value):
                 raise InputError(
-                    f"{where}: {values[other]!r} (place {other}) is a {_family(values[other])}, "
-                    f"{value!r} (place {place}) a {_family(value)}",
+                    f"{where}: {values[other]!r} (at index {other}) is a {_family(values[other])}, "
+                    f"{value!r} (at index {place}) a {_family(value)}",
                     hint="give all labels in one type",
                 )
 
@@ -308,7 +309,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, enum.Enum) and isinstance(value, str | int | float):
         return value.value
     if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):
-        # Floats of fewer bits are their digits, as in label_text.
+        # Floats of fewer than 64 bits are converted by their digits, as in label_text.
         short = isinstance(value, np.floating) and value.itemsize < 8
         return float(str(value)) if short else value.item()
     return value

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from ecomfs.core.late import when_imported
+from ecomfs.core.import_hooks import when_imported
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.screen.imitations import Forms
+from ecomfs.screen.injections import InjectionPatterns
 
-FORMS = Forms.of(
+FORMS = InjectionPatterns.of(
     ["Review", "评论"],
     ["Sentiment", "情感"],
     ["positive", "İade talebi", "not  relevant", "kids’ ſhoes", "好评", "straße", "A"],
@@ -42,5 +42,5 @@ def test_hints_never_hide_what_would_be_found(pieces: list[str], between: str) -
     text = between.join(pieces)
     steps = ("without_examples", "without_label_words", "without_directives")
     found = [getattr(FORMS, step)(text) for step in steps]
-    with mock.patch("ecomfs.screen.imitations._hinted", return_value=True):
+    with mock.patch("ecomfs.screen.injections._hinted", return_value=True):
         assert found == [getattr(FORMS, step)(text) for step in steps]
