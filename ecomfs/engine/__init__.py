@@ -1,4 +1,4 @@
-"""Engines: a prompt goes in; log-probabilities of tokens, or text, come out.
+"""Engines: they return log-probabilities of tokens, or text, for a prompt.
 
 Runtimes: ``llama`` (GGUF files), ``transformers``, ``vllm`` (served, and in this process) and
 ``litellm`` (hosted models). No runtime is imported before an engine is opened.

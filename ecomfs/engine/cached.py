@@ -1,7 +1,7 @@
 """A cache of readings in front of an engine.
 
-A reading depends only on the engine's fingerprint, the prompt's tokens and the questions. Second
-runs, resumed runs and A/B comparisons so pay only for what is new.
+A reading depends only on the engine's fingerprint, the prompt's tokens and the questions. So second
+runs, resumed runs and A/B comparisons send only new prompts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ V = TypeVar("V", Reading, TopTokens)
 
 _TOKENS = struct.Struct("<Q")
 _KEY = 16
-"""Bytes of a key: half a SHA-256, of which no two are ever equal by chance."""
+"""Bytes of a key: half a SHA-256, long enough that keys do not collide."""
 
 
 class ReadingCache(ByteCache):
@@ -50,14 +50,14 @@ class ReadingCache(ByteCache):
 class CachedEngine:
     """Puts a :class:`ReadingCache` in front of an engine.
 
-    Errors and generated text are never kept, nor what is no distribution
-    (:mod:`ecomfs.engine.logprobs`); entries of older versions that are none are removed. A reading
-    from the cache reports all its prompt tokens as cached.
+    Errors, generated text and readings that are not distributions (:mod:`ecomfs.engine.logprobs`)
+    are never cached; such entries of older versions are removed. A reading from the cache reports
+    all its prompt tokens as cached.
 
     Attributes:
-        checks: its readings are checked already (:mod:`ecomfs.engine.logprobs`).
-        hits, misses: readings served from the cache, and by the engine, so far.
-        hit_tokens: prompt tokens of the readings served from the cache.
+        checks: whether its readings are already checked (:mod:`ecomfs.engine.logprobs`).
+        hits, misses: number of readings from the cache and from the engine so far.
+        hit_tokens: prompt tokens of the readings from the cache.
     """
 
     checks = True
@@ -82,8 +82,8 @@ class CachedEngine:
 
     @property
     def _scope(self) -> str:
-        """What a reading belongs to: the engine and, where it has one, its salt, so that nobody
-        learns by time what another tenant has asked."""
+        """The scope of cached readings: the engine and its salt, if any, so that response times do
+        not reveal prompts of another tenant."""
         salt = getattr(self.engine, "cache_salt", None)
         if salt is None:
             return self.fingerprint
@@ -105,7 +105,7 @@ class CachedEngine:
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
     ) -> list[Reading | EngineError]:
-        """As the engine's; prompts without token ids are not kept."""
+        """As the engine's; prompts without token ids are not cached."""
 
         async def ask(missing: list[int]) -> list[Reading | EngineError]:
             return await logprobs.read(self.engine, [prompts[i] for i in missing], questions)
@@ -147,7 +147,7 @@ class CachedEngine:
         ask: Callable[[list[int]], Awaitable[list[V | EngineError]]],
         pack: Callable[[V], bytes],
     ) -> list[V | EngineError]:
-        """Values from the cache; ``ask`` gives the missing ones, by position. Values without a
+        """Values from the cache; ``ask`` returns the missing ones, by position. Values without a
         key are not cached."""
         known = await self._good(scope, keys, unpack)
         missing = [i for i in range(len(keys)) if i not in known]
@@ -171,8 +171,8 @@ class CachedEngine:
         return [answers[i] for i in range(len(keys))]
 
     async def _drop_unconfirmed(self) -> None:
-        """Forget which readings are recent where the server was found to be what it was; remove
-        them where it was found to be another: it may have been so for some minutes."""
+        """Handle the readings since the last check of a server: keep them if its model is
+        unchanged, else remove them, since the model may have changed some minutes ago."""
         engine = self.engine
         if not isinstance(engine, SupportsProbe):
             self._unconfirmed.clear()
@@ -196,8 +196,7 @@ class CachedEngine:
     async def _good(
         self, scope: str, keys: Sequence[bytes], unpack: Callable[[int, bytes], V | None]
     ) -> dict[int, V]:
-        """What ``unpack`` makes of the values in the cache, by place; where it makes nothing of
-        one, that is removed."""
+        """Position → unpacked value from the cache; values that cannot be unpacked are removed."""
         stored = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
         found = {i: unpack(i, stored[key]) for i, key in enumerate(keys) if key in stored}
         bad = [keys[i] for i, one in found.items() if one is None]
@@ -218,7 +217,8 @@ class CachedEngine:
         )
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
-        """As the engine's (:class:`SupportsTopTokens`); kept, because providers charge for them."""
+        """As the engine's (:class:`SupportsTopTokens`); cached, because providers charge for
+        them."""
         engine = self.engine
         if not isinstance(engine, SupportsTopTokens):
             raise ConfigError(f"{self.spec} lists no tokens", hint="--readout auto")
@@ -262,7 +262,7 @@ def _pack_questions(questions: Sequence[Question]) -> bytes:
 
 
 def _keys(prompts: Sequence[Prompt], packed: Sequence[bytes]) -> list[bytes]:
-    """The cache's keys; empty for prompts without token ids, which are not kept."""
+    """The keys of the cache; empty for prompts without token ids, which are not cached."""
     return [
         _key(prompt, asked) if prompt.token_ids else b""
         for prompt, asked in zip(prompts, packed, strict=True)
@@ -270,7 +270,8 @@ def _keys(prompts: Sequence[Prompt], packed: Sequence[bytes]) -> list[bytes]:
 
 
 def _text_key(prompt: Prompt) -> bytes:
-    """The key of a prompt that has no token ids; turns of different prompts may show alike."""
+    """The key of a prompt without token ids, made from its turns: different turns can have the same
+    text."""
     if not prompt.text:
         return b""
     text = json.dumps(prompt.turns) if prompt.turns else prompt.text
@@ -289,7 +290,8 @@ def _pack(reading: Reading) -> bytes:
 
 
 def _unpack(value: bytes, questions: Sequence[Question]) -> Reading | None:
-    """``None`` for what is no reading (cut short, or kept by a version that did not check)."""
+    """The reading; ``None`` if the value is not valid (incomplete, or from a version that did not
+    check)."""
     try:
         (prompt_tokens,) = _TOKENS.unpack_from(value)
         values = array("d", value[_TOKENS.size :])

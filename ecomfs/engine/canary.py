@@ -1,14 +1,13 @@
-"""The canary: checks on the live engine that every result rests on.
+"""The canary: start-up checks of an engine, on which all results depend.
 
-Servers drop unknown fields and answer HTTP 200 with unconstrained text; converted tokenizers lose
-their first token; a gateway renormalises log-probabilities. The canary finds these in about a
-second, before the first row is scored.
+Servers may drop unknown fields and answer HTTP 200 with unconstrained text, converted tokenizers
+may lose their first token, and gateways may renormalise log-probabilities. The canary finds this in
+about a second, before the first row is scored.
 
-A server says a name, and another model may stand behind the same name tomorrow. So what its model
-reads of the canary's prompts (:func:`probe`) is a part of its fingerprint. Readings of one model
-differ a little by batch, precision and machine, so they are compared within a tolerance; where a
-fingerprint was seen before on this machine, that one is used, and readings that were kept stay of
-use.
+A server reports only the name of its model, and another model may have this name tomorrow. So
+readings of the canary's prompts (:func:`probe`) are part of the fingerprint. Readings of one model
+differ slightly by batch, precision and machine, so they are compared with a tolerance. If a similar
+fingerprint was seen on this machine before, it is used, so that cached readings stay valid.
 """
 
 from __future__ import annotations
@@ -51,7 +50,8 @@ Probe = tuple[int, ...]
 """Log-probabilities of a few tokens, in tenths of nats below zero."""
 
 TOLERANCE = 3
-"""Tenths of nats by which readings of one model may differ: bfloat16 has steps of an eighth."""
+"""Largest difference of readings of one model, in tenths of nats: bfloat16 has steps of an
+eighth."""
 
 logger = logging.getLogger(__name__)
 _PROBE = re.compile(r"-p(\d+(?:\.\d+)*)$")
@@ -65,8 +65,8 @@ class Check:
     Attributes:
         detail: what was measured.
         hint: how to fix it; empty when ok.
-        required: results cannot be trusted without it.
-        lacks: a capability that the engine states and does not have; empty if none.
+        required: whether results would be unreliable if it fails.
+        lacks: a capability that the engine claims but does not have; empty if none.
     """
 
     name: str
@@ -82,9 +82,9 @@ class CanaryReport:
     """The checks of :func:`canary`.
 
     Attributes:
-        engine, fingerprint: of the engine.
-        checks: in the order they were made.
-        moment: when, in UTC (ISO 8601).
+        engine, fingerprint: spec and fingerprint of the engine.
+        checks: the checks in order.
+        moment: time of the checks in UTC (ISO 8601).
     """
 
     engine: str
@@ -109,20 +109,20 @@ class CanaryReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every required check holds."""
+        """Whether every required check passed."""
         return all(check.ok for check in self.checks if check.required)
 
     @property
     def lacking(self) -> frozenset[str]:
-        """Capabilities that the engine states and does not have; see
+        """Capabilities that the engine claims but does not have; see
         :meth:`ecomfs.engine.protocol.Capabilities.without`."""
         return frozenset(check.lacks for check in self.checks if check.lacks)
 
     def require(self) -> CanaryReport:
-        """This report, if scoring can be trusted.
+        """Return this report if all required checks passed.
 
         Raises:
-            CanaryError: the first required check that does not hold; its hint says how to fix it.
+            CanaryError: a required check failed; the hint says how to fix it.
         """
         for check in self.checks:
             if check.required and not check.ok:
@@ -131,7 +131,7 @@ class CanaryReport:
 
 
 CHECKS = 1
-"""Number of this set of checks: a model that passed another one is checked again."""
+"""Version of this set of checks: a model that passed another version is checked again."""
 
 CODES = tuple(f" {letter}" for letter in "ABCDEFGHIJ")
 """Answer codes that are checked unless others are given: letters after a space."""
@@ -139,8 +139,8 @@ CODES = tuple(f" {letter}" for letter in "ABCDEFGHIJ")
 _TEMPLATE = TemplateRef("canary", "0" * 12)
 _CUE = "Label:"
 _SENTENCE = "The capital of France is"
-# Most of these continuations any language model predicts. The best has 0.11 with Gemma 3 270M
-# without BOS, 0.74 with it; 0.77 with SmolLM2 135M.
+# Any language model predicts most of these continuations. The best one has a probability of 0.11
+# with Gemma 3 270M without BOS, 0.74 with it, and 0.77 with SmolLM2 135M.
 _CERTAIN = (
     (_SENTENCE, " Paris"),
     ("one two three four five six seven", " eight"),
@@ -157,12 +157,12 @@ _SHORT_CONTEXT = 1024
 
 
 async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryReport:
-    """Check an engine before the first row is scored (about a second; some on a CPU server).
+    """Check an engine before the first row is scored. It takes about a second, and a few seconds on
+    a CPU server.
 
     Args:
         engine: any engine.
-        codes: the answer codes that will be read, with their leading space; default
-            :data:`CODES`.
+        codes: the answer codes to be read, with their leading space; default: :data:`CODES`.
 
     Raises:
         EngineUnavailableError: nothing answers.
@@ -199,7 +199,7 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
     checks.append(await _guarded("chat frame", False, lambda: _chat_frame(engine)))
     exact = engine.capabilities.logprobs and not checks[0].lacks
     if isinstance(engine, SupportsTopTokens) and engine.capabilities.top_logprobs:
-        # Where nothing better is there labels are read from them.
+        # Labels are read from them if the engine offers nothing better.
         likely = await _guarded("likely tokens", not exact, lambda: _likely(engine), "top_logprobs")
         checks.append(likely)
     if isinstance(engine, SupportsChoice) and engine.capabilities.choice:
@@ -211,11 +211,11 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
 
 
 async def probe(engine: Engine) -> Probe:
-    """What a model reads of two of the canary's prompts; empty where it shows no log-probabilities
-    of named tokens.
+    """Readings of two of the canary's prompts; empty if the engine gives no log-probabilities of
+    given tokens.
 
     Raises:
-        EngineError: it cannot be read.
+        EngineError: the engine cannot be read.
     """
     tokenizer = engine.tokenizer
     if tokenizer is None or not engine.capabilities.logprobs:
@@ -231,7 +231,7 @@ async def probe(engine: Engine) -> Probe:
 async def canary_each(
     engine: Engine, codes: Sequence[str] | None = None
 ) -> tuple[CanaryReport, ...]:
-    """:func:`canary` of every server of an engine; of the engine itself if it is one."""
+    """Run :func:`canary` for every server of an engine, or for an engine without servers."""
     if not isinstance(engine, SupportsPerServer):
         return (await canary(engine, codes),)
     parts = engine.per_server()
@@ -248,8 +248,8 @@ _Outcome = tuple[bool, str, str]  # ok, detail, hint
 async def _guarded(
     name: str, required: bool, check: Callable[[], Awaitable[_Outcome]], proves: str = ""
 ) -> Check:
-    """``proves``: the capability that is missing where the engine cannot answer at all (what it
-    answers wrongly is a fault)."""
+    """Run one check. ``proves`` is the capability that counts as missing if the engine cannot
+    answer at all (a wrong answer is a failed check)."""
     try:
         ok, detail, hint = await check()
     except EngineUnavailableError:
@@ -295,7 +295,7 @@ async def _chat_frame(engine: Engine) -> _Outcome:
 
 
 async def _likely(engine: SupportsTopTokens) -> _Outcome:
-    """The likeliest next tokens are listed with probabilities that can be."""
+    """Check that the likeliest next tokens are listed with valid probabilities."""
     (answer,) = await engine.top([Prompt(_REVIEW, _TEMPLATE)])
     likely = _given(answer).logprobs
     mass = sum(map(math.exp, likely.values()))
@@ -306,7 +306,7 @@ async def _likely(engine: SupportsTopTokens) -> _Outcome:
 
 
 async def _choice(engine: SupportsChoice) -> _Outcome:
-    """One of the answers comes, even where all of them are unlikely."""
+    """Check that the answer is one of the given ones, even if all of them are unlikely."""
     answers = (" violin", " seventeen")
     (answer,) = await engine.choose([Prompt(_SENTENCE, _TEMPLATE)], answers)
     said = _given(answer).text
@@ -314,8 +314,8 @@ async def _choice(engine: SupportsChoice) -> _Outcome:
     if said not in answers:
         raise permanent(
             EngineResponseError(
-                f"answers {text!r}, which is none of {len(answers)} answers",
-                hint="the server ignores structured_outputs: update vLLM, or go around the gateway",
+                f"answers {text!r}, which is not one of {len(answers)} answers",
+                hint="the server ignores structured_outputs: update vLLM, or bypass the gateway",
             )
         )
     return True, f"answers {text!r}, one of {len(answers)}", ""
@@ -333,7 +333,7 @@ class _LogprobChecks:
         return Prompt(text, _TEMPLATE, tuple(await _encoded(self._tokenizer, text, bos=True)))
 
     async def after(self, text: str, answer: str) -> int:
-        """The first token of ``answer`` where it follows ``text``."""
+        """The first token of ``answer`` after ``text``."""
         whole = await _encoded(self._tokenizer, text + answer)
         before = await _encoded(self._tokenizer, text)
         if len(whole) <= len(before):
@@ -345,15 +345,16 @@ class _LogprobChecks:
         return _given(answer)
 
     async def logprobs(self) -> _Outcome:
-        """They arrive and are unmasked: letters are an unlikely end of a sentence, but under a mask
-        they would have all of the probability. That they are a distribution, each read checks."""
+        """Check that log-probabilities are returned and not masked: letters are unlikely at the end
+        of a sentence, but with a mask they would have all of the probability. Each read checks
+        itself that they are a distribution."""
         ids = list(dict.fromkeys([await self.after(_CUE, code) for code in self._codes]))
         (values,) = (await self.read(await self.prompt(_SENTENCE), ids)).logprobs
         mass = sum(map(math.exp, values))
         return mass <= 0.95, f"mass of unlikely codes {mass:.2g}", _RAW
 
     async def single_tokens(self) -> _Outcome:
-        """Each code is one token of its own, which leaves the tokens before it as they are."""
+        """Check that each code is a single token that does not change the tokens before it."""
         before = await _encoded(self._tokenizer, _CUE)
         seen: dict[int, str] = {}
         for code in self._codes:
@@ -367,7 +368,7 @@ class _LogprobChecks:
         return True, f"{len(self._codes)} of {len(self._codes)}", ""
 
     async def constraint(self) -> _Outcome:
-        """Only an allowed token is sampled, even where all of them are unlikely."""
+        """Check that only an allowed token is sampled, even if all of them are unlikely."""
         engine = self._engine
         if not isinstance(engine, SupportsTokenConstraint):
             return True, "none is needed: the distribution is read directly", ""
@@ -377,11 +378,11 @@ class _LogprobChecks:
         return (
             picked in allowed,
             f"sampled {text!r} under {len(allowed)} allowed codes",
-            "the server ignores allowed_token_ids: update vLLM, or go around the gateway",
+            "the server ignores allowed_token_ids: update vLLM, or bypass the gateway",
         )
 
     async def sense(self) -> _Outcome:
-        """The model predicts plain text; without its BOS token it would not."""
+        """Check that the model predicts plain text; without its BOS token it would not."""
         best, where = 0.0, ""
         for text, answer in _CERTAIN:
             reading = await self.read(await self.prompt(text), [await self.after(text, answer)])
@@ -396,7 +397,7 @@ class _LogprobChecks:
         )
 
     async def context(self) -> _Outcome:
-        """A prompt that is too long is refused, not cut."""
+        """Check that a prompt that is too long is refused and not cut."""
         limit = self._engine.capabilities.context_tokens
         token = await self.after(_CUE, CODES[0])
         (answer,) = await self._engine.read(
@@ -407,12 +408,12 @@ class _LogprobChecks:
         return True, f"{limit} tokens; longer prompts are refused", ""
 
     async def room(self) -> _Outcome:
-        """Demonstrations fit a prompt."""
+        """Check that the context has room for demonstrations."""
         limit = self._engine.capabilities.context_tokens
         return limit >= _SHORT_CONTEXT, f"{limit} tokens", "a larger context holds more of them"
 
     async def repeats(self) -> _Outcome:
-        """One prompt, read twice with another in between."""
+        """Check that a prompt has the same reading after another one."""
         codes = [await self.after(_CUE, " positive"), await self.after(_CUE, " negative")]
         texts = (_REVIEW, _SENTENCE, _REVIEW)
         first, _, second = [
@@ -422,7 +423,7 @@ class _LogprobChecks:
         return delta <= _STEADY, f"differs by {delta:.2g} nats", "results will vary in near ties"
 
     async def prefix(self) -> _Outcome:
-        """The shared beginning of two prompts is not computed twice."""
+        """Check that the shared prefix of two prompts is not computed twice."""
         codes = [await self.after(_CUE, " positive")]
         for review in ("a fine lamp", "poor battery"):
             prompt = await self.prompt(f"{_PREFIX}Review: {review}\n{_CUE}")
@@ -438,7 +439,7 @@ _RAW = "vLLM: --logprobs-mode raw_logprobs (its default); a gateway may change t
 
 
 def probe_of(logprobs: Sequence[float]) -> Probe:
-    """Log-probabilities as they are kept.
+    """Log-probabilities in the form that is stored.
 
     >>> probe_of([-0.123, -7.89, float("-inf")])
     (1, 79, 999)
@@ -447,7 +448,7 @@ def probe_of(logprobs: Sequence[float]) -> Probe:
 
 
 def near(one: Probe, other: Probe) -> bool:
-    """Whether two probes may be of the same weights.
+    """Whether two probes may come from the same weights.
 
     >>> near((1, 79), (3, 77)), near((1, 79), (5, 79)), near((1,), (1, 79))
     (True, False, False)
@@ -458,7 +459,7 @@ def near(one: Probe, other: Probe) -> bool:
 
 
 def with_probe(fingerprint: str, probe: Probe) -> str:
-    """A fingerprint with a probe; as it is without one.
+    """A fingerprint with a probe appended; unchanged for an empty probe.
 
     >>> with_probe("vllm-0a1b-0.15.0", (1, 79)), with_probe("vllm-0a1b-0.15.0", ())
     ('vllm-0a1b-0.15.0-p1.79', 'vllm-0a1b-0.15.0')
@@ -467,8 +468,8 @@ def with_probe(fingerprint: str, probe: Probe) -> str:
 
 
 def same_model(one: str, other: str) -> bool:
-    """Whether two fingerprints may be of one model. Where one of them has no probe, the rest
-    decides.
+    """Whether two fingerprints may be of the same model. If one of them has no probe, the rest is
+    compared.
 
     >>> same_model("vllm-0a1b-0.15.0-p1.79", "vllm-0a1b-0.15.0-p2.78")
     True
@@ -482,11 +483,12 @@ def same_model(one: str, other: str) -> bool:
 
 
 def seen_before(fingerprint: str, probe: Probe) -> Probe:
-    """The probe near this one under which the model was known on this machine; a new one is kept.
+    """The stored probe of this model on this machine that is near the given one; a new probe is
+    stored.
 
     Args:
-        fingerprint: without a probe.
-        probe: of now.
+        fingerprint: fingerprint without a probe.
+        probe: current probe.
     """
     key = fingerprint.encode()
     with closing(ByteCache(cache_folder() / "probes.sqlite")) as cache:
@@ -497,8 +499,8 @@ def seen_before(fingerprint: str, probe: Probe) -> Probe:
                 return one
         if known:
             logger.warning(
-                "the model %s reads otherwise than it did on this machine before: its weights "
-                "changed under the same name, and its readings are kept apart",
+                "readings of model %s differ from earlier ones on this machine: its weights "
+                "changed under the same name, and its readings are cached separately",
                 fingerprint,
             )
         cache.discard("probe", [key])

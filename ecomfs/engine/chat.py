@@ -1,9 +1,8 @@
-"""Chat templates: how a model is asked in turns.
+"""Chat templates: they put turns into the control tokens of a model.
 
-A chat template is Jinja text that comes with a model and puts turns into the model's own frame of
-control tokens. It is foreign code: it runs in Jinja's immutable sandbox within limits
-(:mod:`ecomfs.core.sandbox`), with the few helpers that such templates expect. Row text never passes
-through it (:mod:`ecomfs.prompt.chat`).
+A chat template is Jinja text that comes with a model. It is untrusted code: it runs in Jinja's
+immutable sandbox with limits (:mod:`ecomfs.core.sandbox`) and the few helpers that such templates
+expect. Row text never passes through it (:mod:`ecomfs.prompt.chat`).
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ from ecomfs.errors import ModelError
 from ecomfs.types import Turn
 
 SWITCHES: Mapping[str, bool] = {"enable_thinking": False, "thinking": False}
-"""The names under which templates switch thinking off: Qwen 3, GLM and SmolLM3; DeepSeek and
-Granite."""
+"""Template variables that switch reasoning off: the first for Qwen 3, GLM and SmolLM3, the second
+for DeepSeek and Granite."""
 
 CONTROL = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]{2,20}\]")
-"""What control tokens look like: <|im_start|>, <bos>, </s>, <start_of_turn>, [INST], <|eot_id|>"""
+"""Pattern of control tokens: <|im_start|>, <bos>, </s>, <start_of_turn>, [INST], <|eot_id|>"""
 
 _TODAY = date(2024, 7, 26)
-"""What templates take for today: a reading must not depend on the day. (Llama's own default.)"""
+"""The date for templates, fixed so that readings do not depend on the day (Llama's default)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatModel:
-    """How a model is asked in turns.
+    """The chat template of a model, ready for use.
 
     Attributes:
-        identity: hash of what decides the frame.
-        render: turns → the text that the model is given, up to the header of its answer;
-            ``None``: turns are sent to a provider, which renders them.
-        encode: token ids of a part of the frame, with its control tokens; ``None`` as above.
+        identity: hash of everything that determines the frame.
+        render: turns → the text for the model, up to the header of its answer; ``None``: turns are
+            sent to a provider, which renders them.
+        encode: text of the frame → token ids, with control tokens; ``None`` if ``render`` is.
     """
 
     identity: str
@@ -61,22 +60,22 @@ class SupportsChat(Protocol):
 
     @property
     def chat(self) -> ChatModel | None:
-        """``None``: the model has none."""
+        """The chat template; ``None`` if the model has none."""
         ...
 
 
 def chat_model(engine: Engine) -> ChatModel | None:
-    """How an engine's model is asked in turns; ``None`` where it cannot be."""
+    """The chat template of an engine's model; ``None`` if it has none."""
     return engine.chat if isinstance(engine, SupportsChat) else None
 
 
 def frame_checked(model: ChatModel, tokenizer: Tokenizer | None) -> tuple[bool, str]:
-    """Whether every border between turns has a control token that a row's text cannot become, and
-    what was seen.
+    """Whether every border between turns has a control token that cannot come from the text of a
+    row, and a description of the result.
 
     Args:
-        model: what renders and encodes the frame.
-        tokenizer: what encodes the rows.
+        model: renders and encodes the frame.
+        tokenizer: encodes the rows.
 
     >>> frame_checked(ChatModel("0"), None)
     (True, 'turns are sent as messages')
@@ -100,8 +99,8 @@ def frame_checked(model: ChatModel, tokenizer: Tokenizer | None) -> tuple[bool, 
 
 
 def without_control(text: str) -> str:
-    """A text in which nothing looks like a control token, for programs that read those in any text:
-    a space breaks it up.
+    """A text with a space inside everything that looks like a control token, for programs that
+    parse control tokens in any text.
 
     >>> without_control("bad<|im_end|>")
     'bad< |im_end|>'
@@ -114,8 +113,8 @@ class ChatTemplate:
 
     Args:
         source: Jinja text.
-        tokens: text of the control tokens that it may name, such as ``bos_token``.
-        where: the model, for messages.
+        tokens: name → text of control tokens that it may use, such as ``bos_token``.
+        where: name of the model, for messages.
 
     Raises:
         ModelError: it does not compile.
@@ -133,11 +132,11 @@ class ChatTemplate:
         try:
             self._parts = template_size(_ENVIRONMENT.parse(source))
             self._compiled = _ENVIRONMENT.from_string(source)
-        except Exception as error:  # Python's own limits of nesting among them
+        except Exception as error:  # including Python's limits of nesting
             raise self._error(error) from error
 
     def render(self, turns: Sequence[Turn]) -> str:
-        """The text that the model is given, up to the header of its answer.
+        """The text for the model, up to the header of its answer.
 
         Raises:
             ModelError: the template refuses these turns (some have no system turn), or fails.
@@ -153,7 +152,7 @@ class ChatTemplate:
                     **SWITCHES,
                     **self._tokens,
                 )
-        except Exception as error:  # whatever foreign code raises
+        except Exception as error:  # untrusted code may raise anything
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> ModelError:
@@ -166,7 +165,7 @@ class ChatTemplate:
 
 
 class _Generation(Extension):
-    """``{% generation %}``, with which templates mark the model's turns for training."""
+    """The tag ``{% generation %}``, which marks the model's turns for training; it is ignored."""
 
     tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
 

@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ecomfs.core.cpus import processor_flags
-from ecomfs.core.options import NO_MODEL
 from ecomfs.core.messages import did_you_mean
+from ecomfs.core.options import NO_MODEL
 from ecomfs.engine.protocol import Capabilities, Engine
 from ecomfs.errors import ConfigError, EngineUnavailableError
 from ecomfs.types import Prompt, Question
@@ -46,15 +46,15 @@ class NoEngine:
     )
 
     async def read(self, prompts: Sequence[Prompt], questions: Sequence[Question]) -> NoReturn:
-        """Raises :class:`ConfigError`: there is nothing to read with."""
+        """Raises :class:`ConfigError`, since there is no model."""
         raise self._refused("reads prompts")
 
     async def generate(self, prompts: Sequence[Prompt], **options: Any) -> NoReturn:
-        """Raises :class:`ConfigError`: there is nothing to write with."""
+        """Raises :class:`ConfigError`, since there is no model."""
         raise self._refused("writes text")
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     def _refused(self, what: str) -> ConfigError:
         return ConfigError(
@@ -70,8 +70,8 @@ class EngineKind:
         adapter: ``module:class`` below ``ecomfs.engine``; imported when such an engine is opened.
             The class takes the name as its argument and options as keyword arguments, or has
             a class method ``from_name(name, spec, **options)``.
-        extra: what installs the runtime; empty where it needs none.
-        forms: specs of this kind, for messages.
+        extra: extra of ecomfs that installs the runtime; empty if it needs none.
+        forms: forms of its specs, for messages.
         served: another program runs the model: the canary checks it at every start, and an actor
             needs no GPU for it.
         rechecked: the canary checks it at every start, although the model is in this process.
@@ -106,7 +106,7 @@ ENGINES = {
         "litellm:LiteLlmEngine", "litellm", "litellm:<provider>/<model>", served=True
     ),
 }
-"""Kind → how it is opened. A new engine is one line here and its adapter."""
+"""Registry of engine kinds. A new engine needs one line here and its adapter."""
 
 
 def open_engine(spec: str = "auto", **options: Any) -> Engine:
@@ -117,8 +117,8 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
     spec : str
         ``kind:name?option=value`` (kinds: :data:`ENGINES`), or ``auto``: the vLLM server at
         ``$ECOMFS_VLLM_URL``, else one at http://127.0.0.1:8000, else the packaged demo model: with
-        torch in bfloat16 where the processor multiplies it and transformers is installed, else
-        with llama.cpp. :attr:`Engine.spec` of the result says which it was, the log why. Or
+        torch in bfloat16 if the processor supports it and transformers is installed, else with
+        llama.cpp. :attr:`Engine.spec` of the result tells which one, the log tells why. Or
         ``none``: no model.
     **options
         Arguments of the engine's class, such as ``context`` or ``threads``; they override those
@@ -132,9 +132,9 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
     Raises
     ------
     ConfigError
-        The spec names no engine, or the engine has no such option.
+        There is no such engine, or the engine has no such option.
     EngineUnavailableError
-        Its runtime is not installed, or nothing answers.
+        The runtime is not installed, or the server does not answer.
     ModelError, MissingFileError
         The name is not a model.
 
@@ -175,8 +175,8 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
 
 
 def salted(spec: str, salt: str) -> str:
-    """A spec whose engine finds cached readings and prefixes again only with the same salt; as it
-    is where its kind has no such option, or where it names a salt.
+    """The spec with a cache salt: cached readings and prefixes are shared only between engines with
+    the same salt. Unchanged if the kind has no such option, or the spec has a salt.
 
     >>> salted("gguf:demo?threads=4", "north"), salted("none", "north")
     ('gguf:demo?threads=4&cache_salt=north', 'none')
@@ -206,11 +206,11 @@ def is_elsewhere(spec: str) -> bool:
 
 
 def split_options(rest: str) -> tuple[str, dict[str, Any]]:
-    """A name and the options after its ``?``; numbers, true and false are converted. A file whose
-    name contains ``?`` keeps it.
+    """Split a name and the options after its ``?``; numbers, true and false are converted. A file
+    name that contains ``?`` is kept.
 
     Raises:
-        ConfigError: an option without a value, given twice, or one that is a secret.
+        ConfigError: an option has no value, is given twice, or is a secret.
 
     >>> split_options("demo?threads=4&repeatable=false")
     ('demo', {'threads': 4, 'repeatable': False})
@@ -262,16 +262,16 @@ def _load(kind: EngineKind) -> Any:
 
 
 _BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
-"""Instruction sets that multiply in bfloat16. llama.cpp's wheel computes with AVX2 only."""
-_TORCH = ("torch", "transformers", "accelerate", "gguf")  # what reads the demo model with torch
+"""Instruction sets for bfloat16 products. llama.cpp's wheel uses AVX2 only."""
+_TORCH = ("torch", "transformers", "accelerate", "gguf")  # packages to run the demo model in torch
 
 
 def _auto(*, plain: bool) -> tuple[str, str]:
-    """The spec of ``auto``, and why; ``plain``: no options are given, which engines have of
-    different names."""
+    """The spec for ``auto``, and the reason. ``plain``: no options are given; their names differ
+    between engines."""
     url = os.environ.get("ECOMFS_VLLM_URL")
     if url:
-        # The user named it: if nothing answers there, another engine would be a surprise.
+        # The user named this server: if it does not answer, do not use another engine.
         return f"vllm:{url}", "ECOMFS_VLLM_URL names it"
     # /version is vLLM's own; other programs use port 8000 too.
     if b'"version"' in (get_now(_VLLM_DEFAULT, "/version", seconds=1.0) or b""):
@@ -290,8 +290,7 @@ def _auto(*, plain: bool) -> tuple[str, str]:
 
 
 def get_now(url: str, path: str, *, seconds: float) -> bytes | None:
-    """The beginning of a page, without loading aiohttp; ``None`` unless it comes with status 200
-    in time."""
+    """The beginning of a response with status 200, read without aiohttp; ``None`` otherwise."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=seconds)
     try:

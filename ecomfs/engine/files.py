@@ -1,4 +1,4 @@
-"""Model files: where the hub keeps them, writing them whole, hashes of their content."""
+"""Model files: their folders, atomic writing, and hashes of their content."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _PIECES, _PIECE = 64, 256 << 10
 
 
 def models_dir() -> Path:
-    """Where models are put together, downloaded and converted: ``models`` in the cache folder."""
+    """Folder of assembled, downloaded and converted models: ``models`` in the cache folder."""
     return cache_folder() / "models"
 
 
 def hub_cache() -> Path:
-    """Where Hugging Face's own tools keep models from the hub."""
+    """Cache folder of Hugging Face's own tools."""
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A temporary path beside ``target`` that takes its place on success and is removed on
-    failure, so that no reader sees half a file."""
+    """A temporary path in the folder of ``target``, which replaces it on success and is removed on
+    failure, so that no reader sees an incomplete file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
@@ -50,9 +50,9 @@ def sha256_of(path: Path) -> str:
 
 
 def sha256_cached(path: Path) -> str:
-    """As :func:`sha256_of`, kept between runs by path, inode, size and times of the last changes:
-    models have hundreds of megabytes and are opened at every start. The time of change of the inode
-    is among them, because a copied file can carry any time of modification.
+    """As :func:`sha256_of`, but cached between runs by path, inode, size and times of change, since
+    models have hundreds of megabytes and are opened at every start. The change time of the inode is
+    included because a copied file can have any modification time.
 
     Raises:
         ModelError: the file changes while it is read.
@@ -71,7 +71,8 @@ def sha256_cached(path: Path) -> str:
 
 
 class FileState(NamedTuple):
-    """What changes with a file: times are of content and inode, in nanoseconds."""
+    """State of a file that changes with its content; times are of content and inode, in
+    nanoseconds."""
 
     inode: int
     size: int
@@ -86,11 +87,11 @@ def file_state(path: Path) -> FileState:
 
 
 class OpenFiles:
-    """The files of a model that a runtime has open and reads when it needs them (llama.cpp maps
-    them into memory): what is written into them changes the model under way.
+    """Open files of a model that a runtime reads when needed (llama.cpp maps them into memory), so
+    that writing to them would change the model in use.
 
     Args:
-        digests: SHA-256 of each.
+        digests: file → SHA-256.
     """
 
     def __init__(self, digests: Mapping[Path, str]) -> None:
@@ -98,11 +99,11 @@ class OpenFiles:
         self._states = {path: file_state(path) for path in digests}
 
     def check(self) -> None:
-        """Check that nothing was written into the files. One that was replaced or deleted stays
-        what it was for the process that has it open.
+        """Check that the files were not written to. For a process with open files, replaced or
+        deleted files do not change.
 
         Raises:
-            EngineUnavailableError: the content of one is another now.
+            EngineUnavailableError: the content of a file has changed.
         """
         for path, then in self._states.items():
             try:
@@ -116,16 +117,15 @@ class OpenFiles:
                 raise permanent(
                     EngineUnavailableError(
                         f"{path} was overwritten while the model was in use",
-                        hint="start again; write models to another name and rename them",
+                        hint="start again; write models under another name, then rename them",
                     )
                 )
             self._states[path] = now
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 of a model folder: of small files the whole content; of large ones (weights) name,
-    size and 64 pieces of 256 KiB from the first to the last, so that a model of many gigabytes
-    takes no time."""
+    """SHA-256 of a model folder: the content of small files; for large ones (weights) name, size
+    and 64 pieces of 256 KiB, so that many gigabytes take little time."""
     digest = hashlib.sha256()
     for file in sorted(f for f in folder.iterdir() if f.is_file()):
         size = file.stat().st_size

@@ -1,5 +1,4 @@
-"""GGUF models as files: which files are one model, which of several models a name means, and what
-their headers say."""
+"""GGUF files: the files of a model, the choice between several models, and the header."""
 
 from __future__ import annotations
 
@@ -23,14 +22,14 @@ _QUANT = re.compile(
     re.IGNORECASE,
 )
 _NO_MODELS = ("mmproj", "imatrix")
-"""Files of a repository that begin so are no language models: image encoders, statistics."""
+"""Prefixes of GGUF files that are not language models: image encoders, statistics."""
 _GGUF_HINT = "a GGUF model starts with the bytes 'GGUF'; see 'ecomfs models'"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file of a repository or folder: its path below that, with ``/``, its bytes, and its SHA-256
-    in hex (empty when unknown)."""
+    """A file of a repository or folder: relative path with ``/``, size in bytes, and SHA-256 in hex
+    (empty if unknown)."""
 
     path: str
     size: int
@@ -38,12 +37,12 @@ class ModelFile:
 
 
 def choose_files(files: Iterable[ModelFile], quant: str, where: str) -> list[ModelFile]:
-    """The files of one model: those of a quantisation, or of a file's name.
+    """The files of one model, chosen by quantisation or file name.
 
     Args:
         files: all files of a repository or folder.
-        quant: such as ``Q4_K_M``, in any case, or a file's name or path. Empty: Q4_K_M, else the
-            smallest model of at least 4 bits per weight.
+        quant: a quantisation such as ``Q4_K_M``, in upper or lower case, or a file name or path.
+            Empty: Q4_K_M, else the smallest model of at least 4 bits per weight.
         where: the repository or folder as a spec, for messages.
 
     Returns:
@@ -72,7 +71,7 @@ def choose_files(files: Iterable[ModelFile], quant: str, where: str) -> list[Mod
         names = [f"{where}:{name}" for name in found]
         raise ModelError(
             f"{where}: {len(found)} GGUF files are {quant or quant_of(found[0])}",
-            hint=f"name one of them: {', '.join(names)}",
+            hint=f"choose one of them: {', '.join(names)}",
         )
     name = found[0]
     parts = sorted(models[name], key=lambda file: file.path)
@@ -81,7 +80,7 @@ def choose_files(files: Iterable[ModelFile], quant: str, where: str) -> list[Mod
 
 
 def models_of(files: Iterable[ModelFile]) -> dict[str, list[ModelFile]]:
-    """Path of a model's only or first file → its files."""
+    """Path of a model's first file → all its files."""
     models: dict[str, list[ModelFile]] = defaultdict(list)
     for file in files:
         name = PurePosixPath(file.path).name.lower()
@@ -92,7 +91,7 @@ def models_of(files: Iterable[ModelFile]) -> dict[str, list[ModelFile]]:
 
 
 def quant_of(name: str) -> str:
-    """The quantisation in a file's name, in capitals; empty when it has none.
+    """The quantisation in a file name, in upper case; empty if it has none.
 
     >>> quant_of("Q4/Qwen3-8B-UD-Q4_K_XL-00001-of-00002.gguf"), quant_of("m.iq3_xxs.gguf")
     ('UD-Q4_K_XL', 'IQ3_XXS')
@@ -104,7 +103,7 @@ def quant_of(name: str) -> str:
 
 
 def check_parts(paths: list[str], where: str) -> None:
-    """Check that the parts of a split model are all there; ``paths`` are sorted."""
+    """Check that no part of a split model is missing; ``paths`` are sorted."""
     match = _SPLIT.search(_stem(paths[0]))
     if match is None:
         return
@@ -114,15 +113,15 @@ def check_parts(paths: list[str], where: str) -> None:
         if f"{number:05d}" not in there:
             raise ModelError(
                 f"{where}: part {number} of {int(match[2])} of {name} is missing",
-                hint="all parts of a split model must lie in one folder",
+                hint="put all parts of the model into one folder",
             )
 
 
 def split_parts(file: Path) -> list[Path]:
-    """All files of a GGUF model on disk, of which ``file`` is the first or only one.
+    """All files of a GGUF model on disk, given the first or only one.
 
     Raises:
-        ModelError: it is a later part of a split model, or a part is missing.
+        ModelError: ``file`` is a later part of a split model, or a part is missing.
     """
     match = _SPLIT.search(file.stem)
     if match is None:
@@ -137,7 +136,7 @@ def split_parts(file: Path) -> list[Path]:
 
 
 def files_in(folder: Path) -> list[ModelFile]:
-    """The GGUF files of a folder on disk and of the folders in it."""
+    """The GGUF files in a folder and its subfolders."""
     return [
         ModelFile(path.relative_to(folder).as_posix(), path.stat().st_size)
         for path in sorted(folder.rglob("*"))
@@ -150,7 +149,7 @@ def _stem(path: str) -> str:
 
 
 def _named(models: Iterable[str], quant: str) -> list[str]:
-    """The models of a path, a file's name or a quantisation; of the first that there is."""
+    """The models that match a path, else a file name, else a quantisation."""
     for text_of in (
         str,
         lambda name: PurePosixPath(name).name,
@@ -182,7 +181,7 @@ def _choices(models: Iterable[str], where: str) -> str:
 
 
 def check_gguf(file: Path) -> None:
-    """Refuse what is not a GGUF file, before the C++ side sees it.
+    """Refuse a file that is not GGUF, before C++ code reads it.
 
     >>> check_gguf(Path("no-such.gguf"))
     Traceback (most recent call last):
@@ -210,13 +209,13 @@ _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 
 def header_text(file: Path, key: str) -> str | None:
-    """Value of a text key in the header of a GGUF file; ``None`` where it has none.
+    """Value of a text key in the header of a GGUF file; ``None`` if it has no such key.
 
-    The model is not loaded. The ``gguf`` package reads whole vocabularies into Python objects,
-    which takes half a minute for 200,000 tokens; here they are skipped.
+    The model is not loaded. The ``gguf`` package reads the whole vocabulary into Python objects,
+    which takes half a minute for 200,000 tokens; here it is skipped.
 
     Raises:
-        ModelError: the header is cut short or of an unknown form.
+        ModelError: the header is incomplete or has an unknown format.
 
     >>> header_text(Path("model.gguf"), "tokenizer.chat_template")        # doctest: +SKIP
     '{% for message in messages %}...'
@@ -239,7 +238,8 @@ def header_text(file: Path, key: str) -> str | None:
             return None
     except (struct.error, ValueError, KeyError, OSError) as error:
         raise ModelError(
-            f"{file}: the header of this GGUF file cannot be read", hint="it may be cut short"
+            f"{file}: the header of this GGUF file cannot be read",
+            hint="the file may be incomplete: download it again",
         ) from error
 
 
@@ -252,7 +252,7 @@ def _header_text(data: mmap.mmap, at: int) -> tuple[str, int]:
 
 
 def _after_value(data: mmap.mmap, at: int, kind: int) -> int:
-    """The place after a value."""
+    """The offset after a value."""
     if kind == _STRING:
         return at + 8 + int(_U64.unpack_from(data, at)[0])
     if kind != _ARRAY:

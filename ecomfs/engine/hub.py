@@ -1,8 +1,8 @@
-"""Models of a hub: their names, what the hub lists, and the files on this machine.
+"""Models of a hub: parses names, lists repositories, and downloads files.
 
 ``ORG/REPO[:QUANT]`` is a repository of the Hugging Face hub, or of the mirror at ``HF_ENDPOINT``;
-``modelscope:ORG/REPO[:QUANT]`` one of ModelScope. What was downloaded once is used without the
-network. The package huggingface_hub lists a repository and knows the user's token.
+``modelscope:ORG/REPO[:QUANT]`` is one of ModelScope. Downloaded files are used without the network.
+The package huggingface_hub lists repositories and provides the user's token.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _ATTEMPTS = 5
 _PAUSE = 1.0  # seconds before the second attempt
 _MB = 1_000_000  # bytes, as in messages and progress
 _AGAIN = (
-    "check the network and try again, what has come is kept; mirrors: HF_ENDPOINT, or "
+    "check the network and try again, the download continues; mirrors: HF_ENDPOINT, or "
     "gguf:modelscope:ORG/REPO"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class HubModel:
-    """A name of a GGUF model on a hub.
+    """The name of a GGUF model on a hub.
 
     Attributes:
         hub: ``""`` for Hugging Face, or ``"modelscope"``.
@@ -71,12 +71,12 @@ class HubModel:
 
     @property
     def folder(self) -> Path:
-        """Where its files are kept."""
+        """The folder of its files."""
         return models_dir() / "hub" / (self.hub or "huggingface") / self.repo.replace("/", "--")
 
 
 def parse_hub_name(name: str) -> HubModel | None:
-    """A name as a model of a hub; ``None`` when it is none.
+    """Parse the name of a model on a hub; ``None`` if it is not one.
 
     >>> parse_hub_name("Qwen/Qwen3-8B-GGUF:q5_k_m")
     HubModel(hub='', repo='Qwen/Qwen3-8B-GGUF', quant='q5_k_m')
@@ -95,8 +95,8 @@ def parse_hub_name(name: str) -> HubModel | None:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a hub says of a repository, such as ``gguf:ORG/REPO``: its GGUF files, the licence of
-    the weights (empty when it names none), and the commit that the files belong to."""
+    """The listing of a repository, such as ``gguf:ORG/REPO``: its GGUF files, the licence of the
+    weights (empty if unknown), and the commit of the files."""
 
     repository: str
     files: list[ModelFile]
@@ -105,20 +105,19 @@ class Listing:
 
 
 def hub_file(model: HubModel, *, refresh: bool = False, progress: Progress = silent) -> Path:
-    """The model's file on this machine, downloaded if it is not there. An interrupted download
-    goes on where it stopped.
+    """The model's file on this machine, downloaded if needed. An interrupted download continues.
 
     Args:
-        model: which.
+        model: the model.
         refresh: ask the hub whether there is a newer version.
-        progress: told of downloaded megabytes.
+        progress: reports downloaded megabytes.
 
     Returns:
         The GGUF file, the first part of a split model.
 
     Raises:
-        ModelError: there is no such repository or file, access is refused, what came is not what
-            the hub lists, or it cannot be written.
+        ModelError: there is no such repository or file, access is refused, the file differs from
+            the hub's listing, or it cannot be written.
         EngineUnavailableError, EngineTimeoutError, ServerStatusError: the hub does not answer,
             or huggingface_hub is not installed.
     """
@@ -143,13 +142,13 @@ def _known(model: HubModel) -> Path | None:
     try:
         chosen = choose_files(listing.files, model.quant, model.repository)
     except ModelError:
-        return None  # it may be new there
+        return None  # the hub may have it now
     whole = all(_is_whole(model.folder / file.path, file) for file in chosen)
     return model.folder / chosen[0].path if whole else None
 
 
 def downloaded() -> list[tuple[str, Listing, Path]]:
-    """Models of hubs on this machine: spec, listing, first file. Nothing is read but listings."""
+    """Models of hubs on this machine: spec, listing, first file. Only listings are read."""
     found = []
     for place in sorted(models_dir().glob(f"hub/*/*/{_LISTING}")):
         if (listing := _read_listing(place.parent)) is None:
@@ -242,13 +241,13 @@ def _list_modelscope(model: HubModel) -> Listing:
 
 def _no_listing(site: _Address) -> ModelError:
     return ModelError(
-        f"{site.model}: {site.host} answers with something else than a list of files",
+        f"{site.model}: {site.host} did not return a list of files",
         hint="check the address of the hub or mirror, and whether a proxy or login page answers",
     )
 
 
 def _file_address(model: HubModel, file: ModelFile, revision: str) -> _Address:
-    """Where a file is downloaded from, with the user's token for Hugging Face only."""
+    """The download address of a file, with the user's token for Hugging Face only."""
     if model.hub:
         query = urlencode({"Revision": revision, "FilePath": file.path})
         url = f"{_modelscope()}/api/v1/models/{model.repo}/repo?{query}"
@@ -261,12 +260,12 @@ def _file_address(model: HubModel, file: ModelFile, revision: str) -> _Address:
 
 
 def _endpoint() -> str | None:
-    """``HF_ENDPOINT`` as it is now: huggingface_hub reads it when it is imported."""
+    """The current ``HF_ENDPOINT``; huggingface_hub reads it only at import."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
 
 
 def _modelscope() -> str:
-    """ModelScope's own environment variable for its other sites and for mirrors."""
+    """The address of ModelScope; its own environment variable names other sites and mirrors."""
     site = os.environ.get("MODELSCOPE_DOMAIN") or "www.modelscope.cn"
     return (site if "://" in site else f"https://{site}").rstrip("/")
 
@@ -329,21 +328,21 @@ def _writing(target: Path) -> Iterator[None]:
 
 
 def _size_of(path: Path) -> int:
-    """Bytes of a file; 0 where there is none."""
+    """Size of a file in bytes; 0 if it does not exist."""
     return path.stat().st_size if path.is_file() else 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """Where something of a model is read: continued where it stopped, every failure in one line.
+    """An address of a hub: requests that can be continued, with failures as one-line errors.
 
-    Both hubs are read here. The download of huggingface_hub 2.4 begins at zero after an interrupted
-    process and does not compare the SHA-256 of what came over HTTP.
+    It is used for both hubs. The download of huggingface_hub 2.4 starts again after an interrupted
+    process, and does not check the SHA-256 of files from HTTP.
 
     Attributes:
-        model: its spec, for messages.
-        url: of the file, list or hub.
-        headers: of the request.
+        model: spec of the model, for messages.
+        url: address of the file, list or hub.
+        headers: headers of the request.
     """
 
     model: str
@@ -356,7 +355,7 @@ class _Address:
         return urlsplit(self.url).netloc or self.url
 
     def refused(self, status: int, seconds: float = 0.0) -> EngineError:
-        """The error for an HTTP status; ``seconds``: how long the server asks to wait."""
+        """The error for an HTTP status; ``seconds``: pause that the server asks for."""
         message = f"{self.model}: {self.host} answers with HTTP {status}"
         if is_retried(status):
             return ServerStatusError(message, hint=_AGAIN, seconds=seconds)
@@ -369,13 +368,13 @@ class _Address:
         )
 
     async def get(self) -> tuple[int, bytes]:
-        """Status and content of the answer."""
+        """Send a GET request; returns status and content."""
         async with self._response({}) as response:
             return response.status, await response.read()
 
     async def fetch(self, part: Path, size: int, progress: Progress) -> None:
-        """Download into ``part`` until it has ``size`` bytes, or until attempts bring no more; then
-        the last failure is raised."""
+        """Download into ``part`` until it has ``size`` bytes. If attempts bring no more bytes, the
+        last failure is raised."""
         most = -1
         while True:
             try:
@@ -420,7 +419,7 @@ class _Address:
 
     @asynccontextmanager
     async def _response(self, more: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The response to a GET request; failures, also while it is read, as exceptions of
+        """The response to a GET request; failures, also while reading it, become errors of
         ecomfs."""
         import aiohttp
 

@@ -1,4 +1,4 @@
-"""Engines whose model is in this process: blocking work in one thread, prompts in batches."""
+"""Base of engines with the model in this process: blocking work in one thread, in batches."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ecomfs.types import Prompt, Question
 T = TypeVar("T")
 Tokens = tuple[int, ...]
 Batches = Callable[[list[Tokens]], list[list[int]]]
-"""Token ids of prompts → their places, a batch each."""
+"""Token ids of prompts → positions of the prompts, by batch."""
 Work = Callable[[list[Tokens], list[int]], Sequence[T | EngineError]]
-"""Token ids of a batch, and the places of its prompts in the call → one answer per prompt."""
+"""Token ids of a batch, and positions of its prompts in the call → one answer per prompt."""
 
 
 def check_not_forked(owner: int, name: str) -> None:
-    """Refuse a model that another process (``owner``) loaded: a fork copies no threads, so every
-    call on it would never return."""
+    """Refuse a model that another process (``owner``) loaded: a fork does not copy threads, so
+    calls would never return."""
     if os.getpid() != owner:
         raise EngineUnavailableError(
             f"{name}: the model was loaded before this process was forked, and cannot be used here",
@@ -37,8 +37,8 @@ def check_not_forked(owner: int, name: str) -> None:
 
 
 class Worker:
-    """Runs one job of an engine at a time in one thread. A job gets an event and must check it
-    between steps: it is set when the caller was cancelled, because a thread cannot be stopped from
+    """Runs the jobs of an engine one at a time in a thread. A job must check its event between
+    steps: it is set when the caller was cancelled, since a thread cannot be stopped from
     outside."""
 
     def __init__(self, name: str, engine: str) -> None:
@@ -47,7 +47,7 @@ class Worker:
         self._owner = os.getpid()
 
     async def run(self, job: Callable[[threading.Event], T]) -> T:
-        """The job's result; its exceptions are raised here."""
+        """Run a job and return its result; its exceptions are raised here."""
         check_not_forked(self._owner, self._engine)
         given_up = threading.Event()
         try:
@@ -58,18 +58,18 @@ class Worker:
 
     @property
     def forked(self) -> bool:
-        """Whether this process is a fork of the one with the thread: there is nothing to use and
-        nothing to close."""
+        """Whether this process is a fork of the one with the thread, so that the worker cannot be
+        used and need not be closed."""
         return os.getpid() != self._owner
 
     def close(self) -> None:
-        """Take no more jobs."""
+        """Accept no more jobs."""
         if not self.forked:
             self._pool.shutdown(wait=False)
 
 
 class InProcessEngine:
-    """What the engines of models in this process have in common; subclasses set the attributes.
+    """Base class of engines with the model in this process; subclasses set the attributes.
 
     Attributes:
         spec: the engine's name.
@@ -94,11 +94,11 @@ class InProcessEngine:
     async def _each(
         self, prompts: Sequence[Prompt], work: Work[T], batches: Batches, *, room: int
     ) -> list[T | EngineError]:
-        """``work`` for all prompts that fit the context, a batch at a time in the engine's thread;
-        answers in input order.
+        """Run ``work`` for all prompts that fit the context, batch by batch in the engine's thread.
+        Answers are in input order.
 
         Args:
-            room: tokens that an answer may take.
+            room: most tokens of an answer.
         """
 
         def job(given_up: threading.Event) -> list[T | EngineError]:
@@ -118,7 +118,7 @@ class InProcessEngine:
         return await self._worker.run(job)
 
     def _misfit(self, ids: Tokens, room: int) -> EngineError | None:
-        """Why a prompt cannot be read."""
+        """The error of a prompt that cannot be read; ``None`` if it can."""
         if not ids:
             return EngineResponseError(f"{self.spec}: an empty prompt cannot be read")
         if len(ids) + room > self._context:
@@ -131,7 +131,7 @@ class InProcessEngine:
 
 
 def in_order(rows: list[Tokens], size: int) -> list[list[int]]:
-    """Batches of ``size`` prompts in the order of their tokens, so that shared prefixes follow each
-    other."""
+    """Batches of ``size`` prompts sorted by tokens, so that prompts with shared prefixes are
+    adjacent."""
     order = sorted(range(len(rows)), key=rows.__getitem__)
     return [order[start : start + size] for start in range(0, len(order), size)]

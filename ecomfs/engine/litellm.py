@@ -1,8 +1,8 @@
 """A hosted model of any provider, through litellm's library (never its proxy).
 
-Providers name no token ids and show no tokenizer, so labels are read from the likeliest next
-tokens where the provider lists them, else from the generated text. litellm translates between
-providers; time-outs, limits and retries are this package's own.
+Providers give no token ids and no tokenizer, so labels are read from the likeliest next tokens if
+the provider lists them, else from generated text. litellm translates between providers; time-outs,
+limits and retries are those of ecomfs.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ T = TypeVar("T")
 ApiMode = Literal["auto", "chat", "text"]
 
 MALICIOUS = frozenset({"1.82.7", "1.82.8"})
-"""Releases that stole secrets when they were imported; withdrawn from the index, but they may lie
-in mirrors and caches."""
+"""Releases that stole secrets on import; they were withdrawn, but mirrors and caches may have
+them."""
 
 _INSTALL = "pip install 'ecomfs[litellm]'"
 _CONTEXT = 8192  # tokens, of models that litellm does not know
@@ -57,17 +57,16 @@ class LiteLlmEngine:
         rpm: requests per minute that the provider allows.
         tpm: tokens per minute that it allows.
         timeout: seconds a request may take.
-        attempts: how often a request is sent at most.
-        concurrency: requests in flight at most; fewer while the provider answers 429 or 503.
-        top_logprobs: how many of the likeliest tokens to ask for; default: as many as the
-            provider gives (20 in chats, 5 in completions), 0 where litellm's table has
-            none. 0 reads the text.
+        attempts: most attempts per request.
+        concurrency: most requests in flight; fewer while the provider answers 429 or 503.
+        top_logprobs: number of top tokens to request; default: as many as the provider gives (20
+            in chats, 5 in completions), 0 if litellm's table has none. With 0 the text is read.
         context: longest prompt plus answer, in tokens; default: from litellm's table.
-        backoff: first pause before a repetition, in seconds; doubles each time.
-        sleep: how to wait.
+        backoff: first pause before a retry, in seconds; doubles each time.
+        sleep: sleep function (for tests).
 
     Raises:
-        EngineUnavailableError: litellm is not installed, or is a version that must not run.
+        EngineUnavailableError: litellm is not installed, or is a malicious release.
         ConfigError: no such provider or mode, or a limit that is not above 0.
     """
 
@@ -128,8 +127,8 @@ class LiteLlmEngine:
 
     @property
     def fingerprint(self) -> str:
-        """Model, address, way of asking, and litellm's version. What a provider changes behind a
-        model's name is not in it."""
+        """Model, address, mode, and litellm's version. It does not show if a provider changes the
+        model behind a name."""
         asked = [self._model, self._api_base or "", "text" if self._text else "chat"]
         content = hashlib.sha256("\0".join(asked).encode()).hexdigest()
         return f"litellm-{content[:12]}-{_installed_version()}"
@@ -140,8 +139,8 @@ class LiteLlmEngine:
 
     @property
     def chat(self) -> ChatModel | None:
-        """Turns are sent as messages, which the provider puts into its model's frame; a model that
-        completes texts takes none."""
+        """Turns are sent as messages, which the provider renders; ``None`` for a completion
+        model."""
         return None if self._text else ChatModel("messages")
 
     @property
@@ -150,13 +149,13 @@ class LiteLlmEngine:
         return self._spending
 
     def price(self, prompt_tokens: int, answer_tokens: int) -> float | None:
-        """See :class:`ecomfs.engine.protocol.SupportsPricing`; by the price table of litellm."""
+        """See :class:`ecomfs.engine.protocol.SupportsPricing`; prices are from litellm's table."""
         return _price(self._library, self._model, prompt_tokens, answer_tokens)
 
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
     ) -> list[Reading | EngineError]:
-        """An error for every prompt: providers cannot be asked about named tokens."""
+        """An error for every prompt: providers do not score given tokens."""
         message = f"{self.spec} gives no log-probabilities of named tokens"
         error = permanent(EngineResponseError(message, hint="--readout auto"))
         return [error for _ in prompts]
@@ -217,7 +216,7 @@ class LiteLlmEngine:
         answers = [task.result() for task in tasks]
         unavailable = [a for a in answers if isinstance(a, EngineUnavailableError)]
         if unavailable and len(unavailable) == len(answers):
-            raise unavailable[0]  # nothing could be read: an error of the call, not of its rows
+            raise unavailable[0]  # nothing could be read: an error of the call and not of rows
         return answers
 
     async def _call(self, prompt: Prompt, options: dict[str, Any], parse: Callable[[Any], T]) -> T:
@@ -277,11 +276,11 @@ class LiteLlmEngine:
 
 
 async def _no_probe(_: str) -> None:
-    """A provider is never marked unhealthy: there is no other one."""
+    """Never mark the provider unhealthy, since there is no other one."""
 
 
 def _installed_version() -> str:
-    """Version of the installed litellm; it is not imported for that."""
+    """Version of the installed litellm, found without importing it."""
     try:
         return metadata.version("litellm")
     except metadata.PackageNotFoundError:
@@ -291,17 +290,17 @@ def _installed_version() -> str:
 
 
 def _library() -> Any:
-    """litellm, imported without network access: its packaged price table, no ``.env`` file, no
+    """Import litellm without network access: with its packaged price table, no ``.env`` file and no
     telemetry.
 
     Raises:
-        EngineUnavailableError: it is not installed, or a release that must not be imported.
+        EngineUnavailableError: it is not installed, or is a malicious release.
     """
     version = _installed_version()
     if version in MALICIOUS:
         raise EngineUnavailableError(
             f"litellm {version} is a release with malicious code and is not imported",
-            hint=f"{_INSTALL} --upgrade, and change the secrets that this machine holds",
+            hint=f"{_INSTALL} --upgrade, and change all secrets on this machine",
         )
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # DEV, the default, reads .env files
@@ -324,8 +323,8 @@ _users: list[None] = []  # of litellm's connections: an entry an open engine (at
 
 
 def _known(litellm: Any, model: str) -> tuple[bool, Collection[str], Mapping[str, Any]]:
-    """What litellm's table says of a model: whether it completes texts and does not chat, the
-    settings that it takes, and other facts."""
+    """The entry of a model in litellm's table: whether it is a completion model, its supported
+    parameters, and other facts."""
     try:
         name, provider, _, _ = litellm.get_llm_provider(model)
     except Exception as error:
@@ -336,7 +335,7 @@ def _known(litellm: Any, model: str) -> tuple[bool, Collection[str], Mapping[str
     given = litellm.get_supported_openai_params(name, custom_llm_provider=provider) or []
     try:
         info: Mapping[str, Any] = litellm.get_model_info(model)
-    except Exception:  # of a class that differs between versions: the model is not in its table
+    except Exception:  # the class differs between versions: the model is not in the table
         info = {}
     text = provider.startswith("text-completion") or info.get("mode") == "completion"
     return text, given, info
@@ -378,7 +377,7 @@ def _generation(answer: Any, text: bool) -> Generation:
 
 
 def _used(answer: Any) -> tuple[int, int]:
-    """Tokens of prompt and answer as the provider counts them; 0 where it does not."""
+    """Tokens of prompt and answer as counted by the provider; 0 if it does not count them."""
     usage = getattr(answer, "usage", None)
     prompt = int(getattr(usage, "prompt_tokens", None) or 0)
     return prompt, int(getattr(usage, "completion_tokens", None) or 0) if prompt else 0
@@ -412,7 +411,7 @@ def _price(litellm: Any, model: str, prompt_tokens: int, answer_tokens: int) -> 
 
 
 def _translated(error: Exception, spec: str) -> EngineError:
-    """litellm's exceptions, all of which carry an HTTP status, in this package's classes."""
+    """Translate an exception of litellm, which has an HTTP status, to an error of ecomfs."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     status = getattr(error, "status_code", None)
     reason = one_line(error, 200)
@@ -422,7 +421,7 @@ def _translated(error: Exception, spec: str) -> EngineError:
             hint="fewer demonstrations (--k) or shorter texts",
         )
     if status in (401, 403):
-        # The message may quote a part of the key.
+        # The message may contain part of the key.
         return permanent(
             EngineUnavailableError(
                 f"{spec}: the provider refuses the API key (HTTP {status})",
@@ -444,7 +443,7 @@ def _translated(error: Exception, spec: str) -> EngineError:
 
 
 def _asked(error: Exception) -> float:
-    """Seconds of a ``Retry-After`` header, wherever litellm keeps the headers."""
+    """Seconds of a ``Retry-After`` header; litellm keeps headers in different places."""
     response = getattr(error, "response", None)
     own = getattr(error, "litellm_response_headers", None)
     for headers in (own, getattr(response, "headers", None)):
@@ -461,7 +460,7 @@ def _choice(answer: Any) -> Any:
 
 
 def _prompt_tokens(answer: Any) -> tuple[int, int]:
-    """Tokens of the prompt, and how many of these the provider took from its cache."""
+    """Tokens of the prompt, and how many of them the provider had cached."""
     details = getattr(getattr(answer, "usage", None), "prompt_tokens_details", None)
     return _used(answer)[0], int(getattr(details, "cached_tokens", None) or 0)
 
@@ -471,7 +470,7 @@ def _get(value: Any, name: str) -> Any:
 
 
 def _either(known: float | None, value: float) -> float:
-    """log(e^a + e^b): two tokens of one text."""
+    """log(e^a + e^b), for two tokens with the same text."""
     if known is None:
         return value
     top = max(known, value)

@@ -1,9 +1,8 @@
-"""Calls to an engine whose answers are checked to be distributions.
+"""Calls to an engine with a check that its answers are distributions.
 
-A model that overflows, a server with a bug or a gateway in between can answer log-probabilities
-that are no distribution: NaN, infinity, -infinity for every token, a probability above one, or
-several that sum to more than one. Such an answer is an error of its row: it is never cached
-and never becomes a label.
+A model that overflows, a faulty server or a gateway can return log-probabilities that are not a
+distribution: NaN, infinity, -infinity for every token, a probability above one, or several with a
+sum above one. Such an answer is an error of its row: it is never cached and never becomes a label.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ecomfs.errors import EngineError, InvalidLogprobsError
 from ecomfs.types import Prompt, Question, Reading
 
 SLACK = 1e-3
-"""How far above one a sum of probabilities may lie: sums in single precision over a vocabulary."""
+"""Tolerance for a sum of probabilities above one, for sums over a vocabulary in float32."""
 
 
 async def read(
@@ -61,7 +60,7 @@ async def choose(
 
 
 def checked(reading: Reading | EngineError, questions: Sequence[Question]) -> Reading | EngineError:
-    """The reading of one prompt, or the error that it is none; errors stay what they are.
+    """The reading of one prompt, or an error if it is not a distribution; errors are returned.
 
     >>> ask = [Question((1, 2))]
     >>> checked(Reading(((-0.7, -0.7),)), ask)
@@ -74,7 +73,7 @@ def checked(reading: Reading | EngineError, questions: Sequence[Question]) -> Re
     if [len(values) for values in reading.logprobs] != [len(asked.codes) for asked in questions]:
         return _error("they are not one for each token that was asked about")
     for values, asked in zip(reading.logprobs, questions, strict=True):
-        if len(set(asked.codes)) < len(values):  # one that was named twice counts once
+        if len(set(asked.codes)) < len(values):  # count repeated codes once
             values = tuple(dict(zip(asked.codes, values, strict=True)).values())
         if error := fault(values):
             return error
@@ -82,22 +81,22 @@ def checked(reading: Reading | EngineError, questions: Sequence[Question]) -> Re
 
 
 def checked_list(listed: TopTokens | EngineError) -> TopTokens | EngineError:
-    """The list, or the error that it is no part of a distribution."""
+    """The list, or an error if it is not part of a distribution."""
     if isinstance(listed, EngineError):
         return listed
     return fault(listed.logprobs.values()) or listed
 
 
 def checked_choice(choice: ChosenAnswer | EngineError) -> ChosenAnswer | EngineError:
-    """The choice, or the error that what it lists for a token is no part of a distribution."""
+    """The choice, or an error if a list of alternatives is not part of a distribution."""
     if isinstance(choice, EngineError):
         return choice
     return next(filter(None, (fault(listed.values()) for _, listed in choice.steps)), choice)
 
 
 def fault(logprobs: Collection[float]) -> InvalidLogprobsError | None:
-    """Why values cannot be log-probabilities of different tokens in one place; ``None`` if they
-    can.
+    """The error of values that cannot be log-probabilities of different next tokens; ``None`` if
+    they can.
 
     >>> fault([-0.1, -math.inf]) is None
     True

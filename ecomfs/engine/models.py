@@ -1,5 +1,5 @@
-"""Models by name: packaged ones, GGUF files, models of hubs, Hugging Face folders, and GGUF models
-converted to such folders for runtimes that read no GGUF."""
+"""Finds models by name: packaged ones, GGUF files, models of hubs, Hugging Face folders, and GGUF
+models converted to such folders for runtimes that cannot read GGUF."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """A model that can be used on this machine, or be had by one command.
+    """A model on this machine, or one that a single command installs.
 
     Attributes
     ----------
     spec : str
         Value for ``--engine``.
     about : str
-        One line about it.
+        One-line description.
     path : pathlib.Path or None
-        Its file or folder; ``None`` while it is not installed or not put together.
+        Its file or folder; ``None`` while it is not installed or not assembled.
     install : str
-        Command to run first; empty when it is ready.
+        Command to run first; empty if it is ready.
     size : int or None
-        Bytes of its files; ``None`` when unknown.
+        Size of its files in bytes; ``None`` if unknown.
     languages : str
-        That it reads well; empty when unknown.
+        Languages that it reads well; empty if unknown.
     licence : str
-        Of the weights; empty when unknown.
+        Licence of the weights; empty if unknown.
     notice : str
         Text that its licence requires to be shown.
 
@@ -66,20 +66,20 @@ class LocalModel:
 
     @property
     def ready(self) -> bool:
-        """Nothing is left to install."""
+        """Whether nothing is left to install."""
         return not self.install
 
 
 def gguf_file(name: str) -> Path:
-    """The GGUF file that a name stands for.
+    """The GGUF file for a name.
 
     Args:
-        name: a file; a folder of GGUF files, with ``:QUANT`` or without; a packaged model; or
-            ``ORG/REPO[:QUANT]`` of a hub (:mod:`ecomfs.engine.hub`), downloaded if it is not here.
+        name: a file; a folder of GGUF files, with or without ``:QUANT``; a packaged model; or
+            ``ORG/REPO[:QUANT]`` of a hub (:mod:`ecomfs.engine.hub`), downloaded if needed.
 
     Raises:
         MissingFileError, ModelError: there is no such file or model.
-        EngineUnavailableError: it is not on this machine and cannot be downloaded now.
+        EngineUnavailableError: the model is not on this machine and cannot be downloaded now.
     """
     if name in PACKAGED:
         return packaged_model(name)
@@ -95,16 +95,16 @@ def gguf_file(name: str) -> Path:
 
 
 def get_model(name: str, *, progress: Progress = silent) -> Path:
-    """Download a model, or its newest version, to its GGUF file; what is here already is not
-    downloaded again.
+    """Download the newest version of a model and return its GGUF file. Files that are on this
+    machine are not downloaded again.
 
     Args:
-        name: a packaged model or ``ORG/REPO[:QUANT]`` of a hub, with ``gguf:`` or without.
-        progress: told what is downloaded.
+        name: a packaged model or ``ORG/REPO[:QUANT]`` of a hub, with or without ``gguf:``.
+        progress: reports downloads.
 
     Raises:
-        ConfigError: it names no such model.
-        EngineError: as of :func:`packaged_model` and :func:`ecomfs.engine.hub.hub_file`.
+        ConfigError: the name is not that of such a model.
+        EngineError: see :func:`packaged_model` and :func:`ecomfs.engine.hub.hub_file`.
 
     >>> get_model("gpt")
     Traceback (most recent call last):
@@ -124,7 +124,7 @@ def get_model(name: str, *, progress: Progress = silent) -> Path:
 
 
 def available_models() -> list[LocalModel]:
-    """Models on this machine, and packaged ones that one command gets; nothing is put together,
+    """Models on this machine, and packaged models that can be installed. Nothing is assembled,
     downloaded or loaded.
 
     Returns
@@ -191,8 +191,8 @@ def _unpacked() -> list[LocalModel]:
 
 
 def check_folder(name: str) -> None:
-    """Refuse what is neither a model folder nor a possible hub id, before transformers asks the
-    hub for it."""
+    """Refuse a name that is neither a model folder nor a possible hub id, before transformers asks
+    the hub."""
     path = Path(name).expanduser()
     if path.is_file():
         raise ModelError(
@@ -208,8 +208,8 @@ def check_folder(name: str) -> None:
 
 
 def huggingface_source(model: str) -> str:
-    """What vLLM can serve for ``model``: a Hugging Face folder or hub id as it is; a GGUF model
-    (a packaged one by name, or a file) converted to a folder in the cache.
+    """The model in a form that vLLM can serve: a Hugging Face folder or hub id unchanged; a GGUF
+    model (packaged, or a file) converted to a folder in the cache.
 
     >>> huggingface_source("Qwen/Qwen3-8B")
     'Qwen/Qwen3-8B'
@@ -233,7 +233,7 @@ def huggingface_source(model: str) -> str:
 
 
 def to_huggingface(gguf: Path, folder: Path) -> Path:
-    """Convert a GGUF model to a Hugging Face folder, once; an existing one is only checked.
+    """Convert a GGUF model to a Hugging Face folder; an existing folder is only checked.
 
     Raises:
         MissingFileError, ModelError: ``gguf`` is not a model, its architecture is not known to
@@ -248,8 +248,8 @@ def to_huggingface(gguf: Path, folder: Path) -> Path:
             _convert(gguf, work)
             os.replace(work, folder)
         except OSError as error:
-            # Another process may have converted the same file meanwhile: its folder is whole,
-            # because it came by a rename.
+            # Another process may have converted the same file in the meantime: its folder is
+            # complete, because it is renamed at the end.
             if not (folder / "config.json").is_file():
                 raise ModelError(
                     f"{folder}: the converted model cannot be written: {error.strerror or error}",
@@ -279,7 +279,7 @@ def _convert(gguf: Path, work: Path) -> None:
 
 
 def tokenizer_to_huggingface(gguf: Path, folder: Path) -> Path:
-    """Write the tokenizer of a GGUF model into a folder, as Hugging Face's programs read it.
+    """Write the tokenizer of a GGUF model to a folder in Hugging Face's format.
 
     Raises:
         MissingFileError, ModelError: ``gguf`` is not a model, or transformers does not know its
@@ -324,8 +324,8 @@ def _reading(gguf: Path) -> Iterator[None]:
 
 
 def _restore_bos(gguf: Path, folder: Path) -> None:
-    """Set BOS, which the conversion loses: in the configuration, which vLLM and transformers read,
-    and in the post-processor, which the ``tokenizers`` library reads."""
+    """Set BOS, which the conversion loses, in the configuration (for vLLM and transformers) and in
+    the post-processor (for the ``tokenizers`` library)."""
     wanted, bos = _bos_of(gguf)
     config_file = folder / "tokenizer_config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))
@@ -346,7 +346,7 @@ def _restore_bos(gguf: Path, folder: Path) -> None:
 
 
 def check_bos(gguf: Path, folder: Path) -> None:
-    """Check that a converted folder's tokenizer adds BOS as the GGUF file says."""
+    """Check that the tokenizer of a converted folder adds BOS exactly if the GGUF file says so."""
     try:
         from transformers import AutoTokenizer
     except ImportError as error:

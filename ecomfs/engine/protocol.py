@@ -1,4 +1,4 @@
-"""The protocol of engines, and what an engine may support beyond it.
+"""The protocol of engines, and optional protocols that an engine may support.
 
 An engine answers *questions* about the next token of a prompt. A label of one token needs one
 question; labels of several tokens form a trie, with one question per branching node (see
@@ -25,20 +25,20 @@ class Capabilities:
     Attributes
     ----------
     logprobs : bool
-        It gives the exact log-probability of any named token (:meth:`Engine.read`).
+        It gives the exact log-probability of any given token (:meth:`Engine.read`).
     generates : bool
         It can generate text freely.
     prefix_reuse : bool
-        It computes a prompt prefix that several prompts share only once.
+        It computes a shared prefix of several prompts only once.
     context_tokens : int
         Longest prompt plus answer, in tokens.
     batch : int
-        Prompts per call that keep it busy.
+        Prompts per call for full speed.
     codes_per_look : int or None
-        Tokens that one pass over a prompt can be asked about. More are asked in several passes,
-        which is exact: log-probabilities are those of the whole vocabulary. ``None``: no limit.
+        Most tokens that can be scored in one pass over a prompt. More need several passes, which
+        is exact, since log-probabilities are over the whole vocabulary. ``None``: no limit.
     top_logprobs : int
-        How many of the likeliest next tokens it lists (:class:`TopTokens`); 0: none.
+        Number of likeliest next tokens that it lists (:class:`TopTokens`); 0: none.
     choice : bool
         It can generate one of given answers and nothing else (:class:`SupportsChoice`).
 
@@ -58,13 +58,13 @@ class Capabilities:
     choice: bool = False
 
     def without(self, lacking: Collection[str]) -> Capabilities:
-        """The same without some of ``logprobs``, ``top_logprobs`` and ``choice``."""
+        """A copy without some of ``logprobs``, ``top_logprobs`` and ``choice``."""
         return replace(self, **{name: type(getattr(self, name))() for name in lacking})
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How text is sampled; without it, generation is greedy.
+    """Settings of sampling; without them, generation is greedy.
 
     Attributes
     ----------
@@ -90,19 +90,21 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature <= 5:
-            raise ConfigError(f"temperature {self.temperature}", hint="above 0, at most 5")
+            raise ConfigError(
+                f"temperature {self.temperature}", hint="use a number above 0 and at most 5"
+            )
         if not 0 <= self.seed < 2**32 - 1:  # llama.cpp reads the last one as "any"
-            raise ConfigError(f"seed {self.seed}", hint="0 to 4294967294")
+            raise ConfigError(f"seed {self.seed}", hint="use a number from 0 to 4294967294")
 
 
 def sampling_options(sampling: Sampling | None) -> dict[str, Any]:
-    """Temperature and seed as most runtimes take them; greedy without ``sampling``."""
+    """Temperature and seed as options of a runtime; greedy without ``sampling``."""
     return {"temperature": 0.0} if sampling is None else asdict(sampling)
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Converts between text and token ids, as the engine's model does.
+    """Converts between text and token ids of the engine's model.
 
     Examples
     --------
@@ -128,7 +130,7 @@ class Tokenizer(Protocol):
 
 
 def encode_all(tokenizer: Tokenizer, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
-    """Token ids of many texts; in one batch where the tokenizer has a method ``encode_all``."""
+    """Token ids of many texts, in one batch if the tokenizer has a method ``encode_all``."""
     together: Callable[..., list[list[int]]] | None = getattr(tokenizer, "encode_all", None)
     if together is not None:
         return together(texts, bos=bos)
@@ -156,8 +158,8 @@ class Engine(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever a reading could change: engine kind, model content, precision and
-        settings. Short, printable, stable between processes."""
+        """Short text that changes whenever a reading could change: engine kind, content of the
+        model, precision and settings. Printable, and equal in all processes."""
         ...
 
     @property
@@ -171,10 +173,10 @@ class Engine(Protocol):
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
     ) -> list[Reading | EngineError]:
-        """Ask every question about every prompt.
+        """Answer every question about every prompt.
 
-        Returns one entry per prompt, in order: a :class:`Reading`, or the error of that prompt
-        alone. Raises only when nothing can be read at all (engine unreachable or closed).
+        Returns one entry per prompt, in order: a :class:`Reading`, or the error of that prompt. It
+        raises only if nothing can be read at all (engine unreachable or closed).
         """
         ...
 
@@ -186,8 +188,8 @@ class Engine(Protocol):
         stop: Sequence[str] = (),
         sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
-        """Generate text after every prompt, greedily without ``sampling``; returns and raises as
-        :meth:`read`."""
+        """Generate text after every prompt, greedy without ``sampling``; results and errors are as
+        for :meth:`read`."""
         ...
 
     async def aclose(self) -> None:
@@ -196,13 +198,13 @@ class Engine(Protocol):
 
 
 def has_model(engine: Engine) -> bool:
-    """Whether rows can be read by a language model; not with the engine ``none``."""
+    """Whether the engine has a language model; false for ``none``."""
     return engine.capabilities.context_tokens > 0
 
 
 @runtime_checkable
 class SupportsBatchedQuestions(Protocol):
-    """An engine that reads prompts with different questions faster together."""
+    """An engine that reads prompts with different questions faster in one batch."""
 
     async def read_each(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
@@ -214,7 +216,7 @@ class SupportsBatchedQuestions(Protocol):
 async def read_each(
     engine: Engine, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
 ) -> list[Reading | EngineError]:
-    """Ask each prompt its own questions, in one batch where the engine supports it."""
+    """Answer different questions for each prompt, in one batch if the engine supports it."""
     if isinstance(engine, SupportsBatchedQuestions):
         return await engine.read_each(prompts, questions)
 
@@ -228,11 +230,11 @@ async def read_each(
 
 @runtime_checkable
 class SupportsTokenConstraint(Protocol):
-    """An engine that samples under a constraint in another program, so that a check must prove
-    that constrained decoding is enforced."""
+    """An engine whose constrained decoding runs in another program, so that a check must prove that
+    it is enforced."""
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
-        """The token that is sampled when only ``allowed`` ones may be."""
+        """Sample a token among ``allowed``."""
         ...
 
 
@@ -241,10 +243,10 @@ class TopTokens:
     """The likeliest tokens after a prompt, as text.
 
     Attributes:
-        logprobs: token text → natural-log probability, likeliest first. Every other token is
-            less likely than all of these; tokens with equal text are summed.
+        logprobs: token text → natural-log probability, likeliest first. All other tokens are less
+            likely; tokens with equal text are summed.
         prompt_tokens: tokens of the prompt.
-        cached_tokens: of these, how many the engine took from its cache.
+        cached_tokens: number of them from the engine's cache.
     """
 
     logprobs: Mapping[str, float]
@@ -257,7 +259,7 @@ class SupportsTopTokens(Protocol):
     """An engine with ``capabilities.top_logprobs``: it lists the likeliest tokens."""
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
-        """The likeliest next tokens of every prompt; returns and raises as :meth:`Engine.read`."""
+        """The likeliest next tokens of every prompt; errors are as for :meth:`Engine.read`."""
         ...
 
 
@@ -266,12 +268,12 @@ class ChosenAnswer:
     """One of several given answers.
 
     Attributes:
-        text: the answer; any other text if constrained decoding was not enforced.
-        steps: per token of the answer, its text and the likeliest tokens in its place (text →
-            natural-log probability); empty where the engine does not list them. Engines differ
-            in whether these are taken before or after the constraint.
+        text: the answer; another text if constrained decoding was not enforced.
+        steps: for each token of the answer, its text and the likeliest tokens at its position (text
+            → natural-log probability); empty if the engine does not list them. Depending on the
+            engine, they are taken before or after the constraint.
         prompt_tokens: tokens of the prompt.
-        cached_tokens: of these, how many the engine took from its cache.
+        cached_tokens: number of them from the engine's cache.
     """
 
     text: str
@@ -287,17 +289,17 @@ class SupportsChoice(Protocol):
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
     ) -> list[ChosenAnswer | EngineError]:
-        """One of ``answers`` per prompt, decoded greedily; returns and raises as
+        """One of ``answers`` per prompt, decoded greedily; errors are as for
         :meth:`Engine.read`."""
         ...
 
 
 @runtime_checkable
 class SupportsDowngrade(Protocol):
-    """An engine in front of another program, which may lack some capabilities."""
+    """An engine that uses another program, which may lack some capabilities."""
 
     def drop_capabilities(self, lacking: Collection[str]) -> None:
-        """Stop stating these capabilities (see :meth:`Capabilities.without`)."""
+        """Remove these capabilities (see :meth:`Capabilities.without`)."""
         ...
 
 
@@ -315,15 +317,15 @@ class SupportsProbe(Protocol):
     """An engine whose weights may change while it is open.
 
     Attributes:
-        confirmed: how often its servers were found to be what they were.
-        swapped: whether one was found to be another.
+        confirmed: number of checks that found the weights unchanged.
+        swapped: whether a check found other weights.
     """
 
     confirmed: int
     swapped: bool
 
     async def remember(self) -> None:
-        """Probe the servers, and take that into the fingerprint.
+        """Probe the servers and add the result to the fingerprint.
 
         Raises:
             EngineError: nothing can be read, or the servers have different weights.
@@ -336,10 +338,10 @@ class Spending:
     """Use of a paid engine so far.
 
     Attributes:
-        calls: answered calls.
-        prompt_tokens, answer_tokens: as the provider counts them.
+        calls: number of answered calls.
+        prompt_tokens, answer_tokens: tokens as counted by the provider.
         usd: cost of the calls with a known price, in US dollars.
-        unpriced: calls without a known price, which ``usd`` leaves out.
+        unpriced: number of calls without a known price, not included in ``usd``.
 
     >>> Spending(2, 20, 2, 0.5, 1) - Spending(1, 10, 1, 0.25, 0)
     Spending(calls=1, prompt_tokens=10, answer_tokens=1, usd=0.25, unpriced=1)
@@ -363,9 +365,9 @@ class SupportsPricing(Protocol):
 
     @property
     def spending(self) -> Spending:
-        """So far; subtract the value from before a run."""
+        """Use so far; for one run, subtract the value from before it."""
         ...
 
     def price(self, prompt_tokens: int, answer_tokens: int) -> float | None:
-        """Cost of so many tokens, in US dollars; ``None`` when no price is known."""
+        """Cost of these tokens in US dollars; ``None`` if no price is known."""
         ...

@@ -1,4 +1,4 @@
-"""Load on model servers: requests in flight, rate limits, health of several equal servers."""
+"""Load balancing of model servers: requests in flight, rate limits, health checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ecomfs.errors import EngineError
 logger = logging.getLogger(__name__)
 
 ServerCheck = Callable[[str], Awaitable[None]]
-"""Checks the server of an address; raises an :class:`EngineError` if it must not be used."""
+"""Checks the server at an address; raises an :class:`EngineError` if it must not be used."""
 
 IN_A_ROW = 3
 """Consecutive failures after which a server that still listens is marked unhealthy."""
@@ -44,7 +44,7 @@ class Window:
 
     @property
     def limit(self) -> int:
-        """Requests that may be in flight now; at least one."""
+        """Most requests in flight now; at least one."""
         return int(self._size)
 
     @property
@@ -66,22 +66,22 @@ class Window:
         self._size = min(self._most, self._size + 1 / self.limit)
 
     def overloaded(self, sent: int) -> None:
-        """Halve the window after 429, 503 or a time-out. Requests that were sent before the last
-        halving are ignored: they say nothing about the smaller window."""
+        """Halve the window after 429, 503 or a time-out. Requests sent before the last halving are
+        ignored, since they do not apply to the smaller window."""
         if sent == self._age:
             self._size = max(1.0, self._size / 2)
             self._age += 1
 
 
 class RateLimit:
-    """Spaces calls evenly so that no minute exceeds its limit, whatever the size of a call (the
-    generic cell rate algorithm without burst; ITU-T I.371, annex A). A token bucket would allow
-    twice the limit within one minute.
+    """Spaces calls evenly so that no minute exceeds the limit, for calls of any size (the generic
+    cell rate algorithm without burst; ITU-T I.371, annex A). A token bucket would allow twice the
+    limit within one minute.
 
     Args:
-        per_minute: amount per minute; ``None``: no limit.
-        clock: monotonic seconds.
-        sleep: how to wait.
+        per_minute: limit per minute; ``None``: no limit.
+        clock: monotonic clock in seconds.
+        sleep: sleep function (for tests).
 
     Raises:
         ValueError: ``per_minute`` is not above 0.
@@ -102,7 +102,7 @@ class RateLimit:
         self._free = 0.0
 
     async def take(self, amount: float) -> None:
-        """Wait until ``amount`` more is within the limit."""
+        """Wait until ``amount`` is within the limit."""
         now = self._clock()
         start = max(now, self._free)
         self._free = start + amount * self._each
@@ -110,7 +110,7 @@ class RateLimit:
             await self._sleep(start - now)
 
     def correct(self, more: float) -> None:
-        """The last call took ``more`` than was reserved for it (less, if negative)."""
+        """Correct for the last call, which used ``more`` than was reserved (less, if negative)."""
         self._free += more * self._each
 
 
@@ -119,9 +119,9 @@ class ModelServer:
 
     Attributes:
         window: limits requests in flight.
-        unhealthy: why it gets no requests; ``None`` while it is healthy.
-        failures: consecutive ones; ``most_failures`` mark it unhealthy.
-        confirmed: when it was last known to be what it was, in the event loop's seconds.
+        unhealthy: the error for which it gets no requests; ``None`` while it is healthy.
+        failures: number of consecutive failures; ``most_failures`` mark it unhealthy.
+        confirmed: time of the last check that its model is unchanged, in the event loop's seconds.
     """
 
     def __init__(self, url: str, most: int) -> None:
@@ -143,10 +143,10 @@ class ServerPool:
 
     Args:
         urls: their addresses.
-        most: requests in flight per server, at most.
+        most: most requests in flight per server.
         revive: checks an unhealthy server before it is used again.
-        pause: seconds until an unhealthy server is probed first; doubles up to half a minute.
-        confirm: checks that a healthy server still is what it was.
+        pause: seconds until the first probe of an unhealthy server; doubles up to half a minute.
+        confirm: checks that the model of a healthy server is unchanged.
         confirm_every: seconds between two such checks.
     """
 
@@ -174,10 +174,10 @@ class ServerPool:
         return [server for server in self._all if server.unhealthy is None]
 
     async def acquire(self) -> tuple[ModelServer, int]:
-        """The least busy server, once one has room, and what its window gave for the request.
+        """Wait for room on the least busy server; returns it and the result of ``Window.enter``.
 
         Raises:
-            EngineError: all servers are unhealthy, and a probe just now failed.
+            EngineError: all servers are unhealthy, and a probe has just failed.
         """
         while True:
             self._probe_due()
@@ -191,13 +191,13 @@ class ServerPool:
             await self._wait_for_room()
 
     def release(self, server: ModelServer) -> None:
-        """A request is finished, answered or not."""
+        """Count a request as finished, answered or not."""
         server.window.leave()
         self._wake()
 
     async def _wait_for_room(self) -> None:
-        """Only as many waiting requests are woken as there is room for: waking thousands would
-        cost more than the requests themselves."""
+        """Wait until there is room. Only as many waiting requests are woken as there is room for,
+        since waking thousands would cost more than the requests."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -217,11 +217,11 @@ class ServerPool:
                 room -= 1
 
     async def confirm(self, server: ModelServer, since: float | None = None) -> None:
-        """Check that a server is what it was, unless it was checked after ``since`` (default: some
-        minutes ago). One check runs at a time.
+        """Check that the model of a server is unchanged, unless this was checked after ``since``
+        (default: some minutes ago). One check runs at a time.
 
         Raises:
-            EngineError: it is not, and is marked unhealthy.
+            EngineError: the model has changed; the server is marked unhealthy.
         """
         wanted = _now() - self._every if since is None else since
         if self._confirm is None or server.confirmed > wanted:
@@ -240,22 +240,23 @@ class ServerPool:
             server.confirmed = started
 
     def gave_no_distribution(self, server: ModelServer, error: EngineError) -> None:
-        """A server's answer is no distribution. It is marked unhealthy after :data:`IN_A_ROW` of
-        them, also if it is the only one: the canary then decides whether the rows or the server are
-        at fault. The number doubles each time, so that rows at fault do not cost a canary each."""
+        """Count an answer that is not a distribution. After :data:`IN_A_ROW` of them the server is
+        marked unhealthy, even if it is the only one: the canary then decides whether the rows or
+        the server are the cause. The limit doubles each time, so that faulty rows do not cost a
+        canary each."""
         server.failures += 1
         if server.failures >= server.most_failures:
             server.most_failures *= 2
             self.failed(server, error, unreachable=True)
 
     def succeeded(self, server: ModelServer) -> None:
-        """A server answered well."""
+        """Count a good answer of a server."""
         server.failures = 0
         server.window.answered()
 
     def failed(self, server: ModelServer, error: EngineError, *, unreachable: bool) -> None:
-        """A server did not answer, or answered wrongly. It is marked unhealthy at once when it is
-        unreachable, else after :data:`IN_A_ROW` failures while another one is healthy."""
+        """Count a failure of a server. It is marked unhealthy at once if it is unreachable, else
+        after :data:`IN_A_ROW` failures if another server is healthy."""
         server.failures += 1
         others = [one for one in self.healthy if one is not server]
         if server.unhealthy is None and (unreachable or (server.failures >= IN_A_ROW and others)):
@@ -282,8 +283,8 @@ class ServerPool:
             self._probing.pop(server.url, None)
 
     async def _probe(self, server: ModelServer) -> None:
-        """Use a server again if it passes. One probe runs at a time; its outcome is that of all
-        callers that waited for it."""
+        """Probe a server and use it again if it passes. One probe runs at a time; all callers that
+        wait for it get its result."""
         seen = server.probes
         async with server.lock:
             if server.unhealthy is None:

@@ -1,4 +1,4 @@
-"""One open engine per spec and process: classifiers share a loaded model."""
+"""Engines shared by all classifiers of a process: one per spec, so that a model is loaded once."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _seen: dict[str, tuple[CanaryReport, ...]] = {}
 
 
 def shared_engine(spec: str = "auto") -> Engine:
-    """The process's engine for a spec, opened at first use.
+    """The shared engine of this process for a spec, opened at first use.
 
-    Its readings are kept in the user's cache folder (``ECOMFS_READING_CACHE=off`` switches that
-    off). Every server, and every model that this process loads for the first time on this machine,
-    is checked by the canary before use (:func:`canary_reports`). Do not close the engine: that
-    happens at exit, or with :func:`close_shared`.
+    Its readings are cached in the user's cache folder (``ECOMFS_READING_CACHE=off`` switches this
+    off). Every server, and every model that is loaded for the first time on this machine, is
+    checked by the canary before use (:func:`canary_reports`). Do not close the engine: it is closed
+    at exit, or by :func:`close_shared`.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def shared_engine(spec: str = "auto") -> Engine:
 
 
 def _checked(engine: Engine) -> tuple[CanaryReport, ...]:
-    """The canary's reports of an engine that passed."""
+    """The canary's reports of an engine; raises if a required check failed."""
     if not has_model(engine):
         return ()
     if not is_rechecked(engine):
@@ -93,8 +93,8 @@ def _checked(engine: Engine) -> tuple[CanaryReport, ...]:
 
 
 def _checked_once(engine: Engine) -> CanaryReport:
-    """The canary's report of a model that this process loaded. The same files and runtime give the
-    same answers on one machine, so that a model which passed is not asked at every start."""
+    """The canary's report of a model in this process. The same files and runtime give the same
+    answers on one machine, so a model that passed is not checked at every start."""
     key = f"{engine.fingerprint}|{CHECKS}|{platform.machine()}|{platform.node()}".encode()
     with contextlib.closing(ByteCache(cache_folder() / "canary.sqlite")) as cache:
         if kept := cache.get("passed", [key]):
@@ -106,8 +106,8 @@ def _checked_once(engine: Engine) -> CanaryReport:
 
 
 def drop_lacking(engine: Engine, reports: Sequence[CanaryReport]) -> None:
-    """Remove from an engine's capabilities what the canary did not find on all of its servers; a
-    warning is logged, because labels are then read another way."""
+    """Remove capabilities that the canary did not find on all servers of an engine, and log a
+    warning, because labels are then read in another way."""
     for report in reports:
         for check in report.checks:
             if check.lacks:
@@ -118,9 +118,9 @@ def drop_lacking(engine: Engine, reports: Sequence[CanaryReport]) -> None:
 
 
 def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
-    """Canary reports of the shared engine ``spec``: one per server at the start, and one each
-    time a server recovered. Of a model that this process loaded, the report of the first time on
-    this machine. Empty for engines that are not open."""
+    """Canary reports of the shared engine ``spec``: one per server at the start, and one each time
+    a server recovered. For a model in this process, the report of its first check on this machine.
+    Empty for engines that are not open."""
     with _lock:
         asked = next((a for a, e in _open.items() if spec in (a, e.spec)), spec)
         engine = _open.get(asked)
@@ -129,20 +129,20 @@ def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
 
 
 def reopen_engine(spec: str) -> Engine:
-    """:func:`shared_engine` for a classifier from another process, where the engine was an open
-    object."""
+    """:func:`shared_engine` for a classifier from another process, in which the engine was given as
+    an object."""
     try:
         return shared_engine(spec)
     except (ConfigError, ModelError, MissingFileError) as error:
         raise EngineUnavailableError(
-            f"the engine {spec!r} was an open object in the process that the classifier comes "
-            f"from, and cannot be opened here by that name: {error.message}",
+            f"the classifier was fitted with an engine object, and {spec!r} cannot be opened "
+            f"in this process: {error.message}",
             hint='name the engine (engine="gguf:…") before fit, or set_params(engine=…) here',
         ) from error
 
 
 def close_shared() -> None:
-    """Close every shared engine (their memory is freed); the next use opens them again."""
+    """Close all shared engines and free their memory; the next use opens them again."""
     atexit.unregister(_close_at_exit)
     with _lock:
         _seen.clear()
@@ -152,14 +152,14 @@ def close_shared() -> None:
 
 
 def _close_at_exit() -> None:
-    # aiohttp warns of connections that are left open.
+    # aiohttp warns about connections that are left open.
     with contextlib.suppress(Exception):
         close_shared()
 
 
 def _after_fork() -> None:
-    """A forked process opens its own engines: the parent's threads and connections are
-    unusable in it."""
+    """A forked process opens its own engines: it cannot use threads and connections of the
+    parent."""
     global _lock
     _lock = threading.Lock()
     for engine in _open.values():

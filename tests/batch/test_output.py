@@ -84,7 +84,7 @@ def test_parquet_keeps_numbers_as_numbers(tmp_path: Path) -> None:
         ("o.json", None, r"\.json is not written \(use \.jsonl"),
         ("o.xls", None, r"\.xls is not written \(use \.xlsx"),
         ("o.xlsx.gz", None, "xlsx is compressed already"),
-        ("o.parquet", "csv", "named like parquet, and --output-format csv"),
+        ("o.parquet", "csv", "the name is that of parquet, but --output-format is csv"),
     ],
 )
 def test_formats_that_are_not_written(tmp_path: Path, name: str, form: Any, message: str) -> None:

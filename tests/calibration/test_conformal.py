@@ -81,7 +81,7 @@ def test_the_bound_for_a_batch_needs_no_labels_of_it_and_can_take_its_confidence
 
 @pytest.mark.parametrize("batch", [0.5, [0.5, float("nan")], [[0.5]]])
 def test_a_batch_that_is_no_list_of_confidences_is_reported(batch: object) -> None:
-    with pytest.raises(ConfigError, match="the batch is no list"):
+    with pytest.raises(ConfigError, match="the batch must be a list"):
         accept_threshold([0.5], [True], 0.9, batch=batch)  # type: ignore[arg-type]
 
 

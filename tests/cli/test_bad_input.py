@@ -49,7 +49,10 @@ def score(*arguments: str) -> int:
         (["-e", "open.csv"], "a quote that opens in this row is never closed (correct that line"),
         (["-e", "folder"], "folder: this is a folder, not a file"),
         (["-e", "bytes.csv"], "save it as UTF-8: iconv"),
-        (["-t", "folder"], "the folder folder has no task.yaml (make a task with ecomfs new-task"),
+        (
+            ["-t", "folder"],
+            "the folder folder has no task.yaml (create a task with",
+        ),
         (["-t", "broken"], "broken/task.yaml: not valid YAML: line 3, column 1: "),
         (["-t", "misspelt"], "misspelt/task.yaml: labelz: unknown key (did you mean 'lab"),
         (

@@ -135,7 +135,7 @@ def test_add_needs_no_id_and_notices_repeats(
     [id_] = held(folder / "pool.db")
     assert id_ in capsys.readouterr().out
     assert examples("add", "fits well", "-l", "negative", "-t", TASK) == 2
-    assert "already holds" in error(capsys)
+    assert "already has" in error(capsys)
 
 
 def test_add_with_several_fields(folder: Path) -> None:
@@ -204,8 +204,8 @@ def test_export_of_values_that_are_no_text(tmp_path: Path) -> None:
         (["relabel", "a", "neutral"], "--new-label adds one"),
         (["relabel", "a", " "], "the label is ''"),
         (["relabel", "a", " ", "--new-label"], "the label is ''"),
-        (["relabel", "zz", "positive"], "holds no example 'zz'"),
-        (["retire", "a", "zz"], "holds no example 'zz'"),
+        (["relabel", "zz", "positive"], "does not have example 'zz'"),
+        (["retire", "a", "zz"], "does not have example 'zz'"),
         (["history", "zz"], "never held example 'zz'"),
         (["stats", "--pool-name", "other"], "has no pool 'other'"),
         (["export", "no/such/out.csv"], "mkdir -p no/such"),

@@ -165,7 +165,7 @@ def test_mistakes_are_one_line(
     [
         ("en.v1.jinja", "{{ row.note }}", "{{ row.nope }}", "nope"),
         ("zh.v1.jinja", "{% endfor %}", "", "zh.v1"),
-        ("en.v1.jinja", "{{ row.note }}", "", "of the row does not"),
+        ("en.v1.jinja", "{{ row.note }}", "", "of the row is not in"),
         ("en.v1.jinja", "{{ demonstration.answer }}", "", "no answer"),
         ("en.v1.jinja", "label.definition }}", "label.meaning }}", "meaning"),
         ("task.yaml", "label_space: closed", "label_space: closd", "label_space"),

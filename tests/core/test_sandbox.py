@@ -112,7 +112,7 @@ def test_errors_name_the_line() -> None:
     template = Template(
         "one\ntwo\n{% for i in range(90000) %}{% for j in range(90000) %}\nx" + END, "t"
     )
-    with pytest.raises(TemplateError, match=r"template t, line 3: too much: more than 500,000 st"):
+    with pytest.raises(TemplateError, match=r"t, line 3: limit exceeded: more than 500,000"):
         template.render({})
     with pytest.raises(TemplateError, match=r"template t, line 2: .*'y' is undefined"):
         Template("{{ x }}\n{{ y }}", "t").render({"x": 1})

@@ -222,7 +222,7 @@ def test_offline(hub: Hub, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None
 @pytest.mark.parametrize("page", [b"<html>log in</html>", b"[1]", b'{"Code": 200}', b"\xff"])
 def test_a_page_that_is_no_listing(hub: Hub, prefix: str, page: bytes) -> None:
     hub.page = page
-    with pytest.raises(ModelError, match="something else than a list") as caught:
+    with pytest.raises(ModelError, match="did not return a list") as caught:
         gguf_file(f"{prefix}{REPO}")
     assert "login page" in caught.value.hint
 

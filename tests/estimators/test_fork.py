@@ -47,7 +47,7 @@ def in_child(function: Callable[[Any], Any], argument: Any, *, pickled: bool = F
 def test_an_engine_that_cannot_be_opened_again_is_one_error_at_once(pickled: bool) -> None:
     clf = classifier()
     clf.predict(TEXTS)  # the loop and its thread are there
-    with pytest.raises(EngineUnavailableError, match="'scripted' was an open object"):
+    with pytest.raises(EngineUnavailableError, match="'scripted' cannot be opened in this process"):
         in_child(clf.predict, TEXTS, pickled=pickled)
     assert len(clf.predict(TEXTS)) == 8  # the parent goes on
 

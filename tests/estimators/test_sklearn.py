@@ -284,7 +284,7 @@ def test_an_open_engine_is_shared_by_copies_and_left_behind_by_pickles(
     assert alone.classes_.tolist() == clf.classes_.tolist()
     check_is_fitted(alone)
     with pytest.raises(
-        EngineUnavailableError, match=r"'scripted' was an open object .* by that name"
+        EngineUnavailableError, match=r"'scripted' cannot be opened in this process"
     ):
         alone.predict(TEXTS)
     alone.set_params(engine=engine)

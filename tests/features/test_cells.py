@@ -78,7 +78,7 @@ def test_prices(value: object, price: Price) -> None:
 
 @pytest.mark.parametrize("kind", ["number", "price"])
 def test_a_number_with_two_readings_needs_the_pool_or_the_card(kind: str) -> None:
-    with pytest.raises(RowError, match="one way") as caught:
+    with pytest.raises(RowError, match="with a clear decimal mark") as caught:
         cell(kind, "1,234")
     assert "decimal: comma" in caught.value.hint
     for mark, amount in (("comma", 1.234), ("point", 1234.0)):
@@ -109,7 +109,7 @@ def test_dates(value: object, moment: datetime) -> None:
 
 
 def test_a_date_with_two_readings_needs_the_pool_or_the_card() -> None:
-    with pytest.raises(RowError, match=r"one way \(set date_format in the card"):
+    with pytest.raises(RowError, match=r"not an unambiguous date \(set date_format in the card"):
         cell("date", "3/7/2024")
     assert cell("date", "3/7/2024", date_format="%d/%m/%Y") == datetime(2024, 7, 3)
     spec = FieldSpec(name="f", kind="date")

@@ -165,7 +165,7 @@ def test_a_number_is_never_cut_to_fit_the_budget() -> None:
     clf = fitted(visits(), budget=10)
     [prediction] = clf.classify([{"page_value": "123456", "weekend": "no", "device": "mobile"}])
     assert prediction.status == Status.FAILED
-    assert "the row's other fields need more than 10 tokens" in prediction.error
+    assert "the other fields of the row need more than 10 tokens" in prediction.error
 
 
 def test_render_names_the_column() -> None:

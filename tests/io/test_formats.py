@@ -283,7 +283,7 @@ def test_a_password_never_shows() -> None:
 def test_options_of_text_formats_are_refused_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="do not apply to this format"):
         TableReader(_parquet(tmp_path), encoding="gbk")
-    with pytest.raises(ConfigError, match="no delimiter"):
+    with pytest.raises(ConfigError, match="a delimiter does not apply to JSON"):
         TableReader(_jsonl(tmp_path), delimiter=";")
 
 

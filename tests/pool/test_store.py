@@ -117,7 +117,7 @@ def test_a_repeated_id_is_refused_and_nothing_is_stored(pool: Pool, batch: list[
 
 
 def test_the_message_names_the_repeated_examples(pool: Pool) -> None:
-    with pytest.raises(DuplicateIdError, match="'x' names example 1 and example 3"):
+    with pytest.raises(DuplicateIdError, match="examples 1 and 3 have the same id 'x'"):
         pool.add([example("x"), example("y"), example("x")])
 
 

@@ -117,7 +117,7 @@ def test_where_there_is_no_system_turn_the_first_user_turn_has_the_instruction(n
 
 def test_thinking_is_switched_off_and_a_thought_that_stays_open_is_refused() -> None:
     assert builder(QWEN3).build({"text": "x"}, []).text.endswith("<think>\n\n</think>\n\n")
-    with pytest.raises(ModelError, match="opens a thought"):
+    with pytest.raises(ModelError, match="begins every answer with reasoning"):
         chat(CHATML.replace("assistant\n{% endif", "assistant\n<think>\n{% endif"))
 
 
@@ -132,7 +132,7 @@ def test_templates_that_cannot_hold_demonstrations_are_refused() -> None:
 
 def test_a_task_template_that_shows_an_answer_twice_cannot_be_cut() -> None:
     twice = "{% for d in demonstrations %}{{ d.text }} {{ d.answer }} {{ d.answer }}\n{% endfor %}"
-    with pytest.raises(TemplateError, match="cannot be cut into turns"):
+    with pytest.raises(TemplateError, match="cannot be split into turns"):
         builder(template=twice + "{{ text }}").build({"text": "x"}, shown("positive"))
 
 

@@ -68,20 +68,20 @@ def check(tmp_path: Path, source: str, task: str = "review_sentiment") -> None:
     [
         (
             "Review: {text}\nSentiment:",
-            "does not stand in the prompt .*is plain text: write {{text}}",
+            "is not in the prompt .*is plain text: write {{text}}",
         ),
-        ("Review: {row.text}", r"does not stand in the prompt .*write {{row\.text}}"),
-        ("{{ instruction }}\nSentiment:", "text of the row does not stand in the prompt"),
-        (SHOWN + "Sentiment:", "text of the row does not stand in the prompt"),
-        ("{{ instruction }}{{ text | length > 9000 }}", "text of the row does not stand"),
-        ("Length {{ text | length }}\nSentiment:", "text of the row does not stand in the prompt"),
-        ("{{ text | wordcount }} {{ text[0] }}", "text of the row does not stand in the prompt"),
-        ("{# {{ text }} #}Sentiment:", "text of the row does not stand in the prompt"),
-        ("{% if demonstrations %}x{% else %}{{ text }}{% endif %}", "text of the row does not"),
+        ("Review: {row.text}", r"is not in the prompt .*write {{row\.text}}"),
+        ("{{ instruction }}\nSentiment:", "text of the row is not in the prompt"),
+        (SHOWN + "Sentiment:", "text of the row is not in the prompt"),
+        ("{{ instruction }}{{ text | length > 9000 }}", "text of the row is not in"),
+        ("Length {{ text | length }}\nSentiment:", "text of the row is not in the prompt"),
+        ("{{ text | wordcount }} {{ text[0] }}", "text of the row is not in the prompt"),
+        ("{# {{ text }} #}Sentiment:", "text of the row is not in the prompt"),
+        ("{% if demonstrations %}x{% else %}{{ text }}{% endif %}", "text of the row is not in"),
         ("", "is empty"),
         (" \n\t", "is empty"),
         (SHOWN.replace("{{ d.text }}", "{text}") + "{{ text }}", "the row of a demonstration"),
-        (SHOWN.replace("{{ d.answer }}", "{answer}") + "{{ text }}", "shows no answer"),
+        (SHOWN.replace("{{ d.answer }}", "{answer}") + "{{ text }}", "has no answer"),
     ],
 )
 def test_a_template_that_gives_two_rows_one_prompt_is_refused(
@@ -95,7 +95,7 @@ def test_it_is_refused_before_an_engine_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "t.jinja"
     path.write_text("Review: {text}", encoding="utf-8")
     clf = FewShotClassifier("review_sentiment", "no-such-engine:", template=path)
-    with pytest.raises(TemplateError, match="does not stand in the prompt"):
+    with pytest.raises(TemplateError, match="is not in the prompt"):
         clf.fit(*examples())
 
 

@@ -146,7 +146,7 @@ def test_many_labels_of_a_provider_have_a_shortlist() -> None:
     ],
 )
 def test_a_step_that_is_not_met_is_refused(engine: Any, choice: Any, met: str) -> None:
-    with pytest.raises(ConfigError, match="engine scripted does not give") as caught:
+    with pytest.raises(ConfigError, match="engine scripted does not provide") as caught:
         fitted(engine, readout=choice)
     assert caught.value.hint == f"use --readout {met}"
 

@@ -81,7 +81,7 @@ def test_own_folder_wins_over_shipped(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_positive_label_is_one_of_the_labels(tmp_path: Path) -> None:
     assert load_task("review_sentiment").positive == "positive"
     folder = write_card(tmp_path / "t", positive="good")  # an alias is not a name
-    with pytest.raises(TaskError, match="positive: 'good' is none of the labels"):
+    with pytest.raises(TaskError, match="positive: 'good' is not one of the labels"):
         load_task(folder)
 
 

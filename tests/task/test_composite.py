@@ -57,9 +57,13 @@ def test_a_taxonomy_is_recognised(labels: list[str], mark: str | None) -> None:
     ("task", "update", "message"),
     [
         ("review_sentiment", {"hierarchy": " > "}, "needs label_space: open"),
-        ("product_category", {"hierarchy": " > ", "label_separator": "|"}, "not both"),
-        ("product_category", {"hierarchy": " "}, "name a mark"),
-        ("product_category", {"label_separator": " "}, "name a mark"),
+        (
+            "product_category",
+            {"hierarchy": " > ", "label_separator": "|"},
+            "cannot be used together",
+        ),
+        ("product_category", {"hierarchy": " "}, "give a separator"),
+        ("product_category", {"label_separator": " "}, "give a separator"),
     ],
 )
 def test_a_card_declares_one_of_the_two(task: str, update: dict[str, str], message: str) -> None:

@@ -116,7 +116,7 @@ def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EmptyInputError, match=r"x\.jsonl: empty"):
         read_log(path)
     path.write_text("id,label\n1,pos\n")
-    with pytest.raises(InputError, match="no traffic log"):
+    with pytest.raises(InputError, match="not a traffic log"):
         read_log(path)
     path.unlink()
     write(path, START)

@@ -1,15 +1,15 @@
-"""The embedded engine: a GGUF model read in-process by llama.cpp, through xllamacpp.
+"""The embedded engine: reads a GGUF model in this process with llama.cpp, through xllamacpp.
 
-No torch, no compiler, no server to start: seconds from nothing to the first label.
+It needs no torch, compiler or server, and gives the first label within seconds.
 
-**A reading depends on the prompt alone.** llama.cpp multiplies one token at a time and many
-tokens at a time along different paths, and int8 activations blow their last-bit differences up
-to 0.3 nats. With plain prefix caching, how many tokens are new depends on what was read before,
-so the same row would get other probabilities in another order. Here every prompt is computed in
-blocks of :data:`BLOCK` tokens counted from its start, and a cached prefix is taken up at a block
-border only: the same arithmetic whatever came before. It costs one decoded token and half a
-block per prompt. The tokens of an answer (suffixes of questions) are computed on top of the whole
-prompt, all of one suffix together.
+**A reading depends on the prompt alone.** llama.cpp computes one token and many tokens by different
+code paths, and int8 activations turn their rounding differences into up to 0.3 nats. With plain
+prefix caching, the number of new tokens depends on earlier prompts, so a row would get other
+probabilities in another order. Here every prompt is computed in blocks of :data:`BLOCK` tokens
+counted from its start, and a cached prefix is used only up to a block border, so that the
+arithmetic is always the same. This costs one decoded token and half a block per prompt. The tokens
+of an answer (suffixes of questions) are computed after the whole prompt, all of one suffix
+together.
 """
 
 from __future__ import annotations
@@ -38,20 +38,19 @@ class GgufEngine(InProcessEngine):
     """Reads a GGUF model in this process.
 
     Args:
-        path: the model file; of a split model the first part, beside which llama.cpp finds the
-            others.
-        context: longest prompt plus answer, in tokens; cut to what the model was trained for.
+        path: the model file; for a split model the first part, with the others in the same folder.
+        context: longest prompt plus answer, in tokens; limited to the model's training context.
         threads: CPU threads; default: the CPUs this process may use.
-        repeatable: compute prompts in fixed blocks, so that a reading does not depend on what
-            was read before (see the module). ``False`` saves 50–70 ms per prompt on two cores.
-        block: tokens of such a block, 32 or more. Another number gives other last digits.
-        cache_salt: readings in the cache are only found again with the same salt.
+        repeatable: compute prompts in fixed blocks, so that a reading does not depend on earlier
+            prompts (see the module). ``False`` saves 50–70 ms per prompt on two cores.
+        block: tokens per block, 32 or more. Other values change the last digits.
+        cache_salt: cached readings are shared only between engines with the same salt.
         spec: its name; default ``gguf:<path>``.
 
     Raises:
         ConfigError: ``block`` is too small.
         MissingFileError: there is no such file.
-        ModelError: it is not a GGUF model, or llama.cpp cannot load it.
+        ModelError: the file is not a GGUF model, or llama.cpp cannot load it.
         EngineUnavailableError: xllamacpp is not installed.
     """
 
@@ -97,7 +96,7 @@ class GgufEngine(InProcessEngine):
 
     @classmethod
     def from_name(cls, name: str, spec: str, **options: Any) -> GgufEngine:
-        """The engine of a name as :func:`ecomfs.engine.models.gguf_file` takes it."""
+        """Open the engine for a name that :func:`ecomfs.engine.models.gguf_file` accepts."""
         return cls(gguf_file(name), spec=spec, **options)
 
     def _identify(self, file: Path) -> str:
@@ -108,8 +107,8 @@ class GgufEngine(InProcessEngine):
         return f"gguf-{content[:12]}-xllamacpp{metadata.version('xllamacpp')}-{self._order}"
 
     def _chat_model(self, file: Path) -> ChatModel | None:
-        """How the model is asked in turns. (llama.cpp itself falls back to a frame that a base
-        model has never seen.)"""
+        """The chat template of the model. (llama.cpp itself falls back to a template that a base
+        model was not trained on.)"""
         source = header_text(file, "tokenizer.chat_template")
         if not source:
             return None
@@ -162,11 +161,11 @@ class GgufEngine(InProcessEngine):
         return super()._encoded(prompts)
 
     def _misfit(self, ids: Tokens, room: int) -> None:
-        """The server says itself what it cannot read."""
+        """Always ``None``: the server itself reports prompts that it cannot read."""
 
     async def aclose(self) -> None:
-        """Free the model, after what is being read; closing twice is fine, and in a forked child
-        it does nothing."""
+        """Free the model after the current job. It may be called twice, and does nothing in a
+        forked child."""
         server, self._server = self._server, None
         if server is not None and not self._worker.forked:
             await self._worker.run(lambda _: server.close())

@@ -1,4 +1,4 @@
-"""llama.cpp as one object with blocking calls, used by one thread at a time."""
+"""A wrapper of llama.cpp with blocking calls, for one thread at a time."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class LlamaServer:
             raise
 
     def read(self, ids: Tokens, questions: Sequence[Question]) -> Reading:
-        """Exact log-probabilities for every question about the prompt ``ids``."""
+        """The exact log-probabilities for every question about the prompt ``ids``."""
         wanted: dict[Tokens, set[int]] = {}
         for question in questions:
             wanted.setdefault(question.suffix, set()).update(question.codes)
@@ -109,8 +109,8 @@ class LlamaServer:
         for code in codes:
             if not 0 <= code < self.vocabulary:
                 raise EngineResponseError(f"{self._name}: no token {code} in the vocabulary")
-        # llama.cpp reports nothing when the sampled token is no whole character, so a bias forces
-        # a plain one; it does not change the reported log-probabilities.
+        # llama.cpp reports nothing if the sampled token is part of a character, so a bias forces a
+        # plain token; it does not change the reported log-probabilities.
         answer = self._complete(
             ids, suffix, n_predict=1, n_probs=_TOP, logit_bias=[[self._plain, 10 * _BIAS]]
         )
@@ -126,12 +126,12 @@ class LlamaServer:
     def _outside_top(
         self, ids: Tokens, suffix: Tokens, codes: set[int], reference: int, known: float
     ) -> dict[int, float]:
-        """Exact log-probabilities of tokens too unlikely for the top list.
+        """Exact log-probabilities of tokens that are too unlikely for the top list.
 
-        A bias lifts them and one token of known probability above the rest of the vocabulary and
+        A bias raises them and one token of known probability above the rest of the vocabulary and
         keeps their ratios: log p(code) = log p(reference) + log ratio. The reference is the least
-        likely plain token of the list, because single precision ends at e^-87; it is lifted
-        higher than the others, so that it is the one sampled.
+        likely plain token of the list, because single precision ends at e^-87. Its bias is larger,
+        so that it is the sampled token.
         """
         found: dict[int, float] = {}
         lift = dict.fromkeys(codes, _BIAS)
@@ -181,13 +181,13 @@ class LlamaServer:
         return answer
 
     def _holds(self, ids: Tokens) -> bool:
-        """Whether the cache has all of ``ids``, computed in blocks to their end."""
+        """Whether the cache has all of ``ids``, computed in blocks up to their end."""
         return self._end == len(ids) and self._held[: self._end] == ids
 
     def _align(self, ids: Tokens, suffix: Tokens) -> bool:
-        """Make the cache end where the computation goes on: of ``ids`` at the last block border
-        that they share with it, of a suffix at the end of ``ids``. So a suffix costs its own
-        tokens, whatever was asked before. Returns whether anything of the cache is of use."""
+        """Cut the cache to where the computation continues: for ``ids`` at the last block border
+        that they share with it, for a suffix at the end of ``ids``. So a suffix always costs only
+        its own tokens. Returns whether part of the cache can be used."""
         whole = (*ids, *suffix)
         if suffix and not self._holds(ids):
             self._complete(ids, n_predict=0)
@@ -218,8 +218,8 @@ class LlamaServer:
         raise EngineResponseError(message)
 
     def close(self) -> None:
-        """Free the model. Blocks until llama.cpp's threads have ended, or have not answered for
-        a minute: then they are left alone (:mod:`ecomfs.engine.llama.process`)."""
+        """Free the model. Blocks until llama.cpp's threads have ended. If they do not answer for a
+        minute, they are left running (:mod:`ecomfs.engine.llama.process`)."""
         self._process.close()
 
 
@@ -244,7 +244,7 @@ def _first_token(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_plain(token: dict[str, Any]) -> bool:
-    """Whether a listed token is whole characters, and no control token (those have no text)."""
+    """Whether a listed token has whole characters and is not a control token (without text)."""
     try:
         return bool(bytes(token["bytes"]).decode("utf-8"))
     except UnicodeDecodeError:

@@ -1,15 +1,15 @@
-"""llama.cpp's server object: its tokenizer, when it may be used, and when it may be destroyed.
+"""llama.cpp's server object: its tokenizer, its start, and its safe destruction.
 
 xllamacpp's destructor signals llama.cpp's main loop to end and joins its thread while it holds
-Python's lock. The constructor returns *before* that loop runs, and a starting loop resets the
-signal: the destructor of a server that is destroyed too early never returns, and the lock blocks
-Ctrl-C, signals and all other threads. In a forked child, which has no such thread, the join never
-returns either.
+Python's lock (GIL). The constructor returns *before* that loop runs, and a starting loop resets the
+signal. So the destructor of a server that is destroyed too early never returns, and the lock blocks
+Ctrl-C, signals and all other threads. In a forked child, which does not have the thread, the join
+never returns either.
 
-So only :func:`_destroy` runs the destructor, in the process that made the server and after its loop
-has answered. Until then an extra reference keeps the object alive through exceptions, garbage
-collection and interpreter exit. If the loop does not answer, the memory is leaked until the
-process ends.
+Therefore only :func:`_destroy` runs the destructor, in the process that made the server and after
+its loop has answered. Until then an extra reference keeps the object alive through exceptions,
+garbage collection and interpreter exit. If the loop does not answer, the memory is leaked until
+the process ends.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from ecomfs.errors import EngineResponseError, EngineUnavailableError
 logger = logging.getLogger(__name__)
 
 READY_SECONDS = 600.0
-"""Longest wait for the first answer: a large model is read from the disk for it."""
+"""Longest wait for the first answer: a large model must be read from the disk."""
 CLOSE_SECONDS = 60.0
 """Longest wait for the last answer before the server is destroyed."""
 
 
 class LlamaTokenizer:
-    """The model's own tokenizer (:class:`ecomfs.engine.protocol.Tokenizer`); any thread may use
-    it, also while a prompt is computed. xllamacpp offers it only over HTTP: on loopback, a free
-    port (``address``), with a key of this process.
+    """The model's own tokenizer (:class:`ecomfs.engine.protocol.Tokenizer`), for any thread, also
+    while a prompt is computed. xllamacpp offers it only over HTTP: on loopback, on a free port
+    (``address``), with a random key.
     """
 
     def __init__(self, name: str, address: str, key: str) -> None:
@@ -151,8 +151,8 @@ class LlamaProcess:
 
     Args:
         start: makes xllamacpp's server; its exceptions are raised here.
-        name: the model's name, for messages.
-        key: opens the server's HTTP port.
+        name: name of the model, for messages.
+        key: API key of the server's HTTP port.
 
     Attributes:
         http: the tokenizer, which is the server's HTTP port.
@@ -185,9 +185,9 @@ class LlamaProcess:
 
 
 def open_process(start: Callable[[], Any], name: str, key: str) -> LlamaProcess:
-    """A :class:`LlamaProcess`, made in a thread: Ctrl-C raises in the main thread only, where it
-    could drop a server between its construction and the next line. When the caller gives up, the
-    thread goes on and frees the server."""
+    """Make a :class:`LlamaProcess` in a thread: Ctrl-C raises in the main thread only, where it
+    could interrupt between construction and the next line. If the caller stops waiting, the thread
+    continues and frees the server."""
     outcome: Future[LlamaProcess] = Future()
 
     def run() -> None:
@@ -220,8 +220,8 @@ _pinned: set[int] = set()  # ids of servers that an extra reference keeps alive
 
 
 def _in_forked_child() -> None:
-    """When the child ends, llama.cpp's static destructors join threads that it does not have,
-    which crashes or hangs: end before them, with the same exit status. Python has written its
+    """At the end of a forked child, llama.cpp's static destructors would join threads that it does
+    not have, and crash or hang. End before them, with the same exit status; Python has written its
     files by then."""
     libc = ctypes.CDLL(None)
     if _pinned and hasattr(libc, "on_exit"):  # glibc's; calls the function with the exit status

@@ -35,17 +35,17 @@ class TransformersEngine(InProcessEngine):
 
     Args:
         model: a folder, or a hub id.
-        device: ``auto`` (CUDA, then MPS, then CPU), or torch's name of one.
+        device: ``auto`` (CUDA, then MPS, then CPU), or torch's name of a device.
         dtype: ``auto`` (float32 on CPU, the model's own on a GPU), ``float32``, ``bfloat16`` or
             ``float16``.
-        batch: prompts computed at once; halved while the GPU's memory does not suffice.
-        context: longest prompt plus answer, in tokens; cut to what the model was trained for.
+        batch: prompts computed at once; halved when GPU memory runs out.
+        context: longest prompt plus answer, in tokens; limited to the model's training context.
         spec: its name; default ``transformers:<model>``.
 
     Raises:
-        MissingFileError, ModelError: it is not a model that transformers can load.
+        MissingFileError, ModelError: transformers cannot load the model.
         EngineUnavailableError: the ``transformers`` extra is not installed.
-        ConfigError: no such device or precision.
+        ConfigError: there is no such device or precision.
     """
 
     tokenizer: HfTokenizer
@@ -87,7 +87,8 @@ class TransformersEngine(InProcessEngine):
 
     @classmethod
     def from_name(cls, name: str, spec: str, **options: Any) -> TransformersEngine:
-        """The engine of a folder or hub id, or of a packaged model, converted once."""
+        """Open the engine for a folder or hub id, or for a packaged model, which is converted
+        once."""
         model = huggingface_source(name) if name in PACKAGED else name
         return cls(model, spec=spec, **options)
 
@@ -132,7 +133,7 @@ class TransformersEngine(InProcessEngine):
                     readings.append(Reading(tuple(map(tuple, found)), len(i), cached))
                 return readings
 
-            # Several suffixes: the rows of one prompt are a batch, and the prompt is its prefix.
+            # With several suffixes, the rows of one prompt are a batch with the prompt as prefix.
             size = self._batch if len(suffixes) == 1 else 1
             room = 1 + max(map(len, suffixes), default=0)
             return await self._grouped([prompts[i] for i in places], look, size=size, room=room)
@@ -153,7 +154,7 @@ class TransformersEngine(InProcessEngine):
         torch, transformers = runtime()
         ends = self._model.generation_config.eos_token_id
         pad = (ends[0] if isinstance(ends, list) else ends) or 0
-        # The model's own settings (sampling, repetition penalty) would not be greedy.
+        # The model's own settings (sampling, repetition penalty) would not give greedy decoding.
         settings = transformers.GenerationConfig(
             max_new_tokens=max_tokens,
             eos_token_id=ends,
@@ -225,7 +226,7 @@ class TransformersEngine(InProcessEngine):
         ]
 
     async def aclose(self) -> None:
-        """Release the model; closing twice is fine."""
+        """Free the model; it may be called twice."""
         if self._decoder is not None:
             self._decoder = None
             self._model = None
@@ -268,7 +269,7 @@ def pick_device(torch: Any, name: str) -> Any:
 
 
 def pick_precision(torch: Any, dtype: str, device: Any) -> Any:
-    """What ``from_pretrained`` takes for ``dtype``."""
+    """The argument of ``from_pretrained`` for ``dtype``."""
     if dtype not in _PRECISIONS:
         raise ConfigError(f"dtype {dtype!r}", hint=f"one of: {', '.join(_PRECISIONS)}")
     if dtype == "auto":
@@ -317,7 +318,7 @@ class HfTokenizer:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def chat_model(self, where: str) -> ChatModel | None:
-        """How the model is asked in turns; ``None``: its folder has no chat template."""
+        """The chat template of the model; ``None`` if its folder has none."""
         source = getattr(self._tokenizer, "chat_template", None)
         if isinstance(source, dict):  # several, by use
             source = source.get("default")

@@ -1,7 +1,7 @@
-"""A decoder that computes what prompts share only once (torch and transformers).
+"""A decoder that computes shared prefixes of prompts only once (torch and transformers).
 
 The keys and values of the shared prefix are kept, one tensor pair per layer, and passed to every
-row of a batch as views; between batches they are cut to what is still shared and extended.
+row of a batch as views. Between batches they are cut to the part still shared, and extended.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 MIN_SHARED = 16
-"""Shorter shared prefixes are not worth a pass of their own."""
+"""Shorter shared prefixes are not computed separately."""
 
 
 def shared_length(rows: Sequence[tuple[int, ...]]) -> int:
@@ -30,8 +30,8 @@ def shared_length(rows: Sequence[tuple[int, ...]]) -> int:
 
 
 def groups(rows: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
-    """Batches of at most ``size`` rows, as indices: rows of a prefix together, or rows of a length
-    (which leaves little padding), whichever computes fewer tokens.
+    """Batches of at most ``size`` rows, as indices: grouped by prefix or by length (with little
+    padding), whichever computes fewer tokens.
 
     >>> one, two = tuple(range(40)), tuple(range(100, 140))
     >>> groups([(7,), (*one, 1), (*two, 1), (*one, 2), (*two, 2)], size=8)
@@ -45,7 +45,7 @@ def groups(rows: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
 
 
 def _tokens(rows: Sequence[tuple[int, ...]], batches: Sequence[Sequence[int]]) -> int:
-    """How many tokens are computed, padding and the prefix of each batch with them."""
+    """Number of computed tokens, including padding and the prefix of each batch."""
     computed = 0
     kept: tuple[int, ...] = ()
     for batch in batches:
@@ -60,18 +60,18 @@ def _tokens(rows: Sequence[tuple[int, ...]], batches: Sequence[Sequence[int]]) -
 
 
 def _kept_length(rows: Sequence[tuple[int, ...]]) -> int:
-    """Tokens of a batch's prefix that are computed once; the last token of every row must be
-    computed with it: its output is the answer."""
+    """Number of tokens of a batch's prefix that are computed once. The last token of every row is
+    not among them, since its output is the answer."""
     shared = min(shared_length(rows), min(map(len, rows)) - 1)
     return shared if shared >= MIN_SHARED else 0
 
 
 def _by_prefix(rows: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
-    """In the order of the rows' tokens.
+    """Batches in the order of the rows' tokens.
 
-    A batch ends early where taking in the next row would cost a prefix that is worth keeping: the
-    batch's own, or the one which that row shares with its successor; once half full, also where
-    less than half of the shared prefix would be left.
+    A batch ends early if adding the next row would lose a prefix worth keeping: that of the batch,
+    or the one that the row shares with its successor. A half-full batch also ends if less than half
+    of the shared prefix would be left.
     """
     order = sorted(range(len(rows)), key=rows.__getitem__)
     batches: list[list[int]] = []
@@ -104,7 +104,7 @@ class PrefixDecoder:
         self._model = model
         self._device = model.device
         self._reuse = reuse
-        # The kept prefix, and a layer its keys and values: [1, heads, tokens, head dimension].
+        # The kept prefix, and per layer its keys and values: [1, heads, tokens, head dimension].
         self._kept: tuple[int, ...] = ()
         self._layers: list[tuple[Any, Any]] = []
         parameters = inspect.signature(model.forward).parameters
@@ -116,8 +116,8 @@ class PrefixDecoder:
         """Log-softmax over the vocabulary after each row, which has at least one token.
 
         Returns:
-            A float32 tensor ``[rows, vocabulary]`` and, a row, how many of its tokens were not
-            computed for it.
+            A float32 tensor ``[rows, vocabulary]``, and for each row the number of its tokens that
+            were reused.
         """
         import torch
 
@@ -130,7 +130,7 @@ class PrefixDecoder:
             return self._forward(rows, shared), reused
 
     def _keep(self, tokens: tuple[int, ...]) -> int:
-        """Make the kept prefix equal ``tokens``; how many of them were there before."""
+        """Make the kept prefix equal ``tokens``; returns how many of them were kept before."""
         import torch
 
         known = shared_length([tokens, self._kept])
@@ -174,8 +174,8 @@ class PrefixDecoder:
     def _new_cache(layers: Sequence[tuple[Any, Any]], rows: int) -> Any:
         from transformers import DynamicCache
 
-        # Without the model's configuration every layer keeps all of its past. Sliding-window
-        # layers would throw it away, and could then not be cut back; the mask makes their window.
+        # Without the model's configuration every layer keeps its whole past. Sliding-window layers
+        # would drop it and could not be cut back; the mask makes their window.
         if not layers:
             return DynamicCache()
         return DynamicCache(
@@ -183,5 +183,5 @@ class PrefixDecoder:
         )
 
     def forget(self) -> None:
-        """Give the kept prefix's memory back."""
+        """Free the memory of the kept prefix."""
         self._kept, self._layers = (), []

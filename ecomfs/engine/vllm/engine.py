@@ -1,9 +1,8 @@
-"""The engine for vLLM servers: one or several of one model, over HTTP.
+"""The engine for vLLM servers over HTTP: one server, or several with the same model.
 
-Many prompts travel in one request, as token ids. One token is sampled under
-``allowed_token_ids``, which proves that constrained decoding is enforced; the log-probabilities
-come from ``logprob_token_ids`` and are those of the *unmasked* distribution (vLLM's
-``--logprobs-mode raw_logprobs``, the default).
+A request has many prompts, as token ids. One token is sampled with ``allowed_token_ids``, which
+proves that constrained decoding is enforced. The log-probabilities come from ``logprob_token_ids``
+and are those of the *unmasked* distribution (vLLM's ``--logprobs-mode raw_logprobs``, the default).
 """
 
 from __future__ import annotations
@@ -62,32 +61,32 @@ from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
 Recheck = Callable[[Engine], Awaitable[object]]
-"""Checks an engine of one server; raises an :class:`EngineError` if it must not be used."""
+"""Checks the engine of one server; raises an :class:`EngineError` if it must not be used."""
 
 
 class VllmEngine:
     """Reads a model served by vLLM.
 
     Args:
-        url: address of a server, or of several that serve the same model. The least busy one
-            gets the next request; an unhealthy one is probed until it recovers.
-        model: which served model; default: the only or first one.
-        api_key: default ``$ECOMFS_VLLM_API_KEY``.
+        url: address of a server, or of several with the same model. The least busy one gets the
+            next request; an unhealthy one is probed until it recovers.
+        model: name of the served model; default: the only or first one.
+        api_key: API key; default: ``$ECOMFS_VLLM_API_KEY``.
         timeout: seconds a request may take. A CPU server with many prompts in flight needs
             minutes.
-        attempts: how often a request is sent, at most. Then its halves are tried once, down to
-            single prompts, so that a prompt on which the server fails does not cost the others.
+        attempts: most attempts per request. Then its halves are tried once, down to single
+            prompts, so that a prompt on which the server fails does not affect the others.
         prompts_per_request: prompts in one request.
-        concurrency: requests in flight per server, at most; halved when it is busy or too slow,
-            then one more per window of answers.
-        top_logprobs: how many of the likeliest tokens it lists (vLLM's ``--max-logprobs``).
-        backoff: first pause before a repetition, in seconds; doubles each time.
-        recheck: check of a server that was unhealthy, beside that of its model: called with an
-            engine of that server alone; raises an :class:`EngineError`. Default: the canary.
+        concurrency: most requests in flight per server; halved when it is busy or too slow, then
+            increased by one per window of answers.
+        top_logprobs: number of likeliest tokens that it lists (vLLM's ``--max-logprobs``).
+        backoff: first pause before a retry, in seconds; doubles each time.
+        recheck: additional check of a server that was unhealthy: called with an engine for that
+            server alone; raises an :class:`EngineError`. Default: the canary.
         probe_after: seconds until an unhealthy server is probed; doubles up to half a minute.
-        confirm_every: seconds after which a server is asked whether it still is what it was when
-            the canary looked (:meth:`remember`); so is one to which a connection was made again.
-        sleep: how to wait (tests measure it).
+        confirm_every: seconds between checks that a server's weights are unchanged since the
+            canary (:meth:`remember`); a new connection is checked too.
+        sleep: sleep function (for tests).
 
     Attributes:
         rechecks: canary reports of servers that recovered, in order.
@@ -95,8 +94,8 @@ class VllmEngine:
 
     Raises:
         ConfigError: ``url`` is not an http(s) address.
-        EngineUnavailableError: nothing answers there.
-        ModelError: ``model`` is not served there, or the servers serve different ones.
+        EngineUnavailableError: no server answers at the address.
+        ModelError: ``model`` is not served there, or the servers serve different models.
     """
 
     def __init__(
@@ -151,13 +150,13 @@ class VllmEngine:
 
     @classmethod
     def from_name(cls, name: str, spec: str, **options: Any) -> VllmEngine:
-        """The engine of one address, or of several with commas between."""
+        """Open the engine for one address, or for several separated by commas."""
         return cls([url for url in name.split(",") if url], **options)
 
     @property
     def fingerprint(self) -> str:
-        """Model, its content where its folder is on this machine, vLLM's version, and after
-        :meth:`remember` what the model reads of the canary's prompts."""
+        """Model, its content if its folder is on this machine, vLLM's version, and after
+        :meth:`remember` the readings of the canary's prompts."""
         return with_probe(self._served.fingerprint, self._probe)
 
     @property
@@ -175,7 +174,7 @@ class VllmEngine:
 
     @property
     def chat(self) -> ChatModel | None:
-        """How the served model is asked in turns; the server is asked for it the first time."""
+        """The chat template of the served model, requested from the server at first use."""
         if not self._chat:
             self._chat = (served_chat(self._http, self._urls[0], self._served),)
         return self._chat[0]
@@ -189,13 +188,13 @@ class VllmEngine:
     ) -> list[Reading | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.read`.
 
-        vLLM reports the cached tokens of the *last* prompt of a request only; for the others
-        ``cached_tokens`` is 0. :meth:`cache_counters` has the server's own totals.
+        vLLM reports cached tokens for the *last* prompt of a request only; for the others
+        ``cached_tokens`` is 0. :meth:`cache_counters` returns the server's own totals.
         """
         parts = wire.parts_of(questions)
 
         async def job(rows: list[list[int]]) -> list[Any]:
-            # One part after another: from the second on, the prompts are in the server's cache.
+            # One part after the other: from the second on, the server has the prompts cached.
             looks = [await self._read_part(rows, part) for part in parts]
             return [
                 wire.reading(row, [of[n] for of in looks], parts, questions)
@@ -236,21 +235,21 @@ class VllmEngine:
         self, prompts: Sequence[Prompt], answers: Sequence[str]
     ) -> list[ChosenAnswer | EngineError]:
         """See :meth:`ecomfs.engine.protocol.SupportsChoice.choose`."""
-        # The constraint works on characters: any spelling by tokens may be taken.
+        # The constraint works on characters, so any tokenization of an answer is possible.
         room = 1 + max(len(answer.encode()) for answer in answers)
         body = wire.choice_body(answers, room, self.capabilities.top_logprobs)
         return await self._each_asked(prompts, room, body, wire.chosen)
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
-        """The most likely token among ``allowed``: shows whether constrained decoding is
+        """The most likely token among ``allowed``, to check that constrained decoding is
         enforced."""
         rows = await self._tokens([prompt])
         body = {"prompt": rows, **wire.question_body(tuple(allowed)[: wire.MAX_CODES])}
         return await self._retry(lambda: self._post(body, wire.sampled))
 
     async def cache_counters(self) -> tuple[int, int] | None:
-        """Prefix-cache (hits, queries) in tokens since the servers started, from all their
-        clients together; ``None`` when they do not report it."""
+        """Prefix-cache (hits, queries) in tokens since the servers started, for all clients;
+        ``None`` if they do not report it."""
         known = []
         for url in self._urls:
             with suppress(EngineError):
@@ -262,15 +261,14 @@ class VllmEngine:
         return sum(hits for hits, _ in known), sum(queries for _, queries in known)
 
     async def aclose(self) -> None:
-        """Close the connections; closing twice is fine."""
+        """Close the connections; it may be called twice."""
         self._closed = True
         if pool := self._pools.pop(asyncio.get_running_loop(), None):
             await pool.aclose()
         await self._http.close()
 
     def per_server(self) -> list[VllmEngine]:
-        """An engine for each of the servers alone, to check one by one; to be closed by the
-        caller."""
+        """One engine per server, to check them separately; the caller must close them."""
         return [self._alone(url) for url in self._urls]
 
     def _alone(self, url: str) -> VllmEngine:
@@ -307,7 +305,7 @@ class VllmEngine:
             return await probe(engine)
 
     async def _confirm(self, url: str) -> None:
-        """Check that a server reads as it did when the canary looked."""
+        """Check that the weights of a server are unchanged since the canary."""
         if not self._probe:
             return
         try:
@@ -338,7 +336,7 @@ class VllmEngine:
         except EngineUnavailableError:
             raise
         except EngineError as error:
-            # Not an error of the rows; the server may be repaired.
+            # This is not an error of rows; the server may be repaired.
             raise _not_used(url, error) from error
         await self._confirm(url)
 
@@ -348,8 +346,8 @@ class VllmEngine:
         report.require()
         if report.lacking:
             raise EngineError(
-                f"it lacks what it had: {', '.join(sorted(report.lacking))}",
-                hint="start it as it was, or run again",
+                f"it lost capabilities: {', '.join(sorted(report.lacking))}",
+                hint="start the server with its earlier options, or run again",
             )
 
     async def _each(
@@ -407,7 +405,7 @@ class VllmEngine:
     async def _read_part(
         self, rows: Sequence[list[int]], part: wire.Part
     ) -> list[wire.PartAnswer | EngineError]:
-        """One part's log-probabilities for each prompt of a request."""
+        """The log-probabilities of one part for each prompt of a request."""
         return await self._ask(
             [[*row, *part.suffix] for row in rows],
             1,
@@ -422,12 +420,12 @@ class VllmEngine:
         body: dict[str, Any],
         parse: Callable[[dict[str, Any], list[list[int]]], list[Any]],
     ) -> list[Any]:
-        """One request for all prompts that fit the context with their answers.
+        """Send one request for all prompts that fit the context with their answers.
 
         Args:
-            room: tokens an answer may take.
-            body: fields of the request beside its prompts.
-            parse: reads the server's answer; gives one entry per prompt.
+            room: most tokens of an answer.
+            body: further fields of the request.
+            parse: parses the server's answer to one entry per prompt.
         """
         results: list[Any] = [self._misfit(row, room) for row in rows]
         good = [i for i, error in enumerate(results) if error is None]
@@ -452,15 +450,15 @@ class VllmEngine:
                 return [error] * len(prompts)
         if not refused:
             return await isolate(prompts, send)
-        # Refusals are not retried, so only other failures of the halves are.
+        # Refusals are not retried; other failures of the halves are.
         return await isolate(prompts, lambda part: self._retry(lambda: send(part)))
 
     async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
         return await retrying(call, attempts=self._attempts, base=self._backoff, sleep=self._sleep)
 
     async def _post(self, body: dict[str, Any], parse: Callable[[dict[str, Any]], T]) -> T:
-        """What ``parse`` makes of a server's answer. When a server is unreachable, or is marked
-        unhealthy because of this answer, the next healthy one is asked at once."""
+        """Send a request and parse the answer. If the server is unreachable, or becomes unhealthy
+        by this answer, the next healthy one is used at once."""
         if self._closed:
             raise permanent(EngineUnavailableError(f"{self.spec}: the engine is closed"))
         salt = {} if self.cache_salt is None else {"cache_salt": self.cache_salt}
@@ -472,7 +470,7 @@ class VllmEngine:
             try:
                 await pool.confirm(server)
                 response = await self._http.request("POST", server.url, "/v1/completions", whole)
-                if response.connected is not None:  # another program may listen there now
+                if response.connected is not None:  # another program may use the address now
                     await pool.confirm(server, response.connected)
                 answer = parse(_checked(response))
             except EngineError as error:
@@ -528,8 +526,8 @@ def _checked(response: Response) -> dict[str, Any]:
 
 
 def _note_answer(pool: ServerPool, server: ModelServer, answer: object) -> bool:
-    """Whether all readings of an answer are distributions. One that is not counts as a failure
-    of the server; the next good one resets the count."""
+    """Whether all readings of an answer are distributions. One that is not counts as a failure of
+    the server; the next good one resets the count."""
     well = True
     for reading in answer if isinstance(answer, list) else [answer]:
         if isinstance(reading, InvalidLogprobsError):
@@ -550,4 +548,4 @@ def _note_failure(pool: ServerPool, server: ModelServer, sent: int, error: Engin
         unreachable = isinstance(error.__cause__, aiohttp.ClientConnectorError)
         pool.failed(server, error, unreachable=unreachable)
     else:
-        server.failures = 0  # it answered: the request or the key is at fault
+        server.failures = 0  # it answered: the request or the key is the cause

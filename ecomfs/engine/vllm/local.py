@@ -1,7 +1,7 @@
 """vLLM in this process, without HTTP: for a whole table on one machine.
 
-The same questions as to a served vLLM (:mod:`ecomfs.engine.vllm.engine`), as token ids in large
-batches, which vLLM schedules itself. Cached tokens are known for every prompt.
+It answers the same questions as a served vLLM (:mod:`ecomfs.engine.vllm.engine`), from token ids in
+large batches that vLLM schedules itself. Cached tokens are known for every prompt.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NEEDS = "pip install 'ecomfs[vllm]' (0.15 or newer)"
 
 
 def load(folder: str, kv_cache_gib: int) -> tuple[Any, Any, Any]:
-    """vLLM, torch and transformers, imported under vLLM's own settings: no telemetry, no second
+    """Import vLLM, torch and transformers with these settings of vLLM: no telemetry, no second
     process (whose start would run the user's script again), all cores."""
     os.environ.update(private(folder))
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -54,7 +54,7 @@ def load(folder: str, kv_cache_gib: int) -> tuple[Any, Any, Any]:
 
 @contextmanager
 def translating(spec: str) -> Iterator[None]:
-    """vLLM's exceptions, whose classes differ between versions, in this package's.
+    """Translate vLLM's exceptions, whose classes differ between versions, to errors of ecomfs.
 
     >>> with translating("vllm-local:x"):
     ...     raise ValueError("temperature must be in [0, 2]")
@@ -85,19 +85,19 @@ class VllmLocalEngine(InProcessEngine):
 
     Args:
         model: a folder, a hub id, or a GGUF model (converted once): ``demo``, ``smollm2``, a file.
-        context: longest prompt plus answer, in tokens; default: what the model was trained for,
-            on CPU at most 4096.
+        context: longest prompt plus answer, in tokens; default: the model's training context, on
+            CPU at most 4096.
         dtype: vLLM's name of a precision; default: the model's own on a GPU, float32 on CPU.
         batch: prompts per call.
-        kv_cache_gib: room for keys and values on CPU, in GiB.
+        kv_cache_gib: memory for keys and values on CPU, in GiB.
         gpu_memory: share of the GPU's memory to use.
-        tensor_parallel: GPUs that share the model.
-        load_format: vLLM's name of how weights are read; ``dummy``: random ones, to measure
-            speed with a folder that has only a configuration and a tokenizer.
+        tensor_parallel: number of GPUs for the model.
+        load_format: vLLM's name of a loading method; ``dummy``: random weights, to measure speed
+            with a folder that has only a configuration and a tokenizer.
 
     Raises:
-        EngineUnavailableError: vLLM is not installed, or too old.
-        MissingFileError, ModelError: it is not a model that vLLM can load.
+        EngineUnavailableError: vLLM is not installed, or is too old.
+        MissingFileError, ModelError: vLLM cannot load the model.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class VllmLocalEngine(InProcessEngine):
             settings |= {"enforce_eager": True, "block_size": 32}
         try:
             self._llm: Any = self._vllm.LLM(**settings)
-        except Exception as error:  # of many classes, which differ between versions
+        except Exception as error:  # classes differ between versions
             raise ModelError(
                 f"{model}: vLLM cannot load this model: {first_line(error)}",
                 hint="see its log above; a smaller context or kv_cache_gib needs less",
@@ -204,7 +204,7 @@ class VllmLocalEngine(InProcessEngine):
         self, prompts: Sequence[Prompt], answers: Sequence[str]
     ) -> list[ChosenAnswer | EngineError]:
         """See :meth:`ecomfs.engine.protocol.SupportsChoice.choose`."""
-        # The constraint works on characters: any spelling by tokens may be taken.
+        # The constraint works on characters, so any tokenization of an answer is possible.
         room = 1 + max(len(answer.encode()) for answer in answers)
         params = import_module("vllm.sampling_params")
         how = self._params(
@@ -216,7 +216,7 @@ class VllmLocalEngine(InProcessEngine):
         return await self._batched(prompts, room, lambda rows, _: self._chosen(rows, how))
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
-        """The most likely token among ``allowed``: shows whether constrained decoding is
+        """The most likely token among ``allowed``, to check that constrained decoding is
         enforced."""
         codes = tuple(allowed)[: wire.MAX_CODES]
 
@@ -229,7 +229,7 @@ class VllmLocalEngine(InProcessEngine):
         return token
 
     async def aclose(self) -> None:
-        """Free the model; closing twice is fine."""
+        """Free the model; it may be called twice."""
         llm, self._llm = self._llm, None
         if llm is None or self._worker.forked:
             return

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 from ecomfs.core import event_loop
 from ecomfs.core.http import HttpClient, masked
 from ecomfs.core.retry import permanent
-from ecomfs.engine.beginnings import Beginnings, cuts_by_words
 from ecomfs.engine.chat import CONTROL, SWITCHES, ChatModel, ChatTemplate
 from ecomfs.engine.files import folder_digest, hub_cache
 from ecomfs.engine.protocol import Tokenizer
+from ecomfs.engine.shared_prefix import PrefixTokenizer, cuts_by_words
 from ecomfs.errors import ConfigError, EngineResponseError, EngineUnavailableError, ModelError
 from ecomfs.types import Turn
 
-_CONTEXT = 2048  # tokens, of servers that do not say
+_CONTEXT = 2048  # tokens, for servers that do not report it
 _API_SECONDS = 30.0
 
 
@@ -32,10 +32,10 @@ class ServedModel:
 
     Attributes:
         name: its name in the API.
-        context: longest prompt plus answer that all the servers take, in tokens.
+        context: longest prompt plus answer that all servers accept, in tokens.
         tokenizer: its tokenizer.
-        fingerprint: model, its content where its folder is on this machine, and vLLM's version.
-        root: folder or hub id that it is served from, where the server says it.
+        fingerprint: model, its content if its folder is on this machine, and vLLM's version.
+        root: folder or hub id that it is served from, if the server reports it.
     """
 
     name: str
@@ -46,7 +46,8 @@ class ServedModel:
 
 
 def served_model(http: HttpClient, urls: Sequence[str], *, model: str | None) -> ServedModel:
-    """Ask the servers; see :class:`ecomfs.engine.vllm.engine.VllmEngine` for the errors."""
+    """Get the model from the servers; see :class:`ecomfs.engine.vllm.engine.VllmEngine` for the
+    errors."""
     apis = [ServerApi(http, url) for url in urls]
     cards = [_card(api, model) for api in apis]
     if len({card["id"] for card in cards}) > 1:
@@ -68,7 +69,7 @@ def served_model(http: HttpClient, urls: Sequence[str], *, model: str | None) ->
 
 
 def check_still_served(http: HttpClient, url: str, served: ServedModel) -> None:
-    """Check that the server at ``url`` still serves the same model, by the same vLLM."""
+    """Check that the server at ``url`` still serves the same model with the same vLLM version."""
     api = ServerApi(http, url)
     _require_same(api, _card(api, served.name), served)
 
@@ -101,8 +102,8 @@ def checked_url(url: str) -> str:
         raise ConfigError(f"{masked(url)!r} is not an address", hint="write vllm:http://host:8000")
     if "@" in parts.netloc:  # addresses are written into results
         raise ConfigError(
-            f"{masked(url)}: a name or password in the address",
-            hint="put the key into ECOMFS_VLLM_API_KEY, and leave it out of the address",
+            f"{masked(url)}: the address has a user name or password",
+            hint="remove it from the address, and set ECOMFS_VLLM_API_KEY",
         )
     return url.rstrip("/").removesuffix("/v1")
 
@@ -130,11 +131,11 @@ def _fingerprint(api: ServerApi, model: str, root: str | None) -> str:
 
 
 PROBE = "Review: très bien, 很好!  7/10\nLabel: positive"
-"""A text that tokenizers which differ would tokenize differently."""
+"""A text on which different tokenizers give different tokens."""
 
 
 class ServerApi:
-    """A model server's blocking calls: at the start, and for tokenizing."""
+    """Blocking calls to a model server, at the start and for tokenization."""
 
     def __init__(self, http: HttpClient, url: str) -> None:
         self.url = url
@@ -149,7 +150,7 @@ class ServerApi:
         Raises:
             EngineUnavailableError: nothing answers, or the key is refused.
             EngineTimeoutError: no answer within half a minute.
-            EngineResponseError: another status, or no JSON object.
+            EngineResponseError: another status, or the answer is not a JSON object.
         """
         method = "GET" if body is None else "POST"
         request = self._http.request(method, self.url, path, body, timeout=_API_SECONDS)
@@ -170,7 +171,7 @@ class ServerApi:
 
 
 def key_refused(url: str, status: int) -> EngineUnavailableError:
-    """The error for a server that wants another API key; repeating would not help."""
+    """The error for a server that refuses the API key; a retry would not help."""
     return permanent(
         EngineUnavailableError(
             f"{url} refuses the API key (HTTP {status})", hint="set ECOMFS_VLLM_API_KEY"
@@ -179,8 +180,8 @@ def key_refused(url: str, status: int) -> EngineUnavailableError:
 
 
 class RemoteTokenizer:
-    """Tokenizes through the server. Text that looks like a control token is cut after its first
-    character and tokenized in parts, because the server cannot be asked to read it as text.
+    """Tokenizes through the server. Text that looks like a control token is split after its first
+    character and tokenized in parts, because the server would parse it as a control token.
 
     Attributes:
         bos: token ids that the server puts before a text.
@@ -238,23 +239,23 @@ class FileTokenizer:
         self._tokenizer.no_padding()
         self._bos = list(bos)
         known = json.loads(self._tokenizer.to_str())
-        self._beginnings: Beginnings | None = None
+        self._by_prefix: PrefixTokenizer | None = None
         if cuts_by_words(known):
             added = [token["content"] for token in known.get("added_tokens") or []]
             words = self._tokenizer.pre_tokenizer.pre_tokenize_str
-            self._beginnings = Beginnings(self._encoded, words, added)
+            self._by_prefix = PrefixTokenizer(self._encoded, words, added)
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
         return self.encode_all([text], bos=bos)[0]
 
     def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
-        """See :func:`ecomfs.engine.protocol.encode_all`; Python's lock is free meanwhile."""
-        encode = self._encoded if self._beginnings is None else self._beginnings.encode_all
+        """See :func:`ecomfs.engine.protocol.encode_all`; it releases Python's lock (GIL)."""
+        encode = self._encoded if self._by_prefix is None else self._by_prefix.encode_all
         found = encode(texts)
         return [[*self._bos, *ids] for ids in found] if bos and self._bos else found
 
     def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
-        # The fast call keeps no offsets: a quarter less time.
+        # The fast call computes no offsets and takes a quarter less time.
         found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [one.ids for one in found]
 
@@ -263,9 +264,8 @@ class FileTokenizer:
 
 
 def served_chat(http: HttpClient, url: str, served: ServedModel) -> ChatModel | None:
-    """How the model of a server is asked in turns: by the server's own chat template, which its
-    tokenizer renders; where it cannot, by the one in the model's folder, if that is here.
-    ``None``: there is no chat template."""
+    """The chat template of a server's model: the server's own, which its tokenizer renders, else
+    the one in the model's folder, if it is on this machine. ``None`` if there is none."""
     api = ServerApi(http, url)
     remote = RemoteTokenizer(api, served.name)
 
@@ -298,7 +298,7 @@ def served_chat(http: HttpClient, url: str, served: ServedModel) -> ChatModel | 
 
 
 def _folder_template(folder: Path) -> ChatTemplate | None:
-    """The chat template in a model folder; ``None`` where there is none."""
+    """The chat template in a model folder; ``None`` if there is none."""
     file, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     try:
         named = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
@@ -327,7 +327,8 @@ def served_tokenizer(api: ServerApi, *, model: str, root: str | None) -> Tokeniz
 
 
 def tokenizer_file(root: str) -> Path | None:
-    """``tokenizer.json`` of a model folder or of a hub id in the hub's cache, if it is here."""
+    """The ``tokenizer.json`` of a model folder, or of a hub id in the cache; ``None`` without
+    one."""
     direct = Path(root) / "tokenizer.json"
     if direct.is_file():
         return direct

@@ -1,4 +1,4 @@
-"""Start a vLLM server: its command, flags and environment, on loopback, ready when it returns."""
+"""Starts a vLLM server on loopback, with its flags and environment, and waits until it is ready."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ StartProgress = Callable[[str, float], None]
 """Called while waiting, with the last line of the log and the seconds since the start."""
 
 _LAST_LINES = 15
-_ENDING = 2.0  # seconds; killed processes give back memory and ports a moment later
+_ENDING = 2.0  # seconds until killed processes have freed memory and ports
 
 
 def start_vllm(
@@ -47,23 +47,23 @@ def start_vllm(
     Args:
         model: a Hugging Face folder, a hub id, or a GGUF model (``demo``, ``smollm2``, a file),
             which is converted once.
-        port: 0 takes a free one.
-        python: the interpreter of vLLM's environment; default ``$ECOMFS_VLLM_PYTHON``, else the
+        port: port; 0: a free one.
+        python: the interpreter of vLLM's environment; default: ``$ECOMFS_VLLM_PYTHON``, else the
             running one.
         device: ``auto``, ``gpu`` or ``cpu``.
         context: longest prompt plus answer, in tokens; default: the model's own, at most 4,096
             on CPU.
         kv_cache_gib: memory for keys and values on CPU, in GiB.
         served_name: name of the model in the API; default: the folder's or hub id.
-        arguments: more arguments for vLLM, passed as they are.
+        arguments: further arguments for vLLM.
         timeout: seconds until the start counts as failed.
         progress: called about twice a second while waiting.
 
     Raises:
         ModelError, MissingFileError: ``model`` is not a model.
-        EngineUnavailableError: vLLM is not installed there, or died (the end of its
-            log is in the message).
-        EngineTimeoutError: not ready in time (the server is stopped then).
+        EngineUnavailableError: vLLM is not installed, or ended (the message has the end of its
+            log).
+        EngineTimeoutError: it is not ready in time, and was stopped.
     """
     folder = huggingface_source(model)
     interpreter = str(python or os.environ.get("ECOMFS_VLLM_PYTHON") or sys.executable)
@@ -101,13 +101,13 @@ def start_vllm(
 def serve_foreground(
     model: str, *, ready: Callable[[VllmServer], None] | None = None, **options: object
 ) -> int:
-    """Start vLLM as :func:`start_vllm` does and stay until it ends or the user ends it.
+    """Start vLLM as :func:`start_vllm` does, and wait until it ends or the user stops it.
 
     Args:
         ready: called once the server answers.
 
     Returns:
-        0 when it was ended by Ctrl-C or SIGTERM, else the server's own exit status.
+        0 if it was stopped by Ctrl-C or SIGTERM, else the server's exit status.
     """
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -129,10 +129,10 @@ class VllmServer:
     """A running vLLM server that this process owns; a context manager that stops it.
 
     Attributes:
-        url: where it answers, ``http://127.0.0.1:<port>``.
+        url: its address, ``http://127.0.0.1:<port>``.
         log: the file with its output.
-        runtime: what it runs on.
-        pid: process id, which is its group's id too.
+        runtime: the vLLM installation.
+        pid: process id, and id of its process group.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class VllmServer:
         atexit.register(self.stop)
 
     def wait_ready(self, timeout: float, progress: StartProgress | None = None) -> None:
-        """Return when ``/health`` answers; see :func:`start_vllm` for the errors."""
+        """Wait until ``/health`` answers; see :func:`start_vllm` for the errors."""
         started = time.monotonic()
         while get_now(self.url, "/health", seconds=5.0) is None:
             seconds = time.monotonic() - started
@@ -187,7 +187,7 @@ class VllmServer:
             time.sleep(0.02)
 
     def _signal(self, number: int) -> bool:
-        """Whether there was any process left to get it."""
+        """Send a signal to the group; returns whether any process was left."""
         try:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
@@ -234,9 +234,9 @@ class Runtime:
     Attributes:
         python: its interpreter.
         gpu: whether it runs on a GPU.
-        packaged: the distribution is called ``vllm``; builds of another name cannot run
+        packaged: whether the distribution is called ``vllm``; other builds cannot run
             ``vllm serve`` and are started through the server's module.
-        omp: Intel's OpenMP library of the environment; empty if there is none.
+        omp: path of Intel's OpenMP library in the environment; empty if there is none.
     """
 
     python: str
@@ -253,7 +253,7 @@ class Runtime:
 
 
 def inspect(python: str, device: str = "auto") -> Runtime:
-    """What can run in the environment of ``python``."""
+    """Find the vLLM installation in the environment of ``python``."""
     if device not in ("auto", "gpu", "cpu"):
         raise ConfigError(f"device {device!r}", hint="one of: auto, gpu, cpu")
     hint = "pip install 'ecomfs[vllm]', or set ECOMFS_VLLM_PYTHON to its environment's python"
@@ -275,8 +275,8 @@ def inspect(python: str, device: str = "auto") -> Runtime:
 def flags(
     runtime: Runtime, folder: str, *, port: int, name: str, context: int | None
 ) -> Sequence[str]:
-    """vLLM's flags. Loopback; log-probabilities before any mask; greedy means greedy (no
-    repetition penalty from the model's ``generation_config``); cached tokens are reported."""
+    """vLLM's flags: loopback, log-probabilities before any mask, plain greedy decoding (no
+    repetition penalty from the model's ``generation_config``), and reporting of cached tokens."""
     length = context if context is not None else _context(runtime, folder)
     return [
         *(["--model"] if not runtime.packaged else []),
@@ -296,7 +296,7 @@ def flags(
 
 
 def environment(runtime: Runtime, folder: str, *, kv_cache_gib: int) -> dict[str, str]:
-    """The environment of the server: this one's, telemetry off, and CPU settings."""
+    """The environment of the server: that of this process, with telemetry off and CPU settings."""
     variables = {**os.environ, **private(folder)}
     if not runtime.gpu:
         variables |= cpu_settings(kv_cache_gib)
@@ -307,14 +307,14 @@ def environment(runtime: Runtime, folder: str, *, kv_cache_gib: int) -> dict[str
 
 
 def private(folder: str) -> dict[str, str]:
-    """Environment variables that keep vLLM from calling home, and from the model hub when the
-    model is here."""
+    """Environment variables that switch off vLLM's telemetry, and access to the hub if the model is
+    on this machine."""
     offline = {"HF_HUB_OFFLINE": "1"} if Path(folder).is_dir() else {}
     return {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", **offline}
 
 
 def cpu_settings(kv_cache_gib: int) -> dict[str, str]:
-    """Environment variables of vLLM on CPU: all cores (the default binds one), and the cache."""
+    """Environment variables of vLLM on CPU: use all cores (the default is one), cache size."""
     return {
         "VLLM_CPU_OMP_THREADS_BIND": cpu_ranges(usable_cpus()),
         "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
@@ -323,7 +323,7 @@ def cpu_settings(kv_cache_gib: int) -> dict[str, str]:
 
 
 def cpu_ranges(cpus: Sequence[int]) -> str:
-    """CPU numbers as the kernel writes them.
+    """CPU numbers in the kernel's notation.
 
     >>> cpu_ranges([0, 1, 2, 5])
     '0-2,5'

@@ -1,4 +1,4 @@
-"""Request bodies for vLLM, and how its answers are read (no input or output here)."""
+"""Builds request bodies for vLLM and parses its answers, without any I/O."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ MAX_CODES = 128
 """vLLM's limit of ``logprob_token_ids`` in one request."""
 
 TOP = 20
-"""vLLM's limit of likely tokens in one answer (``--max-logprobs``), unless it is started with
-another."""
+"""vLLM's default limit of top tokens in one answer (``--max-logprobs``)."""
 
 _UNREADABLE = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError)
-"""What reading a value of another shape or kind raises; a long integer overflows a float."""
+"""Errors for a value of the wrong shape or type; a long integer overflows a float."""
 
 _TOO_OLD = "vLLM 0.15 or newer is needed: older ones ignore logprob_token_ids"
 
@@ -43,7 +42,8 @@ class PartAnswer(NamedTuple):
 
 
 def parts_of(questions: Sequence[Question]) -> list[Part]:
-    """Questions with one suffix share a pass; codes beyond the limit need more passes.
+    """Split questions into parts: those with the same suffix share a pass, and codes beyond the
+    limit need more passes.
 
     >>> [len(p.codes) for p in parts_of([Question(tuple(range(200))), Question((1, 999))])]
     [128, 73]
@@ -59,7 +59,7 @@ def parts_of(questions: Sequence[Question]) -> list[Part]:
 
 
 def parts_for(parts: Sequence[Part], questions: Sequence[Sequence[Question]]) -> list[set[int]]:
-    """Which of the parts the questions of each prompt need.
+    """For each prompt, the numbers of the parts that its questions need.
 
     >>> every = [Question(tuple(range(200))), Question((1, 2), suffix=(7,))]
     >>> parts_for(parts_of(every), [every, [Question((3, 150))], [Question((3, 4))]])
@@ -70,7 +70,7 @@ def parts_for(parts: Sequence[Part], questions: Sequence[Sequence[Question]]) ->
 
 
 def question_body(codes: tuple[int, ...]) -> dict[str, Any]:
-    """The fields of a completion request that ask for the codes' log-probabilities."""
+    """The fields of a completion request for the log-probabilities of codes."""
     return {
         "max_tokens": 1,
         "temperature": 0,
@@ -84,7 +84,7 @@ def question_body(codes: tuple[int, ...]) -> dict[str, Any]:
 def part_answers(
     answer: dict[str, Any], prompts: Sequence[Sequence[int]], codes: tuple[int, ...]
 ) -> list[PartAnswer | EngineError]:
-    """Log-probabilities of ``codes`` for every prompt of a request, or the error that they are no
+    """Log-probabilities of ``codes`` for every prompt of a request, or an error if they are not a
     distribution."""
     found: list[PartAnswer | EngineError] = []
     allowed = set(codes)
@@ -104,7 +104,7 @@ def part_answers(
 
 
 def part_answer(logprobs: dict[int, float], cached_tokens: int) -> PartAnswer | EngineError:
-    """An answer, or the error that it is no part of a distribution."""
+    """The answer, or an error if it is not part of a distribution."""
     return fault(logprobs.values()) or PartAnswer(logprobs, cached_tokens)
 
 
@@ -114,8 +114,8 @@ def reading(
     parts: Sequence[Part],
     questions: Sequence[Question],
 ) -> Reading | EngineError:
-    """Combine one prompt's answers, one per part, in the order of the questions; or the first
-    error."""
+    """Combine the answers of one prompt, one per part, to a reading in the order of the questions;
+    or return the first error."""
     if len(parts) == len(questions) == 1 and isinstance(only := looks[0], PartAnswer):
         values = tuple(map(only.logprobs.__getitem__, questions[0].codes))
         return Reading((values,), len(prompt), min(len(prompt), only.cached_tokens))
@@ -142,9 +142,9 @@ def texts(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Gene
 
 
 def choice_body(answers: Sequence[str], max_tokens: int, top: int) -> dict[str, Any]:
-    """Fields of a completion request whose text must be one of ``answers``, with the
-    likeliest tokens in the place of each of its own (vLLM masks before it takes logarithms, so
-    that they are shares among the allowed ones)."""
+    """Fields of a completion request whose text must be one of ``answers``, with the likeliest
+    tokens at each position. (vLLM applies the mask before the logarithm, so that these are shares
+    among the allowed tokens.)"""
     return {
         "max_tokens": max_tokens,
         "temperature": 0,
@@ -156,8 +156,8 @@ def choice_body(answers: Sequence[str], max_tokens: int, top: int) -> dict[str, 
 def chosen(
     answer: dict[str, Any], prompts: Sequence[Sequence[int]]
 ) -> list[ChosenAnswer | EngineError]:
-    """The answers of a request, with what was likely in the place of their tokens where the
-    server lists it."""
+    """The answers of a request, with the likely tokens at each position if the server lists
+    them."""
     return [
         checked_choice(
             ChosenAnswer(
@@ -194,12 +194,12 @@ def top_tokens(
 
 
 def sampled(answer: dict[str, Any]) -> int:
-    """The token sampled for the only prompt of a request."""
+    """The sampled token, for a request with one prompt."""
     return _first(_choices(answer, 1)[0])[1]
 
 
 def cache_counters(metrics: str) -> tuple[int, int] | None:
-    """(hits, queries) of the prefix cache in a Prometheus page; ``None`` if they are not there.
+    """(hits, queries) of the prefix cache from a Prometheus page; ``None`` if they are missing.
 
     >>> cache_counters('vllm:prefix_cache_queries_total{e="0"} 40.0\\n'
     ...                'vllm:prefix_cache_hits_total{e="0"} 32.0\\n')
@@ -237,15 +237,15 @@ def _choices(answer: dict[str, Any], count: int) -> list[dict[str, Any]]:
 def _by_prompt(
     answer: dict[str, Any], prompts: Sequence[Sequence[int]]
 ) -> Iterator[tuple[dict[str, Any], int, int]]:
-    """For each prompt of a request: the answer, how many tokens it has, and how many of these the
-    server had in its cache, which it says for the last one only."""
+    """For each prompt of a request: the answer, the number of its tokens, and the number of them in
+    the server's cache, which is reported for the last prompt only."""
     last = len(prompts) - 1
     for place, choice in enumerate(_choices(answer, len(prompts))):
         yield choice, len(prompts[place]), _cached(answer) if place == last else 0
 
 
 def _first(choice: dict[str, Any]) -> tuple[dict[int, float], int]:
-    """Log-probabilities by token id, and the sampled token, of the first generated position."""
+    """Log-probabilities by token id, and the sampled token, at the first generated position."""
     try:
         logprobs = choice["logprobs"]
         top = {_id(name): _number(value) for name, value in logprobs["top_logprobs"][0].items()}
@@ -266,7 +266,7 @@ def _id(name: str) -> int:
 
 
 def _cached(answer: dict[str, Any]) -> int:
-    """Tokens that the server had in its cache; 0 where it does not say it."""
+    """Number of tokens in the server's cache; 0 if it is not reported."""
     try:
         return max(0, int(answer["usage"]["prompt_tokens_details"]["cached_tokens"]))
     except _UNREADABLE:
@@ -274,7 +274,7 @@ def _cached(answer: dict[str, Any]) -> int:
 
 
 Ask = Callable[[Part, list[int]], Awaitable[Sequence[PartAnswer | EngineError]]]
-"""Given a part and the positions of the prompts that need it, one answer per prompt."""
+"""Function of a part and the positions of the prompts that need it; returns one answer each."""
 
 
 async def read_parts(
@@ -282,15 +282,15 @@ async def read_parts(
     rows: Callable[[], Awaitable[Sequence[Sequence[int]]]],
     ask: Ask,
 ) -> list[Reading | EngineError]:
-    """Read prompts that have questions of their own, in few requests.
+    """Read prompts with different questions in few requests.
 
-    Prompts with questions at the same position share a request about all their codes, which costs
-    no computation: one pass gives the whole distribution anyway.
+    Prompts with questions at the same position share a request for all their codes. This costs no
+    computation, since one pass gives the whole distribution.
 
     Args:
-        questions: of each prompt.
-        rows: gives the token ids of the prompts.
-        ask: puts one part to some of the prompts.
+        questions: questions of each prompt.
+        rows: returns the token ids of the prompts.
+        ask: sends one part for some of the prompts.
     """
     parts = parts_of([question for asked in questions for question in asked])
     needs = parts_for(parts, questions)
@@ -301,7 +301,7 @@ async def read_parts(
         for place, look in zip(places, await ask(parts[number], places), strict=True):
             looks[place][number] = look
 
-    # First right after the prompts, which are in the server's cache from then on.
+    # First the part right after the prompts, which are then in the server's cache.
     for later in (False, True):
         mine = [n for n, part in enumerate(parts) if bool(part.suffix) is later]
         await asyncio.gather(*(put(number) for number in mine))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from ecomfs.engine.beginnings import Beginnings, cuts_by_words
+from ecomfs.engine.shared_prefix import PrefixTokenizer, cuts_by_words
 from ecomfs.engine.vllm.served_model import FileTokenizer
 
 QWEN = (
@@ -111,7 +111,7 @@ def test_the_beginning_is_encoded_once(name: str, files: dict[str, Path]) -> Non
         given.append(sum(map(len, texts)))
         return [one.ids for one in raw.encode_batch_fast(list(texts), add_special_tokens=False)]
 
-    beginnings = Beginnings(encode, raw.pre_tokenizer.pre_tokenize_str)
+    beginnings = PrefixTokenizer(encode, raw.pre_tokenizer.pre_tokenize_str)
     for start in (0, 20, 40):
         texts = [f"{TEXTS[0]}Review: good {n}" for n in range(start, start + 20)]
         whole = sum(map(len, texts))
