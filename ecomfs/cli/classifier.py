@@ -150,7 +150,7 @@ def refuse_composite_labels(card: TaskCard, labels: Sequence[str], where: str) -
     would silently become a separate label. A note is printed for labels that look like a
     taxonomy."""
     from ecomfs.errors import InputError
-    from ecomfs.task import guess_label_separator, guess_hierarchy_separator
+    from ecomfs.task import guess_hierarchy_separator, guess_label_separator
 
     if card.label_separator is not None or card.hierarchy is not None:
         return

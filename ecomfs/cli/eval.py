@@ -201,7 +201,7 @@ def _cells(
 ) -> tuple[list[pd.DataFrame], ColumnNames, list[str]]:
     """The tables, with the labels of each cell in one order and spelling; their columns; and all
     labels. A row without a prediction has an empty cell; ``[]`` is a prediction of no label."""
-    from ecomfs.task import MultiLabelSpace, Label, LabelSpace, find_column
+    from ecomfs.task import Label, LabelSpace, MultiLabelSpace, find_column
 
     known = LabelSpace([Label(spec.name, spec) for spec in card.labels])
     seen: dict[str, None] = dict.fromkeys(known.names)

@@ -238,7 +238,7 @@ def _task_name(file: str) -> str:
 
 def _draft(table: LabelledTable, label: str, name: str, given: Sequence[str] | None) -> str:
     """The card of a new task, as YAML."""
-    from ecomfs.task import filled_card, available_tasks, draft_task, text_columns
+    from ecomfs.task import available_tasks, draft_task, filled_card, text_columns
 
     if name in available_tasks():
         raise ConfigError(f"task {name!r} exists already", hint=f"use it: --task {name}")

@@ -204,7 +204,7 @@ def _declared(
 ) -> tuple[str | None, str | None]:
     """The separator of several labels, or of a hierarchy, for the card; asked if the labels look
     like it and no option is given."""
-    from ecomfs.task import guess_label_separator, guess_hierarchy_separator
+    from ecomfs.task import guess_hierarchy_separator, guess_label_separator
 
     if separator or hierarchy:
         return separator or None, hierarchy or None

@@ -25,8 +25,8 @@ from ecomfs.task import (
     as_table,
     find_column,
     first_empty,
-    raw_labels,
     is_missing,
+    raw_labels,
     read_labels,
     write_labels,
 )

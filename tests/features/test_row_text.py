@@ -114,7 +114,9 @@ def test_a_cell_cannot_forge_an_answer_line() -> None:
 
 
 def test_no_column_of_the_task_at_all_is_reported() -> None:
-    with pytest.raises(ColumnError, match=r"a\.csv: no column of task 'purchase_intent'.*--field"):
+    with pytest.raises(
+        ColumnError, match=r"a\.csv: no column for any field of task 'purchase_intent'.*--field"
+    ):
         FieldMap.resolve(VISITS, ["C1", "C2"], where="a.csv")
 
 
@@ -368,7 +370,7 @@ def test_dates_are_read_as_the_pool_writes_them() -> None:
 
 
 def test_specs_and_labels_that_do_not_fit() -> None:
-    with pytest.raises(ConfigError, match="two fields are called 'paid'"):
+    with pytest.raises(ConfigError, match="two fields have the name 'paid'"):
         FeatureRenderer([SHOP[2], SHOP[2]])
     with pytest.raises(ConfigError, match="no field to render"):
         FeatureRenderer([SHOP[0]])

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ecomfs.task import guess_label_separator, load_task, join_labels, read_labels, guess_hierarchy_separator
+from ecomfs.task import (
+    guess_hierarchy_separator,
+    guess_label_separator,
+    join_labels,
+    load_task,
+    read_labels,
+)
 
 NAMES = st.lists(
     st.text("abcdefg ", min_size=1, max_size=6).map(str.strip).filter(bool),
