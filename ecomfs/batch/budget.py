@@ -100,7 +100,7 @@ class BudgetScorer(LocalScorer):
         if not pipeline.has_model:
             raise ConfigError(f"{what} has no effect without a model", hint="leave it out")
         policy = pipeline.policy
-        if pipeline.experts is None or policy.cheap is None:
+        if pipeline.experts is None or policy.experts_only is None:
             raise ConfigError(
                 f"{what} needs the experts, which classify the rows that are not read",
                 hint="give labelled examples, and leave fusion and calibration on",
@@ -202,16 +202,16 @@ def _steps(alone: Pipeline, feed: Feed, stop: Stop, block_rows: int) -> NDArray[
     """The step of each row, by position; rows with an answer have no step."""
     places: list[int] = []
     sure: list[float] = []
-    cheap = alone.policy.cheap
+    experts_only = alone.policy.experts_only
     while not stop.requested and (block := feed.next(block_rows)) is not None:
         feed.forget(row.key for row in block.asked)
         ids = [str(row.position) for row in block.asked]
         states = alone.prepare([row.values for row in block.asked], ids)
         known = [(n, o) for n, state in enumerate(states) if (o := state.opinion) is not None]
-        if cheap is None or not known:
+        if experts_only is None or not known:
             continue
         places += [block.asked[n].position for n, _ in known]
-        sure += cheap.apply(Evidence.of([o for _, o in known])).max(axis=1).tolist()
+        sure += experts_only.apply(Evidence.of([o for _, o in known])).max(axis=1).tolist()
     steps = np.full(max(places, default=-1) + 1, STEPS, dtype=np.uint8)
     order = np.array(places, dtype=np.int64)[np.argsort(sure, kind="stable")]
     steps[order] = np.arange(len(order)) * STEPS // max(1, len(order))

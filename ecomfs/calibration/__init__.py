@@ -38,8 +38,8 @@ from ecomfs.calibration.fusion import (
     prior_fusion,
     usable_rows,
 )
-from ecomfs.calibration.novelty import Novelty, signs
-from ecomfs.calibration.usual import UsualReadings
+from ecomfs.calibration.novelty import Novelty, novelty_signs
+from ecomfs.calibration.usual_readings import UsualReadings
 
 __all__ = [
     "EXPERTS",
@@ -68,10 +68,10 @@ __all__ = [
     "fit_blend",
     "fit_calibration",
     "log_scores",
+    "novelty_signs",
     "prediction_set",
     "prior_fusion",
     "set_threshold",
-    "signs",
     "skip_threshold",
     "softmax",
     "usable_rows",

@@ -12,7 +12,7 @@ ROUNDING = 1e-12
 
 
 @lru_cache(maxsize=256)
-def most_errors(labelled: int, batch: int, most: int, delta: float) -> tuple[int, ...]:
+def error_bounds(labelled: int, batch: int, most: int, delta: float) -> tuple[int, ...]:
     """Upper bounds on the number of wrong rows of a batch above a threshold, by the number of wrong
     labelled rows above it. They hold for all thresholds at once with probability at least
     ``1 - delta``.
@@ -46,9 +46,9 @@ def most_errors(labelled: int, batch: int, most: int, delta: float) -> tuple[int
     Returns:
         The bounds for 0, 1, … wrong labelled rows, up to the last that is at most ``most``.
 
-    >>> most_errors(50, 50, 5, 0.1)  # 30 accepted rows without a labelled error keep 90 %
+    >>> error_bounds(50, 50, 5, 0.1)  # 30 accepted rows without a labelled error keep 90 %
     (3, 5)
-    >>> most_errors(50, 1, 0, 0.1)  # one row: right, with up to 4 labelled errors above
+    >>> error_bounds(50, 1, 0, 0.1)  # one row: right, with up to 4 labelled errors above
     (0, 0, 0, 0, 0)
     """
     from scipy.special import betaln, gammaln  # scipy only where a guarantee is fitted
@@ -101,4 +101,4 @@ def most_errors(labelled: int, batch: int, most: int, delta: float) -> tuple[int
     return tuple(boundary(low))
 
 
-__all__ = ["most_errors"]
+__all__ = ["error_bounds"]

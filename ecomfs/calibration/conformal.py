@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecomfs.calibration.batch_errors import most_errors
+from ecomfs.calibration.batch_errors import error_bounds
 from ecomfs.errors import ConfigError
 
 
@@ -70,7 +70,7 @@ def accept_threshold(
     With ``batch`` the guarantee is about these rows: with probability at least ``1 - delta`` over
     the choice of the labelled rows, at least ``precision`` of the batch's rows that reach the
     threshold *are* right. The result is the lowest confidence of a labelled row at which the bound
-    of :func:`~ecomfs.calibration.batch_errors.most_errors` on the errors in the batch is small
+    of :func:`~ecomfs.calibration.batch_errors.error_bounds` on the errors in the batch is small
     enough for the rows it accepts. This holds exactly, at all thresholds at once, for any number of
     labelled rows and rows of the batch.
 
@@ -157,7 +157,7 @@ def _lowest_for(
         )
     if not len(batch) or not len(score):
         return None
-    limits = most_errors(len(score), len(batch), _allowed(len(batch), precision), delta)
+    limits = error_bounds(len(score), len(batch), _allowed(len(batch), precision), delta)
     ends = _ends(score)
     accepted = len(batch) - np.searchsorted(np.sort(batch), score[ends])
     enough = [

@@ -17,8 +17,8 @@ from ecomfs.calibration.blend import Blend
 from ecomfs.calibration.calibrate import Calibration
 from ecomfs.calibration.conformal import prediction_set
 from ecomfs.calibration.fusion import Evidence
-from ecomfs.calibration.novelty import Novelty, signs
-from ecomfs.calibration.usual import UsualReadings
+from ecomfs.calibration.novelty import Novelty, novelty_signs
+from ecomfs.calibration.usual_readings import UsualReadings
 from ecomfs.types import Opinion, Posterior
 
 
@@ -53,7 +53,7 @@ class DecisionPolicy:
 
     Attributes:
         fusion: the fusion of model and experts; ``None``: the model alone.
-        cheap: the fusion of the experts alone, for rows that skip the model.
+        experts_only: the fusion of the experts alone, for rows that skip the model.
         skip_from: confidence of the experts alone from which the model is skipped; ``None``: it is
             never skipped.
         accept_from: confidence below which a row abstains; ``None``: no row abstains.
@@ -68,7 +68,7 @@ class DecisionPolicy:
     """
 
     fusion: Blend | None = None
-    cheap: Blend | None = None
+    experts_only: Blend | None = None
     skip_from: float | None = None
     accept_from: float | None = None
     set_from: float | None = None
@@ -85,9 +85,9 @@ class DecisionPolicy:
 
     def skips(self, opinions: Sequence[Opinion]) -> list[bool]:
         """For each row, whether the experts are confident enough to answer without the model."""
-        if self.skip_from is None or self.cheap is None or not opinions:
+        if self.skip_from is None or self.experts_only is None or not opinions:
             return [False] * len(opinions)
-        confidence = self.cheap.apply(Evidence.of(opinions)).max(axis=1)
+        confidence = self.experts_only.apply(Evidence.of(opinions)).max(axis=1)
         return [bool(sure) for sure in confidence >= self.skip_from]
 
     @property
@@ -95,7 +95,7 @@ class DecisionPolicy:
         """Whether rows can be decided without the model: model and experts are fused, and nothing
         was fitted that uses more of the answer than its label."""
         asked = (self.accept_from, self.set_from, self.novel_below)
-        return self.fusion is not None and self.cheap is not None and asked == (None,) * 3
+        return self.fusion is not None and self.experts_only is not None and asked == (None,) * 3
 
     def decided(
         self, opinions: Sequence[Opinion], calibrations: Sequence[Calibration | None] = ()
@@ -108,13 +108,13 @@ class DecisionPolicy:
             calibrations: calibration of each row's language; empty: none.
         """
         out = [False] * len(opinions)
-        if self.fusion is None or self.cheap is None or not self.may_decide:
+        if self.fusion is None or self.experts_only is None or not self.may_decide:
             return out
         calibrations = calibrations or [None] * len(opinions)
         for calibration in {id(c): c for c in calibrations}.values():
             mine = [i for i, c in enumerate(calibrations) if c is calibration]
             few = [opinions[i] for i in mine]
-            evidence = Evidence.of(few, None, self.cheap.apply(Evidence.of(few)))
+            evidence = Evidence.of(few, None, self.experts_only.apply(Evidence.of(few)))
             for i, sure in zip(mine, self.fusion.decided(evidence, calibration), strict=True):
                 out[i] = bool(sure)
         return out
@@ -148,7 +148,7 @@ class DecisionPolicy:
         for row, posterior in enumerate(posteriors):
             if posterior is not None:
                 stages[row]["read"] = posterior.probabilities
-            elif self.cheap is None or opinions[row] is None:
+            elif self.experts_only is None or opinions[row] is None:
                 raise ValueError("a row that was not read needs an opinion")
         for calibration in {id(c): c for c in calibrations if c is not None}.values():
             mine = [i for i, c in enumerate(calibrations) if c is calibration and posteriors[i]]
@@ -161,15 +161,17 @@ class DecisionPolicy:
             if opinion is not None and posterior is not None and self.fusion is not None
         ]
         alone = [i for i, posterior in enumerate(posteriors) if posterior is None]
-        if self.cheap is not None and (both := sorted([*alone, *fused])):
-            table = self.cheap.apply(Evidence.of([o for i in both if (o := opinions[i])]))
+        if self.experts_only is not None and (both := sorted([*alone, *fused])):
+            table = self.experts_only.apply(Evidence.of([o for i in both if (o := opinions[i])]))
             for i, p in zip(both, table.tolist(), strict=True):
                 stages[i]["experts"] = tuple(p)
         for i in alone:
             answers[i] = stages[i]["experts"]
         if self.fusion is not None and fused:
             model = [answers[i] for i in fused]
-            together = [stages[i]["experts"] for i in fused] if self.cheap is not None else None
+            together = (
+                [stages[i]["experts"] for i in fused] if self.experts_only is not None else None
+            )
             evidence = Evidence.of([o for i in fused if (o := opinions[i])], model, together)
             table = self.fusion.apply(evidence)
             for i, p in zip(fused, table.tolist(), strict=True):
@@ -206,7 +208,7 @@ class DecisionPolicy:
         if self.novelty is None or not mine:
             return out
         masses = [p.label_mass if (p := posteriors[i]) else None for i in mine]
-        rows = signs(
+        rows = novelty_signs(
             [o.similarity for i in mine if (o := opinions[i])],
             [answers[i] for i in mine],
             [np.nan if mass is None else mass for mass in masses],

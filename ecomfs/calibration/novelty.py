@@ -29,9 +29,10 @@ class Novelty:
         reference: scores of the rows of the pool, ascending.
 
     >>> rng = np.random.default_rng(0)
-    >>> known = signs(rng.normal(0.9, 0.02, 50), rng.dirichlet([9, 1], 50), rng.uniform(0.8, 1, 50))
+    >>> similar, mass = rng.normal(0.9, 0.02, 50), rng.uniform(0.8, 1, 50)
+    >>> known = novelty_signs(similar, rng.dirichlet([9, 1], 50), mass)
     >>> novelty = Novelty.fit(known)
-    >>> strange = signs([0.7], [[0.5, 0.5]], [0.1])
+    >>> strange = novelty_signs([0.7], [[0.5, 0.5]], [0.1])
     >>> novelty.p_value(strange).round(3).tolist(), bool(novelty.p_value(known).mean() > 0.4)
     ([0.02], True)
     """
@@ -60,7 +61,7 @@ class Novelty:
         return np.asarray((at_least + 1) / (n + 1))
 
 
-def signs(
+def novelty_signs(
     similarity: Sequence[float] | FloatArray,
     probabilities: Sequence[Sequence[float]] | FloatArray,
     label_mass: Sequence[float] | FloatArray,
@@ -69,7 +70,7 @@ def signs(
     similarity of the nearest example, the entropy of the answer relative to its maximum, and the
     negative logarithm of the label mass (0 if it is not known).
 
-    >>> signs([0.8], [[0.5, 0.5]], [1.0]).tolist()
+    >>> novelty_signs([0.8], [[0.5, 0.5]], [1.0]).tolist()
     [[-0.8, 1.0, -0.0]]
     """
     p = np.asarray(probabilities, dtype=np.float64)
@@ -79,4 +80,4 @@ def signs(
     return np.column_stack([-np.asarray(similarity, dtype=np.float64), entropy, rest])
 
 
-__all__ = ["MINIMUM", "Novelty", "signs"]
+__all__ = ["MINIMUM", "Novelty", "novelty_signs"]

@@ -19,7 +19,7 @@ NEIGHBOURS = 8
 FIT_EXAMPLES = 20_000
 """Most examples on which an expert is fitted, drawn at random."""
 
-OWN_EXAMPLES = 1_000
+LEAVE_ONE_OUT_EXAMPLES = 1_000
 """Most examples that are answered leave-one-out, on which weights and thresholds are fitted: each
 must be embedded as a query."""
 
@@ -71,7 +71,7 @@ class ExpertData:
         """Positions of the m examples that are answered leave-one-out: part of the sample, without
         synthetic ones, which are not like new rows."""
         real = [p for p in self.sample.tolist() if not self.retriever.examples[p].synthetic]
-        return _drawn(np.array(real, dtype=np.int64), OWN_EXAMPLES)
+        return _drawn(np.array(real, dtype=np.int64), LEAVE_ONE_OUT_EXAMPLES)
 
     @cached_property
     def queries(self) -> Queries:
@@ -86,7 +86,7 @@ class ExpertData:
         )
 
     @cached_property
-    def families(self) -> list[int]:
+    def groups(self) -> list[int]:
         """Group number per example of the sample; examples of a group are left out together. A
         group has the copies and rewrites of one example. If the card names the user and there are
         :data:`LEAST_USERS` or more, it has all rows of a user, since their histories overlap."""

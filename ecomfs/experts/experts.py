@@ -71,7 +71,7 @@ class Experts:
             for row, hits in enumerate(queries.hits)
         ]
 
-    def own(self) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64]]:
+    def leave_one_out(self) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64]]:
         """Leave-one-out scores of the pool's own examples, without model calls.
 
         Returns

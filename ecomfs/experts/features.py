@@ -90,7 +90,7 @@ class FeatureModel:
         """The feature expert, fitted on the pool."""
         examples = [self._data.retriever.examples[p] for p in self._data.sample]
         return FeatureExpert(self._card, self._data.labels).fit(
-            [e.fields for e in examples], [e.label for e in examples], self._data.families
+            [e.fields for e in examples], [e.label for e in examples], self._data.groups
         )
 
     @cached_property

@@ -79,7 +79,7 @@ class RidgeProbe:
             self._features(self._texts, data.retriever.index.vectors[data.sample]),
             data.columns[data.sample],
             len(data.labels),
-            data.families,
+            data.groups,
         )
 
     @property

@@ -128,7 +128,7 @@ async def fit(
     >>> pipeline = clf.fit(["broke at once", "fits well"], ["negative", "positive"]).pipeline_
     >>> from ecomfs.core import event_loop
     >>> fitted, found = event_loop.run(fit(pipeline, 0, Guarantees()))
-    >>> found.readings, fitted.policy.cheap is not None
+    >>> found.readings, fitted.policy.experts_only is not None
     (2, True)
     """
     if not pipeline.has_model:
@@ -138,10 +138,12 @@ async def fit(
         experts = Experts(pipeline.retriever, pipeline.space.names, pipeline.card)
     bare = replace(pipeline, experts=experts or pipeline.experts, policy=DecisionPolicy())
     before, started = _read_so_far(bare), time.monotonic()
-    cheap, answers, labels = None, np.empty((0, 0)), np.empty(0, dtype=np.int64)
+    experts_only, answers, labels = None, np.empty((0, 0)), np.empty(0, dtype=np.int64)
     if experts is not None:
-        cheap, answers, labels = _experts_alone(experts)
-    readings, weights, tried = await _read_enough(bare, cheap, answers, most, guarantees, progress)
+        experts_only, answers, labels = _experts_alone(experts)
+    readings, weights, tried = await _read_enough(
+        bare, experts_only, answers, most, guarantees, progress
+    )
     seconds = time.monotonic() - started
     asked = tried if before is None else (_read_so_far(bare) or 0) - before
     truth = np.array([reading.label for reading in readings], dtype=np.int64)
@@ -150,19 +152,19 @@ async def fit(
     like = _like_new_rows(weights)
     notes: list[str] = []
     policy, fused, skip = DecisionPolicy(), model, None
-    if experts is not None and cheap is not None and (len(readings) or not tried):
-        alone = _answers_for(experts, cheap, answers, readings)
+    if experts is not None and experts_only is not None and (len(readings) or not tried):
+        alone = _answers_for(experts, experts_only, answers, readings)
         fusion, fused = _fused(experts, alone, unseen, truth, weights, notes)
         if readings:
             remark = model_adds(alone[like], fused[like], truth[like])
             notes += [remark] if remark else []
         if _model_excluded(experts, alone, fused, truth, weights):
-            fusion, fused = Blend((EXPERTS_ALONE,), (1.0, 0.0), cheap.shares), alone
+            fusion, fused = Blend((EXPERTS_ALONE,), (1.0, 0.0), experts_only.shares), alone
             notes.append(
                 f"the model is not used for predictions: on {len(readings)} examples it did not "
                 "lower the log loss of the experts by more than one standard error"
             )
-        policy = DecisionPolicy(fusion=fusion, cheap=cheap)
+        policy = DecisionPolicy(fusion=fusion, experts_only=experts_only)
         if readings:
             steps |= {"experts": alone, "fused": fused}
         skip = fit_skip_threshold(guarantees, answers, labels, notes)
@@ -224,11 +226,11 @@ def _without_model(pipeline: Pipeline, guarantees: Guarantees) -> tuple[Pipeline
             "--max-loss has no effect without a model (--engine none)",
             hint="leave one of them out",
         )
-    cheap, answers, truth = _experts_alone(experts)
+    experts_only, answers, truth = _experts_alone(experts)
     notes: list[str] = []
     similar = [float(hits.similarities[0]) for hits in experts.data.queries.hits if len(hits)]
     policy, accept = with_thresholds(
-        DecisionPolicy(cheap=cheap),
+        DecisionPolicy(experts_only=experts_only),
         answers,
         truth,
         similar,
@@ -257,7 +259,7 @@ def _read_so_far(pipeline: Pipeline) -> int | None:
 
 async def _read_enough(
     bare: Pipeline,
-    cheap: Blend | None,
+    experts_only: Blend | None,
     answers: FloatArray,
     most: int,
     guarantees: Guarantees,
@@ -284,8 +286,8 @@ async def _read_enough(
         if len(readings) < FIRST:
             continue
         alone = None
-        if bare.experts is not None and cheap is not None:
-            alone = _answers_for(bare.experts, cheap, answers, readings)
+        if bare.experts is not None and experts_only is not None:
+            alone = _answers_for(bare.experts, experts_only, answers, readings)
         learning = _learning(bare, alone, readings, truth, weights)
         gain = remaining_gain(learning, truth, weights, bound, bare.seed)
         small = small + 1 if gain < GAIN else 0
@@ -401,14 +403,14 @@ def _shares(labels: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], li
 def _experts_alone(experts: Experts) -> tuple[Blend, FloatArray, NDArray[np.int64]]:
     """The blend of the experts without the model, their cross-fitted leave-one-out distributions
     for the pool's examples, and the labels of these."""
-    scores, labels = experts.own()
+    scores, labels = experts.leave_one_out()
     counts, shares = _shares(labels, len(experts.data.labels))
     usable = usable_rows(counts, labels)
     evidence = Evidence(scores)
     (prior, _), *more = expert_priors(experts.names)
-    cheap = fit_blend(evidence, labels, shares, prior, usable=usable, alternatives=more)
+    experts_only = fit_blend(evidence, labels, shares, prior, usable=usable, alternatives=more)
     answers = cross_fitted(evidence, labels, shares, prior, usable=usable, alternatives=more)
-    return cheap, answers, labels
+    return experts_only, answers, labels
 
 
 def _fused(
@@ -425,7 +427,7 @@ def _fused(
         alone: distributions of the experts without the model, for the readings.
         model: distributions of the calibrated model.
     """
-    _, labels = experts.own()
+    _, labels = experts.leave_one_out()
     counts, _ = _shares(labels, len(experts.data.labels))
     usable = usable_rows(counts, truth)
     if usable.sum() < MINIMUM:
@@ -476,7 +478,7 @@ class _FusionInputs:
     ) -> Self:
         """The inputs for readings, from the distributions of the experts and of the calibrated
         model."""
-        counts, shares = _shares(experts.own()[1], len(experts.data.labels))
+        counts, shares = _shares(experts.leave_one_out()[1], len(experts.data.labels))
         prior, others = prior_fusion((MODEL, EXPERTS)), (EXPERTS_ALONE, MODEL_ALONE)
         usable = usable_rows(counts, truth)
         return cls(Evidence.of((), model, alone), truth, shares, prior, others, usable, weights)
@@ -507,13 +509,15 @@ class _FusionInputs:
 
 
 def _answers_for(
-    experts: Experts, cheap: Blend, answers: FloatArray, readings: Sequence[LeftOut]
+    experts: Experts, experts_only: Blend, answers: FloatArray, readings: Sequence[LeftOut]
 ) -> FloatArray:
     """Leave-one-out distributions of the experts for the readings; cross-fitted for examples on
     which they were weighed."""
     out = np.empty((len(readings), len(experts.data.labels)))
     if readings:
-        out = cheap.apply(Evidence.of([r.state.opinion for r in readings if r.state.opinion]))
+        out = experts_only.apply(
+            Evidence.of([r.state.opinion for r in readings if r.state.opinion])
+        )
     examples = experts.data.retriever.examples
     rows = {examples[p].id: row for row, p in enumerate(experts.data.places.tolist())}
     for place, reading in enumerate(readings):

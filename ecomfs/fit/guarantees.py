@@ -15,8 +15,8 @@ from ecomfs.calibration import (
     Novelty,
     Threshold,
     accept_threshold,
+    novelty_signs,
     set_threshold,
-    signs,
     skip_threshold,
 )
 from ecomfs.calibration.novelty import MINIMUM
@@ -157,7 +157,7 @@ def with_thresholds(
                 f"belong to no label (at least {MINIMUM} are needed)"
             )
         return policy, accept
-    known = signs(similarities, answers, [np.nan if m is None else m for m in masses])
+    known = novelty_signs(similarities, answers, [np.nan if m is None else m for m in masses])
     return replace(policy, novelty=Novelty.fit(known), novel_below=guarantees.novel_below), accept
 
 

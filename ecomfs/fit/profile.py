@@ -149,7 +149,7 @@ class NoveltyReference(StrictRecord):
 
 
 class UsualReadingsKept(StrictRecord):
-    """See :class:`ecomfs.calibration.usual.UsualReadings`."""
+    """See :class:`ecomfs.calibration.usual_readings.UsualReadings`."""
 
     disagreement: float | None = None
     mass: float | None = None
@@ -179,7 +179,7 @@ class Profile(ProfileFile):
     calibration : dict
         Language → calibration; missing if there were too few readings.
     fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below, usual
-        See :class:`ecomfs.calibration.decision.DecisionPolicy`.
+        See :class:`ecomfs.calibration.decision.DecisionPolicy`; ``cheap`` is its ``experts_only``.
     guarantees : dict
         The guarantees that were asked for.
     found : dict
@@ -237,7 +237,7 @@ class Profile(ProfileFile):
             prompt_format=pipeline.format,
             calibration=calibration,
             fusion=BlendWeights.of(policy.fusion, names),
-            cheap=BlendWeights.of(policy.cheap, names),
+            cheap=BlendWeights.of(policy.experts_only, names),
             skip_from=policy.skip_from,
             accept_from=policy.accept_from,
             set_from=policy.set_from,
@@ -374,10 +374,10 @@ class Profile(ProfileFile):
         cheap = None if self.cheap is None else self.cheap.read(names)
         if not pipeline.has_model and self.fitted_on.engine != NO_MODEL:
             # Values fitted with the model are not valid without it.
-            return replace(pipeline, experts=experts, policy=DecisionPolicy(cheap=cheap))
+            return replace(pipeline, experts=experts, policy=DecisionPolicy(experts_only=cheap))
         policy = DecisionPolicy(
             fusion=None if self.fusion is None else self.fusion.read(names),
-            cheap=cheap,
+            experts_only=cheap,
             skip_from=self.skip_from,
             accept_from=self.accept_from,
             set_from=self.set_from,

@@ -113,7 +113,7 @@ def fit_pipeline(
     >>> pipeline, options, profile = fit_pipeline(
     ...     load_task("review_sentiment"), pool, NoEngine(), HashedEmbedder(), Options(),
     ...     FitPlan(), task="review_sentiment")
-    >>> pipeline.space.names, pipeline.policy.cheap is not None, profile.task
+    >>> pipeline.space.names, pipeline.policy.experts_only is not None, profile.task
     (('positive', 'negative'), True, 'review_sentiment')
     """
 

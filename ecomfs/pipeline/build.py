@@ -25,7 +25,16 @@ from ecomfs.pipeline.options import MAX_LABELS, SHORTLIST, Options
 from ecomfs.pipeline.pipeline import ANSWER_TOKENS, LanguageSetup, Pipeline
 from ecomfs.pipeline.shortlist import LabelShortlist
 from ecomfs.prompt import ChatFormat, Fence, PromptBuilder, Template
-from ecomfs.readout import LogprobReadout, Readout, Step, Verbalizer, Wording, chain, codes, words
+from ecomfs.readout import (
+    AnswerFormat,
+    LogprobReadout,
+    Readout,
+    Step,
+    Verbalizer,
+    chain,
+    codes,
+    words,
+)
 from ecomfs.retrieve import (
     DEFAULT_WEIGHT,
     ChosenSimilarity,
@@ -139,7 +148,7 @@ def build_pipeline(
             language=None if len(languages) > 1 else languages[0],
             pool_version=pool_version,
             experts=only,
-            policy=DecisionPolicy(cheap=alone),
+            policy=DecisionPolicy(experts_only=alone),
             screen=Screen.of(card, space, examples, mask=mask),
             suspicious=options.suspicious,
         )
@@ -443,7 +452,7 @@ def _setup(
             answers = codes(space, engine.tokenizer, separator, options.seed)
         builder = builder_of(answers)
         end = None if chat is None else chat.end
-        wording = Wording(space, answers, builder.cue(), builder.separator(), end)
+        wording = AnswerFormat(space, answers, builder.cue(), builder.separator(), end)
         readout = step.readout.of(wording, engine)
         return LanguageSetup(builder, readout), readout
 

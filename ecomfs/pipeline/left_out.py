@@ -109,7 +109,7 @@ def needs_uniform_draw(options: Mapping[str, Any]) -> bool:
 def _hardness(examples: Sequence[Example], experts: Experts) -> NDArray[np.float64]:
     """One minus the experts' leave-one-out probability of the true label; the mean for examples
     without one."""
-    scores, labels = experts.own()
+    scores, labels = experts.leave_one_out()
     p = prior_fusion(scores).apply(Evidence(scores))
     lacking = 1 - p[np.arange(len(labels)), labels]
     pool = experts.data.retriever.examples

@@ -29,7 +29,7 @@ from ecomfs.features import SEARCH_LANGUAGE, RowText
 from ecomfs.pipeline.shortlist import LabelShortlist
 from ecomfs.prompt import PromptBuilder, PromptInput
 from ecomfs.readout import Readout
-from ecomfs.retrieve import DemonstrationLayout, Hits, LaidOut, Queries, Retriever
+from ecomfs.retrieve import DemonstrationLayout, Hits, RowDemonstrations, Queries, Retriever
 from ecomfs.screen import Mask, Screen
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import (
@@ -336,7 +336,7 @@ class Pipeline:
                 rows=[rows[i] for i in good],
                 exclude_ids=None if exclude_ids is None else [exclude_ids[i] for i in good],
                 leave_self_out=leave_self_out,
-                k=0 if self.layout is None else self.layout.looks_up,
+                k=0 if self.layout is None else self.layout.search_k,
                 neighbours=0 if self.experts is None else NEIGHBOURS,
             )
         if self.experts is not None and queries is not None:
@@ -363,7 +363,7 @@ class Pipeline:
         asked = {
             place: PromptInput(
                 rows[place],
-                found.together,
+                found.demonstrations,
                 states[place].shortlist,
                 len(found.shared),
                 text if states[place].language == SEARCH_LANGUAGE else None,
@@ -396,7 +396,7 @@ class Pipeline:
     @property
     def _experts_answer(self) -> bool:
         """Whether the experts classify suspicious rows; without experts, these need review."""
-        known = self.experts is not None and self.policy.cheap is not None
+        known = self.experts is not None and self.policy.experts_only is not None
         return self.suspicious == "experts" and known
 
     def _nearest(self, hits: Hits) -> tuple[Demonstration, ...]:
@@ -409,9 +409,9 @@ class Pipeline:
 
     def _demonstrations(
         self, queries: Queries | None, shortlists: Sequence[tuple[int, ...]]
-    ) -> list[LaidOut]:
+    ) -> list[RowDemonstrations]:
         if queries is None or self.layout is None:
-            return [LaidOut() for _ in shortlists]
+            return [RowDemonstrations() for _ in shortlists]
         if self.label_shortlist is None:
             return self.layout.demonstrations(queries)
         names = self.space.names

@@ -222,11 +222,11 @@ def _relabelled(
     policy: DecisionPolicy, before: Sequence[str], after: Sequence[str]
 ) -> DecisionPolicy:
     """The policy with the label shares of its blends for other labels."""
-    fusion, cheap = policy.fusion, policy.cheap
+    fusion, experts_only = policy.fusion, policy.experts_only
     return replace(
         policy,
         fusion=None if fusion is None else fusion.relabelled(before, after),
-        cheap=None if cheap is None else cheap.relabelled(before, after),
+        experts_only=None if experts_only is None else experts_only.relabelled(before, after),
     )
 
 

@@ -37,7 +37,7 @@ class LabelShortlist:
     @classmethod
     def fit(cls, experts: Experts, size: int) -> LabelShortlist:
         """Measure the recall of shortlists of this size on the pool."""
-        scores, truth = experts.own()
+        scores, truth = experts.leave_one_out()
         p = prior_fusion(scores).apply(Evidence(scores))
         rank = (p > p[np.arange(len(truth)), truth][:, None]).sum(axis=1)
         # A label with one example cannot be found leave-one-out, but new rows with it can.

@@ -250,7 +250,7 @@ def leave_one_out(retriever: Retriever, space: LabelSpace, card: TaskCard) -> ND
     """
     experts = Experts(retriever, space.names, card)
     places = experts.data.places
-    scores, _ = experts.own()
+    scores, _ = experts.leave_one_out()
     out = np.zeros((len(retriever), len(space)))
     rest = np.setdiff1d(np.arange(len(retriever)), places)
     if len(places):

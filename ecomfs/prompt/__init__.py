@@ -4,6 +4,6 @@ templates."""
 from ecomfs.prompt.builder import PromptBuilder, PromptInput
 from ecomfs.prompt.chat import ChatFormat
 from ecomfs.prompt.fence import Fence
-from ecomfs.prompt.template import PROBE, Template
+from ecomfs.prompt.template import ANSWER_PLACEHOLDER, Template
 
-__all__ = ["PROBE", "ChatFormat", "Fence", "PromptBuilder", "PromptInput", "Template"]
+__all__ = ["ANSWER_PLACEHOLDER", "ChatFormat", "Fence", "PromptBuilder", "PromptInput", "Template"]

@@ -19,7 +19,7 @@ from ecomfs.features import RowText
 from ecomfs.io import squeeze
 from ecomfs.prompt.chat import ChatFormat, EncodeAll
 from ecomfs.prompt.fence import Fence
-from ecomfs.prompt.template import PROBE, Template, hidden_fields
+from ecomfs.prompt.template import ANSWER_PLACEHOLDER, Template, hidden_fields
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Demonstration, Example, Language, Prompt, Row, TemplateRef, Turn
 
@@ -291,7 +291,7 @@ class PromptBuilder:
         if self.chat is not None:
             return self.chat.separator
         context = self._trial()
-        probe = [{"row": context["row"], "text": "x", "facts": [], "answer": PROBE}]
+        probe = [{"row": context["row"], "text": "x", "facts": [], "answer": ANSWER_PLACEHOLDER}]
         return self.template.answer_separator(context | {"demonstrations": probe})
 
     def hidden_fields(self) -> tuple[str, ...]:

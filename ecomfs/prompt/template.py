@@ -32,7 +32,7 @@ from ecomfs.errors import TemplateError
 from ecomfs.task import TaskCard
 from ecomfs.types import TemplateRef
 
-PROBE = "\ue000answer\ue001"
+ANSWER_PLACEHOLDER = "\ue000answer\ue001"
 """A made-up answer for test renderings; private-use characters make it differ from any row."""
 
 _ENVIRONMENT = BoundedEnvironment(
@@ -133,11 +133,11 @@ class Template:
         Parameters
         ----------
         context
-            A context with one demonstration whose answer is :data:`PROBE`.
+            A context with one demonstration whose answer is :data:`ANSWER_PLACEHOLDER`.
         """
         text = self.render(context)
         # The last match: a list of labels before the demonstrations may print answers too.
-        match = list(re.finditer(rf"([ \t]*){PROBE}", text))
+        match = list(re.finditer(rf"([ \t]*){ANSWER_PLACEHOLDER}", text))
         return match[-1].group(1) if match else " "
 
 
@@ -178,15 +178,15 @@ def hidden_fields(template: Template, card: TaskCard, fixed: Mapping[str, Any]) 
         demonstrations = [_seen(r) | {"answer": answer} for r, answer in shown]
         return template.render({**fixed, **_seen(row), "demonstrations": demonstrations})
 
-    for shown in ((), ((one, PROBE),)):
+    for shown in ((), ((one, ANSWER_PLACEHOLDER),)):
         if prompt(one, *shown) == prompt(other, *shown):
             raise _incomplete(
                 template,
                 "the text of the row is not in the prompt",
                 "{{ text }}, or {{ row.FIELD }}",
             )
-    with_row = prompt(one, (one, PROBE)) != prompt(one, (other, PROBE))
-    with_answer = PROBE in prompt(one, (one, PROBE))
+    with_row = prompt(one, (one, ANSWER_PLACEHOLDER)) != prompt(one, (other, ANSWER_PLACEHOLDER))
+    with_answer = ANSWER_PLACEHOLDER in prompt(one, (one, ANSWER_PLACEHOLDER))
     if with_answer and not with_row:
         row = "{{ demonstration.text }}, or {{ demonstration.row.FIELD }}"
         raise _incomplete(template, "the row of a demonstration is not in the prompt", row)

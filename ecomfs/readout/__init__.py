@@ -1,13 +1,14 @@
 """Converts an engine's log-probabilities or text to a posterior over the labels."""
 
 from ecomfs.readout.chain import CHAIN, Step, StepName, steps
-from ecomfs.readout.listed import ChoiceReadout, TopReadout
-from ecomfs.readout.logprob import AnswerTrie, LogprobReadout, Readout, Wording
+from ecomfs.readout.logprob import AnswerFormat, AnswerTrie, LogprobReadout, Readout
 from ecomfs.readout.text import LabelParser
+from ecomfs.readout.top_tokens import ChoiceReadout, TopReadout
 from ecomfs.readout.verbalizer import Verbalizer, codes, words
 
 __all__ = [
     "CHAIN",
+    "AnswerFormat",
     "AnswerTrie",
     "ChoiceReadout",
     "LabelParser",
@@ -17,7 +18,6 @@ __all__ = [
     "StepName",
     "TopReadout",
     "Verbalizer",
-    "Wording",
     "codes",
     "steps",
     "words",

@@ -12,9 +12,9 @@ from typing import Literal, TypeVar
 
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, EngineError
-from ecomfs.readout.listed import ChoiceReadout, TopReadout
 from ecomfs.readout.logprob import LogprobReadout, Readout
 from ecomfs.readout.text import TextReadout
+from ecomfs.readout.top_tokens import ChoiceReadout, TopReadout
 from ecomfs.readout.verbalizer import AnswerKind
 
 StepName = Literal["words", "codes", "top-words", "top-codes", "choice", "text"]

@@ -35,7 +35,7 @@ NO_MASS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class AnswerFormat:
     """The answers in prompts and the text before them.
 
     Attributes:
@@ -47,7 +47,8 @@ class Wording:
 
     >>> from ecomfs.task import Label
     >>> space = LabelSpace([Label("good"), Label("bad")])
-    >>> Wording(space, Verbalizer("words", ("good", "bad")), "Sentiment:", " ").verbalizer.answers
+    >>> words = Verbalizer("words", ("good", "bad"))
+    >>> AnswerFormat(space, words, "Sentiment:", " ").verbalizer.answers
     ('good', 'bad')
     """
 
@@ -79,7 +80,7 @@ class Readout(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, wording: Wording, engine: Engine) -> Self:
+    def of(cls, wording: AnswerFormat, engine: Engine) -> Self:
         """Make the read-out for some answers and an engine that supports it."""
 
     def suits(self, shortlisted: bool) -> bool:
@@ -136,7 +137,7 @@ class LogprobReadout(Readout):
     tokenizer
         The served model's tokenizer.
     cue, separator, end
-        See :class:`Wording`.
+        See :class:`AnswerFormat`.
 
     Examples
     --------
@@ -171,7 +172,7 @@ class LogprobReadout(Readout):
         return engine.capabilities.logprobs and engine.tokenizer is not None
 
     @classmethod
-    def of(cls, wording: Wording, engine: Engine) -> Self:
+    def of(cls, wording: AnswerFormat, engine: Engine) -> Self:
         if engine.tokenizer is None:
             raise ConfigError(f"engine {engine.spec} has no tokenizer", hint="use --readout auto")
         return cls(

@@ -8,7 +8,7 @@ from typing import Self
 
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EngineError
-from ecomfs.readout.logprob import Readout, Wording
+from ecomfs.readout.logprob import AnswerFormat, Readout
 from ecomfs.readout.verbalizer import Verbalizer
 from ecomfs.task import LabelSpace, label_number, plain_key
 from ecomfs.types import Posterior, Prompt
@@ -49,7 +49,7 @@ class TextReadout(Readout):
         return engine.capabilities.generates
 
     @classmethod
-    def of(cls, wording: Wording, engine: Engine) -> Self:
+    def of(cls, wording: AnswerFormat, engine: Engine) -> Self:
         return cls(wording.space, wording.verbalizer)
 
     def subset(self, places: Sequence[int]) -> Self:

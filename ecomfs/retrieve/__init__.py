@@ -3,7 +3,7 @@
 from ecomfs.retrieve.build import build_index
 from ecomfs.retrieve.choose import DEFAULT_WEIGHT, ChosenSimilarity, choose_similarity
 from ecomfs.retrieve.index import DenseIndex, Hits, kernel_vote
-from ecomfs.retrieve.layout import DemonstrationLayout, LaidOut, Layout
+from ecomfs.retrieve.layout import DemonstrationLayout, Layout, RowDemonstrations
 from ecomfs.retrieve.prefix_cache import simulate_prefix_cache
 from ecomfs.retrieve.retriever import Queries, Retriever
 from ecomfs.retrieve.tabular import TabularSpace
@@ -14,10 +14,10 @@ __all__ = [
     "DemonstrationLayout",
     "DenseIndex",
     "Hits",
-    "LaidOut",
     "Layout",
     "Queries",
     "Retriever",
+    "RowDemonstrations",
     "TabularSpace",
     "build_index",
     "choose_similarity",

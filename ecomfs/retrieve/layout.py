@@ -30,14 +30,14 @@ Layout = Literal["retrieved", "shared", "both"]
 _SAMPLE = 2048  # a block is chosen from this many examples
 
 
-class LaidOut(NamedTuple):
+class RowDemonstrations(NamedTuple):
     """The demonstrations of one row.
 
     Attributes:
         shared: the shared block, at the beginning of all prompts.
         own: the row's own demonstrations, least to most similar.
 
-    >>> LaidOut().together
+    >>> RowDemonstrations().demonstrations
     ()
     """
 
@@ -45,7 +45,7 @@ class LaidOut(NamedTuple):
     own: tuple[Demonstration, ...] = ()
 
     @property
-    def together(self) -> tuple[Demonstration, ...]:
+    def demonstrations(self) -> tuple[Demonstration, ...]:
         """All demonstrations in prompt order."""
         return self.shared + self.own
 
@@ -84,7 +84,7 @@ class DemonstrationLayout:
     >>> retriever = Retriever(pool, texts, HashedEmbedder(256))
     >>> layout = DemonstrationLayout(retriever, 3, "both")
     >>> (row,) = layout.demonstrations(retriever.queries(["green shoe"]))
-    >>> len(row.shared), len(row.own), len(row.together)
+    >>> len(row.shared), len(row.own), len(row.demonstrations)
     (1, 2, 3)
     """
 
@@ -111,13 +111,13 @@ class DemonstrationLayout:
         chosen = pool.find(block)[:size]
         # More examples of every label, as replacements for examples that are left out.
         more = len(pool.groups.members) * (self.own + 1)
-        order = covering(pool, size + more, variant, seed) if size else []
+        order = choose_block(pool, size + more, variant, seed) if size else []
         chosen += [p for p in order if p not in chosen][: size - len(chosen)]
         self._block = chosen
         self._reserve = [p for p in order if p not in chosen]
         self.block: tuple[str, ...] = tuple(pool.ids[p] for p in chosen)
         """Ids of the shared examples, in prompt order."""
-        self.looks_up = self.own if layout == "retrieved" else 0
+        self.search_k = self.own if layout == "retrieved" else 0
         """The ``k`` for :meth:`ecomfs.retrieve.Retriever.queries`."""
         self._whole = self._shared(())
 
@@ -129,8 +129,8 @@ class DemonstrationLayout:
 
     def demonstrations(
         self, queries: Queries, labels: Sequence[Collection[str]] | None = None
-    ) -> list[LaidOut]:
-        """The demonstrations of rows that were searched with k = :attr:`looks_up`.
+    ) -> list[RowDemonstrations]:
+        """The demonstrations of rows that were searched with k = :attr:`search_k`.
 
         If a row is itself an example of the block, another example of its label replaces it.
 
@@ -148,7 +148,9 @@ class DemonstrationLayout:
         for excluded, mine in zip(queries.excluded, own, strict=True):
             shown = [d.example.id for d in mine]
             banned = excluded | self._retriever.pool.find(shown) if shown else excluded
-            out.append(LaidOut(self._shared(banned) if banned else self._whole, tuple(mine)))
+            out.append(
+                RowDemonstrations(self._shared(banned) if banned else self._whole, tuple(mine))
+            )
         return out
 
     def _shared(self, banned: Collection[int]) -> tuple[Demonstration, ...]:
@@ -168,7 +170,7 @@ class DemonstrationLayout:
         return tuple(Demonstration(examples[p], texts[p], math.nan) for p in shown)
 
 
-def covering(pool: PoolView, size: int, variant: int = 0, seed: int = 0) -> list[int]:
+def choose_block(pool: PoolView, size: int, variant: int = 0, seed: int = 0) -> list[int]:
     """Positions of examples that represent a pool. Every prefix of the result is balanced over the
     labels, as far as there are examples, and covers the pool greedily.
 
@@ -187,7 +189,7 @@ def covering(pool: PoolView, size: int, variant: int = 0, seed: int = 0) -> list
     --------
     >>> vectors = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
     >>> pool = PoolView("abcd", np.array([0, 0, 0, 1]), vectors)
-    >>> found = covering(pool, 3)
+    >>> found = choose_block(pool, 3)
     >>> sorted(pool.labels[found[:2]].tolist()), len(found)
     ([0, 1], 3)
     """
@@ -228,4 +230,4 @@ def _balanced_draw(
     return np.asarray(order[np.argsort(turn, kind="stable")[:size]])
 
 
-__all__ = ["DemonstrationLayout", "LaidOut", "Layout", "covering"]
+__all__ = ["DemonstrationLayout", "Layout", "RowDemonstrations", "choose_block"]

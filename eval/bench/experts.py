@@ -136,7 +136,7 @@ def measure(
         assert retriever is not None
         experts = Experts(retriever, space.names, rows.card)
         started = time.process_time()
-        scores, truth = experts.own()
+        scores, truth = experts.leave_one_out()
         blends = {FUSED: fit_weights(Evidence(scores), truth, len(space))}
         for name, table in scores.items():
             blends[name] = fit_weights(Evidence({name: table}), truth, len(space))

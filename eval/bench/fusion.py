@@ -239,7 +239,7 @@ def ask_experts(task: Set, folder: Path, ids: list[str], seed: int, target: Path
     words, retriever = build_retriever(data.card, pool, open_embedder("auto"), Options())
     assert retriever is not None
     experts = Experts(retriever, space.names, words.card)
-    own, labels = experts.own()
+    own, labels = experts.leave_one_out()
     queries = retriever.queries(
         [words.render(e.fields, "en") for e in test],
         rows=[e.fields for e in test],

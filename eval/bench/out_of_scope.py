@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ecomfs.batch import read_examples
-from ecomfs.calibration import signs
+from ecomfs.calibration import novelty_signs
 from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.io import fold
@@ -55,7 +55,7 @@ def main() -> None:
     traces = event_loop.run(clf.pipeline_.trace([e.fields for e in test], [e.id for e in test]))
     new = np.array([0] * len(known) + [1] * len(strange))
     found = [(c, p) for c, _, p in traces]
-    table = signs(
+    table = novelty_signs(
         [c.opinion.similarity if c.opinion else np.nan for c, _ in found],
         [list(p.probabilities.values()) for _, p in found],
         [np.nan if p.label_mass is None else p.label_mass for _, p in found],

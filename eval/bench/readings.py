@@ -124,7 +124,7 @@ def replay(
     words, retriever = build_retriever(load_task(task), pool, open_embedder("auto"), Options())
     assert retriever is not None
     experts = Experts(retriever, names, words.card)
-    own, truth = experts.own()
+    own, truth = experts.leave_one_out()
     at = {e.id: i for i, e in enumerate(rows)}
     order = [pool[p].id for p in experts.data.places]
     mine = np.array([at[id_] for id_ in order])

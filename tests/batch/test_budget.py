@@ -44,7 +44,7 @@ def sureness(clf: Any) -> list[float]:
     pipeline = clf.pipeline_
     found = event_loop.run(pipeline.trace([{"text": text} for text in ROWS], list(map(str, ROWS))))
     opinions = [state.opinion for state, _, _ in found]
-    return pipeline.policy.cheap.apply(Evidence.of(opinions)).max(axis=1).tolist()
+    return pipeline.policy.experts_only.apply(Evidence.of(opinions)).max(axis=1).tolist()
 
 
 def test_doubtful_rows_are_read_and_the_experts_answer_the_rest(source: Path) -> None:

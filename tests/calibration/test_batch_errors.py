@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecomfs.calibration.batch_errors import most_errors
+from ecomfs.calibration.batch_errors import error_bounds
 
 
 def crossing(bound: tuple[int, ...], n: int, m: int) -> float:
@@ -28,23 +28,23 @@ def crossing(bound: tuple[int, ...], n: int, m: int) -> float:
 def test_some_bound_fails_in_no_more_than_delta_of_all_splits(
     n: int, m: int, most: int, delta: float
 ) -> None:
-    bound = most_errors(n, m, most, delta)
+    bound = error_bounds(n, m, most, delta)
     assert crossing(bound, n, m) <= delta + 1e-9
     assert list(bound) == sorted(bound)
     assert all(top <= most for top in bound)
 
 
 def test_delta_is_used() -> None:
-    assert 0.085 < crossing(most_errors(6, 12, 8, 0.1), 6, 12) <= 0.1
+    assert 0.085 < crossing(error_bounds(6, 12, 8, 0.1), 6, 12) <= 0.1
 
 
 @pytest.mark.parametrize("n", [9, 19, 99])
 def test_a_single_row_is_a_conformal_p_value(n: int) -> None:
-    bound = most_errors(n, 1, 0, 0.1)
+    bound = error_bounds(n, 1, 0, 0.1)
     # A wrong new row ranks above the labelled error of rank x + 1 with probability (x + 1)/(n + 1)
     assert len(bound) == round(0.1 * (n + 1))
     assert set(bound) == {0}
 
 
 def test_too_few_rows_bound_nothing() -> None:
-    assert most_errors(2, 100, 5, 0.1) == ()
+    assert error_bounds(2, 100, 5, 0.1) == ()

@@ -53,8 +53,8 @@ def readings(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
 def test_no_reading_changes_the_label_of_a_decided_row(seed: int, size: int) -> None:
     rng = np.random.default_rng(seed)
     fusion, known = blend(rng, size), calibration(rng, size)
-    cheap = Blend((Fusion({"vote": 1.0}),), (1.0,))
-    policy = DecisionPolicy(fusion=fusion, cheap=cheap)
+    experts_only = Blend((Fusion({"vote": 1.0}),), (1.0,))
+    policy = DecisionPolicy(fusion=fusion, experts_only=experts_only)
     scores = np.log(rng.dirichlet(np.full(size, rng.choice([0.05, 0.3, 1])), 8) + 1e-12)
     opinions = [Opinion({"vote": tuple(row)}, 0.9) for row in scores.tolist()]
     for opinion, sure in zip(opinions, policy.decided(opinions, [known] * 8), strict=True):
@@ -80,12 +80,12 @@ def test_a_model_without_weight_changes_nothing() -> None:
 def test_outputs_beyond_the_label_need_every_reading() -> None:
     policy = DecisionPolicy(
         fusion=Blend((EXPERTS_ALONE, MODEL_ALONE), (1.0, 0.0)),
-        cheap=Blend((Fusion({"vote": 1.0}),), (1.0,)),
+        experts_only=Blend((Fusion({"vote": 1.0}),), (1.0,)),
     )
     opinion = Opinion({"vote": (0.0, -3.0)}, 0.9)
     assert policy.decided([opinion]) == [True]
-    for name in ("accept_from", "set_from", "novel_below", "fusion", "cheap"):
-        value = None if name in ("fusion", "cheap") else 0.5
+    for name in ("accept_from", "set_from", "novel_below", "fusion", "experts_only"):
+        value = None if name in ("fusion", "experts_only") else 0.5
         assert replace(policy, **{name: value}).decided([opinion]) == [False]
     assert policy.decided([]) == []
 

@@ -16,14 +16,16 @@ from ecomfs.calibration import (
     DecisionPolicy,
     Fusion,
     Novelty,
-    signs,
+    novelty_signs,
 )
 from ecomfs.types import Opinion, Posterior
 
 RNG = np.random.default_rng(0)
 BLEND = Blend((Fusion({"model": 0.7, "vote": 0.5}), MODEL_ALONE), (0.7, 0.2, 0.1), (0.2, 0.3, 0.5))
 CHEAP = Blend((Fusion({"vote": 0.7}),), (0.9, 0.1), (0.2, 0.3, 0.5))
-KNOWN = signs(RNG.normal(0.8, 0.1, 30), RNG.dirichlet([5, 1, 1], 30), RNG.uniform(0.5, 1, 30))
+KNOWN = novelty_signs(
+    RNG.normal(0.8, 0.1, 30), RNG.dirichlet([5, 1, 1], 30), RNG.uniform(0.5, 1, 30)
+)
 FULL = DecisionPolicy(BLEND, CHEAP, 0.6, 0.5, 0.2, Novelty.fit(KNOWN), 0.1)
 CALIBRATIONS = (None, Calibration((0.0, 0.5, -0.5), 1.0, 40, 1.5))
 
@@ -72,7 +74,7 @@ def test_a_row_without_posterior_and_opinion_cannot_be_decided() -> None:
     with pytest.raises(ValueError, match="needs an opinion"):
         FULL.decide([row(0)[0], None], [row(0)[1], None])
     with pytest.raises(ValueError, match="needs an opinion"):
-        replace(FULL, cheap=None).decide([None], [row(0)[1]])
+        replace(FULL, experts_only=None).decide([None], [row(0)[1]])
 
 
 def test_sure_experts_skip_the_model() -> None:

@@ -42,7 +42,7 @@ def ask(made: Experts, texts: list[str], **how: Any) -> list[Opinion]:
 
 
 def own_probe(made: Experts) -> np.ndarray:
-    return made.own()[0]["probe"]
+    return made.leave_one_out()[0]["probe"]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_copies_and_rewrites_do_not_reveal_its_label(how: str) -> None:
 
 def test_own_opinions_are_those_of_asking_for_each() -> None:
     made = experts(pool())
-    scores, truth = made.own()
+    scores, truth = made.leave_one_out()
     asked = ask(
         made,
         [str(e.fields["text"]) for e in pool()],
@@ -93,10 +93,10 @@ def test_own_opinions_are_those_of_asking_for_each() -> None:
 
 
 def test_in_a_large_pool_a_random_sample_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    every, labels = experts(pool()).own()
-    monkeypatch.setattr("ecomfs.experts.expert.OWN_EXAMPLES", 3)
+    every, labels = experts(pool()).leave_one_out()
+    monkeypatch.setattr("ecomfs.experts.expert.LEAVE_ONE_OUT_EXAMPLES", 3)
     made = experts(pool())
-    scores, truth = made.own()
+    scores, truth = made.leave_one_out()
     places = made.data.places
     assert len(places) == 3
     assert truth.tolist() == labels[places].tolist()
@@ -105,14 +105,14 @@ def test_in_a_large_pool_a_random_sample_is_answered(monkeypatch: pytest.MonkeyP
 
 
 def test_the_sample_does_not_follow_labels_that_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ecomfs.experts.expert.OWN_EXAMPLES", 20)
+    monkeypatch.setattr("ecomfs.experts.expert.LEAVE_ONE_OUT_EXAMPLES", 20)
     examples = [Example(str(i), {"text": f"n {i}"}, "good" if i % 2 else "bad") for i in range(40)]
-    assert set(experts(examples).own()[1].tolist()) == {0, 1}
+    assert set(experts(examples).leave_one_out()[1].tolist()) == {0, 1}
 
 
 def test_synthetic_examples_are_no_queries() -> None:
     made = Example("s", {"text": "a shirt, so soft"}, "good", True, "a", "rewrite")
-    assert len(experts([*pool(), made]).own()[1]) == len(pool())
+    assert len(experts([*pool(), made]).leave_one_out()[1]) == len(pool())
 
 
 def test_another_row_is_not_given_the_score_of_an_excluded_example() -> None:

@@ -61,7 +61,7 @@ def test_an_example_left_out_does_not_know_its_own_label(
     tables = []
     for examples in (pool, turned):
         made = experts(examples)
-        own, _ = made.own()
+        own, _ = made.leave_one_out()
         queries = made.data.retriever.queries(
             [made.data.retriever.texts[which % n]],
             rows=[pool[which % n].fields],
@@ -82,14 +82,14 @@ def test_an_example_left_out_does_not_know_its_own_label(
 )
 def test_scores_are_finite_on_any_pool(pool: list[tuple[Row, str]], new: list[Row]) -> None:
     made = experts([Example(str(i), r, x) for i, (r, x) in enumerate(pool)], EVERY_KIND)
-    assert np.isfinite(made.own()[0]["features"]).all()
+    assert np.isfinite(made.leave_one_out()[0]["features"]).all()
     assert np.isfinite(scores(made, new)).all()
 
 
 def test_two_examples_and_a_category_they_lack_give_a_distribution() -> None:
     pool = [Example("1", {"age": 20, "plan": "x"}, "a"), Example("2", {"age": 60}, "b")]
     made = experts(pool)
-    assert made.own()[0]["features"].shape == (2, 3)
+    assert made.leave_one_out()[0]["features"].shape == (2, 3)
     table = np.exp(scores(made, [{"age": 21, "plan": "never seen"}]))
     assert table.sum() == pytest.approx(1)
     assert table[0].argmax() == 0
@@ -101,8 +101,8 @@ def test_a_task_of_one_text_has_no_feature_model_and_the_others_do_not_change() 
     plain, with_card = experts(pool, None), experts(pool, load_task("review_sentiment"))
     assert plain.names == with_card.names == ("vote", "probe")
     assert with_card.facts(pool[0].fields, "en") == []
-    for name, table in plain.own()[0].items():
-        assert np.array_equal(table, with_card.own()[0][name])
+    for name, table in plain.leave_one_out()[0].items():
+        assert np.array_equal(table, with_card.leave_one_out()[0][name])
 
 
 def test_facts_are_what_the_features_of_the_pool_say() -> None:

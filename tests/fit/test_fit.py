@@ -189,7 +189,7 @@ def test_readings_of_examples_the_experts_were_not_weighed_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A pool larger than the experts' own sample, with synthetic examples between the others."""
-    monkeypatch.setattr("ecomfs.experts.expert.OWN_EXAMPLES", 20)
+    monkeypatch.setattr("ecomfs.experts.expert.LEAVE_ONE_OUT_EXAMPLES", 20)
     pool = reviews(60)
     made = [
         Example(f"s{i}", {"text": f"{e.fields['text']} again"}, e.label, True, e.id, "rewrite")

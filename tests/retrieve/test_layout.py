@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve import DemonstrationLayout, LaidOut, Layout, Retriever, simulate_prefix_cache
+from ecomfs.retrieve import (
+    DemonstrationLayout,
+    Layout,
+    Retriever,
+    RowDemonstrations,
+    simulate_prefix_cache,
+)
 from ecomfs.types import Demonstration, Example
 
 KINDS = ["red running shoe", "steel kitchen knife", "蓝色手机壳", "cotton bath towel"]
@@ -31,8 +37,8 @@ QUERIES = [f"{KINDS[n % 4]} wanted {n}" for n in range(24)]
 
 def laid_out(
     layout: DemonstrationLayout, retriever: Retriever, texts: Sequence[str]
-) -> list[LaidOut]:
-    return layout.demonstrations(retriever.queries(texts, k=layout.looks_up))
+) -> list[RowDemonstrations]:
+    return layout.demonstrations(retriever.queries(texts, k=layout.search_k))
 
 
 def ids(demonstrations: Sequence[Demonstration]) -> list[str]:
@@ -49,7 +55,7 @@ def test_places_are_split_as_the_layout_says(layout: Layout, shared: int, own: i
     assert {len(row.own) for row in found} == {own}
     assert len({tuple(ids(row.shared)) for row in found}) == 1
     for row in found:
-        assert len(set(ids(row.together))) == 6
+        assert len(set(ids(row.demonstrations))) == 6
 
 
 def test_the_block_is_balanced_covers_every_kind_and_carries_no_similarity() -> None:
@@ -87,10 +93,10 @@ def test_a_row_of_the_pool_never_sees_itself(name: Layout, k: int, variant: int,
     retriever = pool()
     layout = DemonstrationLayout(retriever, k, name, variant=variant)
     text, id = retriever.texts[row], retriever.examples[row].id
-    queries = retriever.queries([text], exclude_ids=[[id]], leave_self_out=True, k=layout.looks_up)
+    queries = retriever.queries([text], exclude_ids=[[id]], leave_self_out=True, k=layout.search_k)
     (found,) = layout.demonstrations(queries)
-    assert id not in ids(found.together)
-    assert len(found.together) == len(set(ids(found.together))) == k
+    assert id not in ids(found.demonstrations)
+    assert len(found.demonstrations) == len(set(ids(found.demonstrations))) == k
 
 
 def test_the_replacement_of_a_block_example_has_its_label_and_position() -> None:
@@ -107,7 +113,7 @@ def test_the_same_again_alone_and_in_another_batch() -> None:
     retriever = pool()
     first = laid_out(DemonstrationLayout(retriever, 6, "both", seed=3), retriever, QUERIES)
     second = laid_out(DemonstrationLayout(pool(), 6, "both", seed=3), pool(), QUERIES[7:8])
-    assert ids(second[0].together) == ids(first[7].together)
+    assert ids(second[0].demonstrations) == ids(first[7].demonstrations)
 
 
 def test_variants_are_other_blocks() -> None:
@@ -137,7 +143,7 @@ def test_more_sharing_is_found_more_often_in_the_cache() -> None:
         retriever = pool()
         found = laid_out(DemonstrationLayout(retriever, 6, name), retriever, QUERIES)
         texts = sorted(
-            "".join(d.text for d in row.together) + query
+            "".join(d.text for d in row.demonstrations) + query
             for row, query in zip(found, QUERIES, strict=True)
         )
         prompts = [[ord(c) for c in text] for text in texts]

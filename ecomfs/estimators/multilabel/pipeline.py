@@ -27,7 +27,7 @@ from ecomfs.pipeline import (
     known_prompts,
 )
 from ecomfs.pool import sample_queries
-from ecomfs.readout import LogprobReadout, Readout, Verbalizer, Wording, chain
+from ecomfs.readout import AnswerFormat, LogprobReadout, Readout, Verbalizer, chain
 from ecomfs.retrieve import Retriever
 from ecomfs.screen import Screen, Screened
 from ecomfs.task import MultiLabelSpace, TaskCard, join_labels
@@ -61,7 +61,7 @@ class YesNoSetup:
         tokenizer = engine.tokenizer
         if tokenizer is None or not gives_logprobs(engine):
             every = tuple(range(len(builders)))
-            wording = Wording(YES_NO, verbalizer, builders[0].cue(), builders[0].separator())
+            wording = AnswerFormat(YES_NO, verbalizer, builders[0].cue(), builders[0].separator())
             words = [step for step in chain.steps(engine) if step.kind == "words"]
             return cls(tuple(builders), ((words[0].readout.of(wording, engine), every),))
         separator = builders[0].separator()

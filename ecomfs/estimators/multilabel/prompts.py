@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ecomfs.features import RowText
-from ecomfs.prompt import PROBE, PromptBuilder, Template
+from ecomfs.prompt import ANSWER_PLACEHOLDER, PromptBuilder, Template
 from ecomfs.task import Bilingual, Label, LabelSpace, LabelSpec, TaskCard, common_template
 from ecomfs.types import Demonstration, Language, Row
 
@@ -54,7 +54,7 @@ class LabelPrompts(PromptBuilder):
     def separator(self) -> str:
         """The text between a label and its answer in this template."""
         context = self._trial()
-        probe = [{"text": "x", "lines": [{"label": "x", "answer": PROBE}]}]
+        probe = [{"text": "x", "lines": [{"label": "x", "answer": ANSWER_PLACEHOLDER}]}]
         return self.template.answer_separator(context | {"demonstrations": probe})
 
     def standing(self, demonstrations: Sequence[Demonstration]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Self
 from ecomfs.engine import logprobs
 from ecomfs.engine.protocol import ChosenAnswer, Engine, SupportsChoice, SupportsTopTokens
 from ecomfs.errors import ConfigError, EngineError
-from ecomfs.readout.logprob import Readout, Wording
+from ecomfs.readout.logprob import AnswerFormat, Readout
 from ecomfs.readout.verbalizer import Verbalizer
 from ecomfs.types import Posterior, Prompt
 
@@ -76,7 +76,7 @@ class TopReadout(Readout):
         return engine.capabilities.top_logprobs > 1
 
     @classmethod
-    def of(cls, wording: Wording, engine: Engine) -> Self:
+    def of(cls, wording: AnswerFormat, engine: Engine) -> Self:
         return cls(wording.verbalizer)
 
     def suits(self, shortlisted: bool) -> bool:
@@ -185,7 +185,7 @@ class ChoiceReadout(Readout):
         return engine.capabilities.choice
 
     @classmethod
-    def of(cls, wording: Wording, engine: Engine) -> Self:
+    def of(cls, wording: AnswerFormat, engine: Engine) -> Self:
         return cls(wording.verbalizer, wording.separator)
 
     def subset(self, places: Sequence[int]) -> Self:
