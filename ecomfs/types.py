@@ -99,7 +99,7 @@ class TemplateRef:
 
 class Turn(NamedTuple):
     """One turn of a prompt in chat format: who speaks (``system``, ``user``, ``assistant``), and
-    what is said.
+    its text.
 
     >>> Turn("user", "Review: works well").role
     'user'

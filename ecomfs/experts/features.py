@@ -68,7 +68,7 @@ class FeatureModel:
         if queries.rows is None:
             raise ConfigError(
                 "rows are compared by their fields, and only their texts are given",
-                hint="give rows= beside the texts",
+                hint="give rows= in addition to the texts",
             )
         out = self.model.predict_proba(queries.rows)
         own = {row: self._fitted[p] for row, p in enumerate(queries.own) if p in self._fitted}

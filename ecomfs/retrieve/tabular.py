@@ -200,7 +200,7 @@ class FieldEncoder:
         if rows is None:
             raise ConfigError(
                 "rows are compared by their fields, and only their texts are given",
-                hint="give rows= beside the texts",
+                hint="give rows= in addition to the texts",
             )
         if len(rows) != len(texts):
             raise ConfigError(f"{len(texts)} texts but {len(rows)} rows")

@@ -194,7 +194,7 @@ class CardField(_Strict):
     """One field of a row.
 
     In the YAML file the keys of ``rendering`` (``kind``, ``unit``, ``values``, ``items``, …) stand
-    beside ``name`` and ``title``; they are those of :class:`FieldSpec`.
+    next to ``name`` and ``title``; they are those of :class:`FieldSpec`.
 
     Attributes
     ----------
@@ -293,7 +293,7 @@ class TaskCard(_Strict):
     label_column : tuple[str, ...]
         Column names that hold the label, compared without case.
     label_space : {"closed", "open"}
-        ``closed``: exactly ``labels``; the pool's labels must be among them. ``open``: whatever
+        ``closed``: exactly ``labels``; the pool's labels must be among them. ``open``: any
         labels the pool has; ``labels`` may add words and definitions.
     label_separator : str | None
         Text between the labels of a cell, such as ``|``, if a row may have several. Empty or

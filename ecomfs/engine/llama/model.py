@@ -21,12 +21,12 @@ from ecomfs.errors import (
 from ecomfs.types import Generation, Question, Reading
 
 BLOCK = 32
-"""Tokens computed at once. Larger blocks compute a fresh prompt faster but leave more of a shared
-prefix to be computed again, which costs more (``eval/bench/engine_speed.py`` measures both)."""
+"""Tokens computed at once. Larger blocks are faster for a new prompt, but more of a shared prefix
+must be computed again, which costs more (``eval/bench/engine_speed.py`` measures both)."""
 
-_TOP = 512  # top tokens asked for at first: 3 ms more than one, and nearly always enough
-_BIAS = 100.0  # nats; lifts the wanted tokens above all others
-_AHEAD = 25.0  # nats; lifts the reference above the wanted tokens
+_TOP = 512  # top tokens requested first: takes 3 ms more than one, and is usually enough
+_BIAS = 100.0  # nats; raises the requested tokens above all others
+_AHEAD = 25.0  # nats; raises the reference above the requested tokens
 _HTTP_SECONDS = 30
 
 
@@ -41,8 +41,8 @@ class LlamaServer:
         self._name = file.name
         key = secrets.token_urlsafe(24)
         self._repeatable = repeatable
-        self._held: Tokens = ()  # what the cache begins with
-        self._end = 0  # how much of it was computed in blocks; the rest on top of that
+        self._held: Tokens = ()  # tokens at the beginning of the cache
+        self._end = 0  # number of them computed in blocks; the rest follows
         self._generated = False  # whether unknown tokens follow
         params = xllamacpp.CommonParams()
         params.model.path = str(file)

@@ -87,8 +87,8 @@ class LlamaTokenizer:
         return http.client.HTTPConnection(host, self.address.port, timeout=seconds)
 
     def loop_answers(self, seconds: float) -> bool:
-        """Whether llama.cpp's main loop answers a tiny request within ``seconds``; on a
-        connection of its own, so that nothing else is waited for."""
+        """Whether llama.cpp's main loop answers a small request within ``seconds``. It uses its own
+        connection, so that it waits for nothing else."""
         connection = self._connected(seconds)
         # An answer to this can only come from the loop: other paths (tokens, the model's
         # description) are answered by the HTTP threads, also while there is no loop yet.

@@ -355,9 +355,9 @@ class VllmEngine:
         prompts: Sequence[Prompt],
         job: Callable[[list[list[int]]], Coroutine[Any, Any, list[Any]]],
     ) -> list[Any]:
-        """``job`` for all prompts, one request's worth at a time; answers in input order."""
+        """Run ``job`` for all prompts, one request after the other; answers are in input order."""
         rows = await self._tokens(prompts)
-        # Equal prefixes in one request: the server computes them once and keeps them.
+        # Prompts with equal prefixes share a request: the server computes the prefix once.
         order = sorted(range(len(rows)), key=rows.__getitem__)
         size = self._size
         batches = [order[i : i + size] for i in range(0, len(order), size)]
@@ -384,9 +384,10 @@ class VllmEngine:
         return await self._each(prompts, lambda rows: self._ask(rows, room, body, parse))
 
     async def _tokens(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Token ids of prompts; those without are encoded by the served model's tokenizer."""
+        """Token ids of prompts; prompts without them are encoded by the served model's
+        tokenizer."""
         rows = [[*p.token_ids] for p in prompts]
-        # A remote tokenizer calls its server and blocks; the event loop must stay free.
+        # A remote tokenizer makes a blocking call, which must not block the event loop.
         return rows if all(rows) else await asyncio.to_thread(self._encoded, prompts)
 
     def _encoded(self, prompts: Sequence[Prompt]) -> list[list[int]]:

@@ -227,8 +227,8 @@ class FileTokenizer:
     """
 
     def __init__(self, file: Path, bos: Sequence[int] = ()) -> None:
-        # Threads that wait for work by turning in circles cost a fifth of the tokenization, and
-        # no server reads prompts as fast as one core makes them. A user's own choice stays.
+        # Threads that spin while waiting cost a fifth of the tokenization time, and no server reads
+        # prompts as fast as one core makes them. A setting of the user is kept.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from tokenizers import Tokenizer as FastTokenizer
 
@@ -315,14 +315,14 @@ def _folder_template(folder: Path) -> ChatTemplate | None:
 
 
 def served_tokenizer(api: ServerApi, *, model: str, root: str | None) -> Tokenizer:
-    """The tokenizer of ``model``: from its file if there is one here and the server agrees with
-    it, else remote."""
+    """The tokenizer of ``model``: from its file if it is on this machine and gives the same tokens
+    as the server, else remote."""
     remote = RemoteTokenizer(api, model)
     file = tokenizer_file(root) if root else None
     if file is None or importlib.util.find_spec("tokenizers") is None:
         return remote
     local = FileTokenizer(file, remote.bos)
-    # A file of that name need not be the file the server reads.
+    # A file with this name may differ from the file that the server reads.
     return local if local.encode(PROBE) == remote.encode(PROBE) else remote
 
 

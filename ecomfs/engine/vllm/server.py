@@ -78,7 +78,7 @@ def start_vllm(
     log = cache_folder() / "logs" / f"vllm-{port}.log"
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
-    # vLLM may log prompts: the file is for its user alone.
+    # vLLM may log prompts: only this user may read the file.
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as output:
         process = subprocess.Popen(
@@ -87,7 +87,7 @@ def start_vllm(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment(runtime, folder, kv_cache_gib=kv_cache_gib),
-            start_new_session=True,  # a group of its own, so that stopping ends all of it
+            start_new_session=True,  # its own group, so that stopping ends all processes
         )
     server = VllmServer(process, f"http://127.0.0.1:{port}", log, runtime)
     try:
@@ -171,7 +171,7 @@ class VllmServer:
         return "\n".join([line for line in lines if line.strip()][-count:])
 
     def stop(self, patience: float = 20.0) -> None:
-        """End the server and what it started, and nothing else; twice is fine."""
+        """End the server and the processes it started; it may be called twice."""
         atexit.unregister(self.stop)
         if self.process.poll() is None:
             self._signal(signal.SIGTERM)
@@ -180,7 +180,7 @@ class VllmServer:
             except subprocess.TimeoutExpired:
                 self._signal(signal.SIGKILL)
                 self.process.wait()
-        # Workers may outlive the server when it dies hard; the group is still ours alone.
+        # Workers may outlive a killed server; the process group is still ours alone.
         self._signal(signal.SIGKILL)
         waited = time.monotonic()
         while self._signal(0) and time.monotonic() - waited < _ENDING:
