@@ -29,7 +29,7 @@ from ecomfs.features import SEARCH_LANGUAGE, RowText
 from ecomfs.pipeline.shortlist import LabelShortlist
 from ecomfs.prompt import PromptBuilder, PromptInput
 from ecomfs.readout import Readout
-from ecomfs.retrieve import DemonstrationLayout, Hits, RowDemonstrations, Queries, Retriever
+from ecomfs.retrieve import DemonstrationLayout, Hits, Queries, Retriever, RowDemonstrations
 from ecomfs.screen import Mask, Screen
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import (
