@@ -77,8 +77,8 @@ _PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Engines": {"check": engines.check, "up": engines.up},
 }
 prepare.app.command("augment")(augment.augment)
-for _panel, _verbs in _PANELS.items():
-    for _name, _verb in _verbs.items():
+for _panel, _commands in _PANELS.items():
+    for _name, _verb in _commands.items():
         if isinstance(_verb, typer.Typer):
             app.add_typer(_verb, name=_name, rich_help_panel=_panel)
         else:

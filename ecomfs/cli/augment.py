@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Rewriting:
+class RewriteOptions:
     """Options of rewriting."""
 
     PANEL: ClassVar[str] = "Rewrites"
@@ -57,7 +57,7 @@ class Rewriting:
 
 
 @dataclass(frozen=True, slots=True)
-class Borrowing:
+class BorrowOptions:
     """Options of borrowing: the table, and how its labels and fields are mapped."""
 
     PANEL: ClassVar[str] = "Borrowed examples"
@@ -127,8 +127,8 @@ class Borrowing:
 @o.flatten_options
 def augment(
     settings: o.Fitting,
-    borrowing: Borrowing,
-    rewriting: Rewriting,
+    borrowing: BorrowOptions,
+    rewriting: RewriteOptions,
     source: Annotated[str, typer.Argument(metavar="POOL", help="labelled table, or a pool (.db)")],
     task: o.Task,
     output: Annotated[

@@ -23,7 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 from ecomfs.cli import options as o
 from ecomfs.cli import terminal
 from ecomfs.cli.help_examples import EXAMPLES
-from ecomfs.cli.json_result import beginning
+from ecomfs.cli.json_result import command_context
 
 _COMMON: dict[str, Any] = {"quiet": o.Quiet, "as_json": o.AsJson, "help_all": o.HelpAll}
 _WRITE_TABLES = {
@@ -104,7 +104,7 @@ def _with_common_options(command: Callable[..., Any], name: str) -> Callable[...
             return command(**values)
         marks = {"written": more.get("safe_csv"), "read": more.get("input_safe_csv")}
         try:
-            with beginning(name), _marks(**marks) if any(marks.values()) else nullcontext():
+            with command_context(name), _marks(**marks) if any(marks.values()) else nullcontext():
                 return command(**values)
         finally:  # restore it for a calling command, and for later ones in this process
             terminal.be_quiet(quiet=before)

@@ -108,7 +108,7 @@ def json_run(arguments: Sequence[str]) -> Iterator[JsonRun]:
 
 
 @contextlib.contextmanager
-def beginning(command: str) -> Iterator[None]:
+def command_context(command: str) -> Iterator[None]:
     """Context of a command: with ``--json``, its text output does not go to standard output."""
     _now.command = command
     if not _now.wanted:
@@ -124,7 +124,7 @@ def set_result(result: Result | Callable[[], Result]) -> None:
     Args:
         result: a mapping with the keys of docs/cli.md, or a function that makes it.
 
-    >>> with json_run(["tasks", "--json"]) as run, beginning("tasks"):
+    >>> with json_run(["tasks", "--json"]) as run, command_context("tasks"):
     ...     print("a table")
     ...     set_result({"tasks": []})
     >>> run.print(0)  # doctest: +ELLIPSIS

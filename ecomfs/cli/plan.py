@@ -10,7 +10,7 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import OptionalExamples, check_guarantees, fitted_classifier, without_fit
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.score import Cluster, RowOptions, Sources, check, jobs_of
+from ecomfs.cli.score import RowOptions, RunnerOptions, Sources, check, jobs_of
 from ecomfs.cli.terminal import show_phases
 from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import CHECKING
@@ -25,7 +25,7 @@ def plan(
     labelled: OptionalExamples,
     table: RowOptions,
     settings: o.Answering,
-    cluster: Cluster,
+    cluster: RunnerOptions,
     price: Annotated[
         float | None, typer.Option(help="price per million prompt tokens, in any currency")
     ] = None,

@@ -33,7 +33,7 @@ def prepare() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Cleaning:
+class CleanOptions:
     """The options of :class:`ecomfs.prepare.clean.CleanPolicy`."""
 
     unicode: Annotated[str, typer.Option(hidden=True, help="normal form: NFC, NFKC, keep")] = "NFC"
@@ -85,7 +85,7 @@ class Cleaning:
 @app.command("clean")
 @o.flatten_options
 def clean(
-    how: Cleaning,
+    how: CleanOptions,
     source: Annotated[Path, typer.Argument(metavar="IN.csv", help="table to clean")],
     output: Annotated[Path, typer.Option("--output", "-o", help="cleaned table")],
     text_column: Annotated[

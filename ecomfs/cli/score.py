@@ -97,7 +97,7 @@ class RowOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class RunnerOptions:
     """Options of the runner."""
 
     PANEL: ClassVar[str] = "Where the model runs"
@@ -259,7 +259,7 @@ class RowClassifier:
 
 @contextmanager
 def row_classifier(
-    cluster: Cluster,
+    cluster: RunnerOptions,
     pool: list[Example],
     labelled: OptionalExamples,
     settings: o.Settings,
@@ -351,7 +351,7 @@ def score(
     labelled: OptionalExamples,
     table: RowOptions,
     settings: o.Answering,
-    cluster: Cluster,
+    cluster: RunnerOptions,
     budget_seconds: Annotated[
         float | None,
         typer.Option(

@@ -67,7 +67,7 @@ class _Examples(OptionalExamples):
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class ServerOptions:
     """Options of the server; a configuration file may set them too."""
 
     host: Annotated[
@@ -118,7 +118,7 @@ def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
 def serve(
     labelled: _Examples,
     settings: o.Answering,
-    service: Listening,
+    service: ServerOptions,
     config: Annotated[
         Path | None,
         typer.Argument(
@@ -264,7 +264,7 @@ def _run(
             event_loop.run(each.aclose())
 
 
-def _serve_config(path: Path, settings: o.Settings, service: Listening, phases: Phases) -> None:
+def _serve_config(path: Path, settings: o.Settings, service: ServerOptions, phases: Phases) -> None:
     """Serve the tasks of a configuration file. Options of the command line are defaults for its
     tasks."""
     from ecomfs.serve import create_app, server

@@ -61,14 +61,14 @@ def _sync_and_async(
     def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return event_loop.run(core(self, *args, **kwargs))
 
-    async def aversion(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def async_method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await event_loop.run_async(core(self, *args, **kwargs))
 
-    for form, prefix in ((method, ""), (aversion, "a")):
+    for form, prefix in ((method, ""), (async_method, "a")):
         functools.update_wrapper(form, core)
         form.__name__ = prefix + core.__name__.removeprefix("_")
         form.__qualname__ = f"Client.{form.__name__}"
-    return method, aversion
+    return method, async_method
 
 
 class Client:

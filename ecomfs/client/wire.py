@@ -194,7 +194,7 @@ def predictions(answer: Mapping[str, Any], ids: Sequence[str], url: str) -> list
         if not isinstance(answer["labels"], list):
             raise TypeError("labels are no list")
     except (KeyError, TypeError, ValueError) as error:
-        raise _strange(url, error) from error
+        raise _unexpected(url, error) from error
     if got != tuple(ids):
         raise EngineResponseError(
             f"{url}: {len(got)} predictions for {len(ids)} rows, or for other rows"
@@ -244,7 +244,7 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
                 prediction.cached_tokens,
             )
     except (KeyError, TypeError, ValueError) as error:
-        raise _strange(url, error) from error
+        raise _unexpected(url, error) from error
     return Explanation(state, posterior, prediction, labels)
 
 
@@ -286,7 +286,7 @@ def _demonstration(d: Mapping[str, Any]) -> Demonstration:
     )
 
 
-def _strange(url: str, error: Exception) -> EngineResponseError:
+def _unexpected(url: str, error: Exception) -> EngineResponseError:
     return EngineResponseError(
         f"{url}: unexpected response ({type(error).__name__}: {error})",
         hint="use the same version of ecomfs for client and service",

@@ -367,12 +367,12 @@ class Estimator(FallbackEstimator, Generic[PipelineT]):
         return twin
 
     def __copy__(self) -> Self:
-        return self._twin({})
+        return self._copied({})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self._twin(memo, copy.deepcopy)
+        return self._copied(memo, copy.deepcopy)
 
-    def _twin(self, memo: dict[int, Any], of: Any = lambda value, memo: value) -> Self:
+    def _copied(self, memo: dict[int, Any], of: Any = lambda value, memo: value) -> Self:
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
         for name, value in self.__dict__.items():

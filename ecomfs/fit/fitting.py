@@ -191,7 +191,7 @@ async def fit(
         right,
         skip,
         accept,
-        _decided(found, answers) if found.settles_labels else None,
+        _decided(found, answers) if found.skips_decided else None,
         tuple(notes),
         engine=pipeline.engine.spec,
         rate=asked / seconds if asked and seconds else None,

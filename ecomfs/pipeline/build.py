@@ -281,7 +281,7 @@ def build_retriever(
     >>> shown[0].example.label
     'negative'
     """
-    rows, texts = _worded(card, examples, where, options)
+    rows, texts = _rendered_examples(card, examples, where, options)
     card = rows.card
     if not examples:
         return rows, None
@@ -354,7 +354,7 @@ def _similarity(
     return ChosenSimilarity(wanted, 1.0 if wanted == "tabular" else DEFAULT_WEIGHT, "set by option")
 
 
-def _worded(
+def _rendered_examples(
     card: TaskCard, examples: Sequence[Example], where: str, options: Options
 ) -> tuple[RowText, list[str]]:
     """The row renderer, and the texts of the examples."""

@@ -93,7 +93,7 @@ async def influences(
         return Influences(
             note=f"{label!r} is not on the model's shortlist: its probability is from the experts"
         )
-    row, shown = pipeline.as_read(row), state.demonstrations
+    row, shown = pipeline.screened_row(row), state.demonstrations
     asked: list[RowState] = []
     for at in range(len(shown)):
         asked.append(_without(pipeline, row, state, at))
@@ -169,7 +169,7 @@ def facts(pipeline: Pipeline, row: Row, state: RowState) -> tuple[str, ...]:
     """
     if pipeline.experts is None or state.opinion is None:
         return ()
-    return tuple(pipeline.experts.facts(pipeline.as_read(row), state.language))
+    return tuple(pipeline.experts.facts(pipeline.screened_row(row), state.language))
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,7 +289,7 @@ class Pipeline:
         predictions = self._predict(states, readings)
         return list(zip(states, readings, predictions, strict=True))
 
-    def as_read(self, row: Row) -> Row:
+    def screened_row(self, row: Row) -> Row:
         """The row without imitations of the prompt, and with personal data masked."""
         return row if self.screen is None else self.screen.screened(row).row
 
@@ -377,7 +377,7 @@ class Pipeline:
         return states
 
     @property
-    def settles_labels(self) -> bool:
+    def skips_decided(self) -> bool:
         """Whether to skip the model for rows whose label it cannot change. If suspicious rows need
         review, every row is read, because readings are also checked for attacks."""
         on = self.cascade and self.has_model and self.suspicious != "review"
@@ -386,7 +386,7 @@ class Pipeline:
     def _unread(self, opinions: Sequence[Opinion], languages: Sequence[Language]) -> list[str]:
         """For each row, why the model is skipped; empty if it is not."""
         settled = [False] * len(opinions)
-        if self.suspicious != "review":  # see settles_labels
+        if self.suspicious != "review":  # see skips_decided
             settled = self.policy.decided(opinions, [self._calibration(one) for one in languages])
         return [
             DECIDED if known else SURE if sure else ""

@@ -93,7 +93,7 @@ def test_labels_are_those_of_a_run_that_reads_every_row(
 
 def test_only_the_label_may_depend_on_it(pipeline: Pipeline) -> None:
     alone = with_fusion(pipeline, "no model")
-    assert alone.settles_labels
+    assert alone.skips_decided
     for name in ("accept_from", "set_from", "novel_below"):
         promised = replace(alone, policy=replace(alone.policy, **{name: 0.1}))
         assert {p.source for p in classify(promised)} == {"fused"}

@@ -143,7 +143,7 @@ def test_runs_with_and_without_a_mask_are_two_runs() -> None:
 
 def test_a_stored_classifier_masks_again() -> None:
     clf = pickle.loads(pickle.dumps(classifier()))
-    assert clf.pipeline_.as_read({"text": ROW})["text"].endswith("write to [EMAIL]")
+    assert clf.pipeline_.screened_row({"text": ROW})["text"].endswith("write to [EMAIL]")
 
 
 def test_an_unknown_choice_is_named() -> None:

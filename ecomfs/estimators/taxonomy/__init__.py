@@ -8,6 +8,6 @@ classifier   TaxonomyClassifier: two levels of FewShotClassifier, one engine
 
 from ecomfs.estimators.taxonomy.classifier import TaxonomyClassifier
 from ecomfs.estimators.taxonomy.report import TaxonomyProfile
-from ecomfs.estimators.taxonomy.tree import grow
+from ecomfs.estimators.taxonomy.tree import group_by_parent
 
-__all__ = ["TaxonomyClassifier", "TaxonomyProfile", "grow"]
+__all__ = ["TaxonomyClassifier", "TaxonomyProfile", "group_by_parent"]

@@ -30,7 +30,7 @@ from ecomfs.estimators.inputs import (
 from ecomfs.estimators.one_label import OneLabelClassifier
 from ecomfs.estimators.taxonomy.pipeline import TaxonomyPipeline, level_readings
 from ecomfs.estimators.taxonomy.report import TaxonomyExplanation, TaxonomyProfile
-from ecomfs.estimators.taxonomy.tree import Branch, beam_of, combine, grow
+from ecomfs.estimators.taxonomy.tree import Branch, beam_of, combine, group_by_parent
 from ecomfs.fit import Guarantees
 from ecomfs.pool import Pool
 from ecomfs.task import HierarchySpace, InputLabels, TaskCard
@@ -135,7 +135,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyPipeline]):
             examples, given = given_examples(X, y, card, fields=self.fields)
             pool = Pool.in_memory(examples)
         version, examples = pool.snapshot()
-        grouped = grow(examples, self.separator)
+        grouped = group_by_parent(examples, self.separator)
         # Rows and examples have the card's field names from here on.
         own_only = ("separator", "beam", "fields", *_WHOLE)
         shared = {n: v for n, v in self.get_params(deep=False).items() if n not in own_only}

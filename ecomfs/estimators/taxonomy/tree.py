@@ -37,7 +37,9 @@ class Branch:
     classifier: FewShotClassifier | None = None
 
 
-def grow(examples: Sequence[Example], separator: str) -> list[tuple[Branch, list[Example]]]:
+def group_by_parent(
+    examples: Sequence[Example], separator: str
+) -> list[tuple[Branch, list[Example]]]:
     """The parents in the order of their first example, each with its examples, labelled with the
     child only. Spellings that differ in case, width or outer space are one label; the first
     spelling is kept.
@@ -47,7 +49,7 @@ def grow(examples: Sequence[Example], separator: str) -> list[tuple[Branch, list
         PoolError: no examples, or all have one label.
 
     >>> pool = [Example("1", {}, "Home > Lamps"), Example("2", {}, "home>Chairs")]
-    >>> [(branch, own)] = grow(pool, " > ")
+    >>> [(branch, own)] = group_by_parent(pool, " > ")
     >>> branch.name, branch.leaves, branch.children, [e.label for e in own]
     ('Home', ('Home > Lamps', 'home>Chairs'), ('Lamps', 'Chairs'), ['Lamps', 'Chairs'])
     """
@@ -190,4 +192,4 @@ def _product(masses: Sequence[float | None]) -> float | None:
     return out if masses else None
 
 
-__all__ = ["LEVELS", "Branch", "beam_of", "combine", "grow"]
+__all__ = ["LEVELS", "Branch", "beam_of", "combine", "group_by_parent"]
