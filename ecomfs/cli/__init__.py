@@ -78,11 +78,11 @@ _PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
 }
 prepare.app.command("augment")(augment.augment)
 for _panel, _commands in _PANELS.items():
-    for _name, _verb in _commands.items():
-        if isinstance(_verb, typer.Typer):
-            app.add_typer(_verb, name=_name, rich_help_panel=_panel)
+    for _name, _command in _commands.items():
+        if isinstance(_command, typer.Typer):
+            app.add_typer(_command, name=_name, rich_help_panel=_panel)
         else:
-            app.command(_name, rich_help_panel=_panel)(_verb)
+            app.command(_name, rich_help_panel=_panel)(_command)
 add_common_options(app)
 
 EXIT_CODES = {
