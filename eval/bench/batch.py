@@ -263,7 +263,7 @@ def _cpu() -> float:
 
 def overhead(folder: Path, counts: list[int], latencies: list[float], names: list[str]) -> None:
     """Rows/s, CPU per row and peak memory of each client, in alternation."""
-    print("\n| server | rows | client | rows/s | CPU a row | wall a row | peak memory |")
+    print("\n| server | rows | client | rows/s | CPU per row | wall per row | peak memory |")
     print("|---|--:|---|--:|--:|--:|--:|")
     for latency in latencies:
         for count in counts:

@@ -41,7 +41,7 @@ WARM = 8  # rows
 
 
 PEERS = [
-    Peer("load generator, 16 rows a request", "score_generator_completions"),
+    Peer("load generator, 16 rows per request", "score_generator_completions"),
     Peer("load generator, chat", "score_generator_chat"),
     Peer("ecomfs", "score_ecomfs"),
     Peer("naive loop (openai)", "score_naive", "score_naive.txt"),
@@ -218,7 +218,7 @@ def _prompts(options: Any, url: str, model: str, texts: list[str]) -> list[str]:
 def markdown(server: str, rows: int, turns: dict[str, Turns], failed: dict[str, str]) -> str:
     """Medians over rounds."""
     lines = [
-        f"| {server} | rows/s | of the ceiling | CPU a row | peak memory | ok |",
+        f"| {server} | rows/s | of the ceiling | CPU per row | peak memory | ok |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     best = max(

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("suite", nargs="?", default="tasks")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--max-loss", type=float, default=0.01)
-    parser.add_argument("--rows", type=int, default=None, help="at most this many test rows a set")
+    parser.add_argument("--rows", type=int, default=None, help="most test rows per set")
     parser.add_argument("--only", nargs="*", default=list(SETS))
     options = parser.parse_args()
     folder = data_folder(None)

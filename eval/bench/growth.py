@@ -165,7 +165,7 @@ def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
     lines: list[str] = []
     for axis, rows in found.items():
         lines += [
-            f"| {TITLES[axis]} | rows/s | CPU a row | fit | peak memory |",
+            f"| {TITLES[axis]} | rows/s | CPU per row | fit | peak memory |",
             "|--:|--:|--:|--:|--:|",
         ]
         lines += [
@@ -183,7 +183,7 @@ def plot(found: dict[str, list[dict[str, Any]]]) -> str:
 
     from ecomfs_eval.report.svg import Axis, Series, chart, round_ticks
 
-    names = ("CPU a row", "wall a row")
+    names = ("CPU per row", "wall per row")
     charts = []
     for axis, rows in found.items():
         xs = [float(r[axis]) for r in rows]

@@ -79,7 +79,7 @@ def main() -> None:
         "accepted",
         "precision",
         "covered",
-        "labels a set",
+        "labels per set",
     ):
         table.add_column(column, no_wrap=True)
     below: dict[str, list[float]] = {kind: [] for kind in KINDS}

@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     tokenizer = FileTokenizer(options.tokenizer)
     print(
-        "| data | rows | tokens a row | block of the cache | left to compute a row: retrieved ",
+        "| data | rows | tokens per row | block of the cache | left to compute per row: retrieved ",
         end="",
     )
     print("| shared | fields in the best order | saved of shared |")
