@@ -233,7 +233,7 @@ def _weight(value: Any, where: str) -> float:
     except (TypeError, ValueError):
         weight = 0.0
     if isinstance(value, bool) or not 0 < weight < math.inf:
-        raise ConfigError(f"{where}: weight = {value!r}", hint="weight is a number above 0")
+        raise ConfigError(f"{where}: weight = {value!r}", hint="use a number above 0")
     return weight
 
 

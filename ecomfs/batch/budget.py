@@ -62,7 +62,7 @@ class Budget:
     def __post_init__(self) -> None:
         for name, value in (("--budget-seconds", self.seconds), ("--budget-tokens", self.tokens)):
             if value is not None and not value > 0:
-                raise ConfigError(f"{name} {value}", hint="more than 0")
+                raise ConfigError(f"{name} {value}", hint="use more than 0")
 
     def __bool__(self) -> bool:
         return self.seconds is not None or self.tokens is not None

@@ -354,7 +354,7 @@ class Selection:
     def __post_init__(self) -> None:
         for name, value in (("--sample", self.sample), ("--limit", self.limit)):
             if value is not None and value < 1:
-                raise ConfigError(f"{name} {value}", hint="1 or more")
+                raise ConfigError(f"{name} {value}", hint="use 1 or more")
 
     @property
     def numbers(self) -> dict[str, str]:

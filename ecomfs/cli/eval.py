@@ -484,5 +484,5 @@ def _shots(text: str) -> Shots:
     if text == "all":
         return "all"
     if not text.isdigit():
-        raise ConfigError(f"--shots {text!r}", hint="a number, or all")
+        raise ConfigError(f"--shots {text!r}", hint="use a number, or all")
     return int(text)

@@ -305,7 +305,9 @@ def _authors(opened: Pool, examples: Sequence[Example], field: str | None) -> di
     name = field or "author"
     found = {e.id: str(e.fields[name]) for e in examples if e.fields.get(name)}
     if field is not None and not found:
-        raise PoolError(f"no example has a field {field!r}", hint="import it with the examples")
+        raise PoolError(
+            f"no example has a field {field!r}", hint="import the examples with this field"
+        )
     if found:
         return found
     for example in examples:

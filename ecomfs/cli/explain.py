@@ -60,7 +60,7 @@ def explain(
         raise ConfigError("ROW is empty", hint="with --row, name a table")
     given = as_row(row) if at is None else None
     if at is None and id_column is not None:
-        raise ConfigError("--id-column without --row", hint="say which row: --row ID")
+        raise ConfigError("--id-column without --row", hint="name the row: --row ID")
     check_guarantees(settings, labelled)
     card, pool = labelled.load()
     # Check the row before the model is loaded.
@@ -117,7 +117,7 @@ def _check_text(text: str, card: TaskCard) -> None:
     except (OSError, ValueError):  # longer than a path can be, or with a NUL in it
         table = False
     if table:
-        raise InputError(f"{text} is a file, not a text", hint="say which row of it: --row ID")
+        raise InputError(f"{text} is a file, not a text", hint="name the row: --row ID")
     needed = [spec.name for spec in card.fields if spec.required]
     if len(needed) == 1:
         return

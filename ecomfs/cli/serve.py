@@ -109,9 +109,7 @@ def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
     if certificate is None and key is None:
         return None
     given, missing = ("key", "certificate") if key else ("certificate", "key")
-    raise ConfigError(
-        f"--tls-{given} without --tls-{missing}", hint="https needs both, as PEM files"
-    )
+    raise ConfigError(f"--tls-{given} without --tls-{missing}", hint="give both, as PEM files")
 
 
 @o.flatten_options
@@ -161,7 +159,7 @@ def serve(
     if bool(variant) != (log is not None):
         given, missing = ("--variant", "--log") if variant else ("--log", "--variant")
         raise ConfigError(
-            f"{given} without {missing}", hint="a split needs a log, and only a split has one"
+            f"{given} without {missing}", hint="give both: traffic that is split is logged"
         )
     if config is not None:
         beside = {"--task": labelled.task, "--examples": labelled.examples, "--variant": variant}
@@ -335,7 +333,9 @@ def _log_requests(path: Path | None, stack: ExitStack) -> None:
         try:
             handler = WatchedFileHandler(path, encoding="utf-8")  # works with log rotation
         except OSError as error:
-            raise OutputError(f"{path}: {error.strerror}", hint="--request-log FILE") from error
+            raise OutputError(
+                f"{path}: {error.strerror}", hint="name another file with --request-log"
+            ) from error
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger(REQUESTS)
     logger.setLevel(logging.INFO)
@@ -549,9 +549,12 @@ def _copy(source: Path, target: Path, *, replace: bool) -> None:
                     beside.replace(kept.with_name(kept.name + end))
         part.replace(target)
     except sqlite3.Error as error:
-        raise PoolError(f"{source}: {error}", hint="is it an SQLite database?") from error
+        raise PoolError(f"{source}: {error}", hint="check that it is an SQLite database") from error
     except OSError as error:
-        raise OutputError(f"{target}: {error.strerror}", hint="nothing was replaced") from error
+        raise OutputError(
+            f"{target}: {error.strerror}",
+            hint="check the file and its folder; nothing was replaced",
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 

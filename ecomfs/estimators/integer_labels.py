@@ -127,7 +127,9 @@ def _named(names: Mapping[int, str] | Sequence[str], numbers: Mapping[str, Any])
     found = {str(label_text(number)): str(name) for number, name in pairs}
     twice = [name for name in found.values() if list(found.values()).count(name) > 1]
     if twice:
-        raise ConfigError(f"label_names: two labels are called {twice[0]!r}", hint="one name each")
+        raise ConfigError(
+            f"label_names: two labels are called {twice[0]!r}", hint="give each label its own name"
+        )
     lacking = [text for text in numbers if text not in found]
     if lacking:
         raise InputError(

@@ -128,7 +128,7 @@ def audit(
     [('odd', 'contradicted', 'negative')]
     """
     if not examples:
-        raise EmptyInputError("the pool has no examples", hint="add some")
+        raise EmptyInputError("the pool has no examples", hint="add labelled examples")
     space = LabelSpace.resolve(card, (e.label for e in examples), "pool")
     rows, retriever = build_retriever(card, examples, embedder, Options(seed=seed))
     doubts = [*_attacks(rows.card, space, examples), *_capped(examples, authors or {}, cap)]

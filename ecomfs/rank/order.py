@@ -259,10 +259,10 @@ def check_top(top: int | None) -> None:
 
     >>> check_top(0)
     Traceback (most recent call last):
-    ecomfs.errors.ConfigError: top = 0 (1 or more)
+    ecomfs.errors.ConfigError: top = 0 (use 1 or more)
     """
     if top is not None and top < 1:
-        raise ConfigError(f"top = {top}", hint="1 or more")
+        raise ConfigError(f"top = {top}", hint="use 1 or more")
 
 
 def rank(

@@ -332,7 +332,7 @@ class Reviews:
         found = self._select(connection, query.with_for_update() if lock else query)
         if not found:
             raise NotFoundError(
-                f"task {self._task!r} has no review {id!r}", hint="GET /v1/reviews lists them"
+                f"task {self._task!r} has no review {id!r}", hint="see GET /v1/reviews"
             )
         return found[0]
 

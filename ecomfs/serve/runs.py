@@ -118,7 +118,7 @@ class Runs:
         with self._database.reading() as connection:
             found = connection.execute(sa.select(runs).where(runs.c.id == id)).one_or_none()
         if found is None:
-            raise NotFoundError(f"there is no run {id!r}", hint="GET /v1/runs lists them")
+            raise NotFoundError(f"there is no run {id!r}", hint="see GET /v1/runs")
         return _run(found)
 
     def latest(self, task: str, n: int) -> list[RunOut]:
@@ -140,7 +140,9 @@ class Runs:
             found = connection.execute(query).one_or_none()
             state = None if found is None else found.state
             if state in FINAL:
-                raise ConflictError(f"run {id} is {state}", hint="there is nothing to cancel")
+                raise ConflictError(
+                    f"run {id} is {state}", hint="only waiting and running runs can be cancelled"
+                )
             to = "cancelled" if state == "waiting" else "cancelling"
             self._update(connection, id, state=to)
         return self.get(id)

@@ -65,7 +65,7 @@ def bind(host: str, port: int, *, api_key: str | None) -> socket.socket:
             hint="set a key in ECOMFS_API_KEY (or --api-key), or keep --host 127.0.0.1",
         )
     if not 0 <= port <= 65535:
-        raise ConfigError(f"--port {port}", hint="0 (a free one) to 65535")
+        raise ConfigError(f"--port {port}", hint="use 0 (any free port) to 65535")
     try:
         [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

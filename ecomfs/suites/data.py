@@ -163,7 +163,8 @@ def _draw(rows: Sequence[Example], n: int | None, seed: int, name: str) -> list[
         return list(rows)
     if n > len(rows):
         raise InputError(
-            f"data set {name!r}: {n} test rows wanted, there are {len(rows)}", hint="lower rows"
+            f"data set {name!r}: {n} test rows wanted, there are {len(rows)}",
+            hint="lower rows in the suite",
         )
     chosen = set(random.Random(f"test/{seed}").sample(range(len(rows)), n))
     return [row for i, row in enumerate(rows) if i in chosen]
@@ -181,7 +182,7 @@ def _split(
     if n >= len(rows):
         raise InputError(
             f"data set {name!r}: {n} test rows wanted of {len(rows)} in all",
-            hint="lower rows: the others are the pool",
+            hint="lower rows in the suite: the other rows are the pool",
         )
     unit = {e.id: cells[e.id][group] if group else e.id for e in rows}
     order = list(dict.fromkeys(unit.values()))

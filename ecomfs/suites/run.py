@@ -78,7 +78,7 @@ def plan(
     if not cells:
         raise ConfigError(
             f"suite {suite.name!r}: nothing to run",
-            hint="the suite has none of these shots or seeds",
+            hint="use shots and seeds of the suite",
         )
     # All data sets of one seed before the next seed, so that half a run is a complete smaller run.
     order = list(dict.fromkeys(seed for d in suite.datasets for seed in d.seeds or suite.seeds))

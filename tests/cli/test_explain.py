@@ -52,7 +52,7 @@ def test_json_of_the_same_row_as_fields(folder: Path, capsys: pytest.CaptureFixt
         ("a green teapot", "query_relevance", """'{"query": "…", "product": "…"}', or name a"""),
         ("hello", "purchase_intent", """write a JSON object: '{"pages_viewed": "…", """),
         ("hello", "ad_response", "or name a table and its row: TABLE --row ID"),
-        ("pool.csv", "review_sentiment", "pool.csv is a file, not a text (say which row of it:"),
+        ("pool.csv", "review_sentiment", "pool.csv is a file, not a text (name the row:"),
         ("x" * 5000, "same_product", "is not a plain text: it has left, right ("),
         ("a\0b", "same_product", "is not a plain text"),
         ('{"text":' * 5000, "review_sentiment", "the row is not a JSON object"),

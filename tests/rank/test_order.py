@@ -89,7 +89,7 @@ def test_fields_of_the_classifier_name_the_columns() -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"top": 0}, ConfigError, "top = 0 (1 or more)"),
+        ({"top": 0}, ConfigError, "top = 0 (use 1 or more)"),
         ({"positive": "love"}, UnknownLabelError, "the positive label: unknown label 'love'"),
     ],
 )

@@ -200,7 +200,7 @@ class ActorPool:
             if part.deaths >= _DEATHS:
                 raise EngineUnavailableError(
                     f"{_DEATHS} actors died while they answered {part}: {_reason(death)}",
-                    hint="smaller --partition-rows and fewer actors per machine need less memory",
+                    hint="use a smaller --partition-rows, or fewer actors per machine",
                 ) from death
         with suppress(Exception):  # it may only be unreachable: two must not answer
             self._ray.kill(slot.actor)

@@ -66,7 +66,7 @@ class RayScorer:
     ) -> None:
         for name, value in (("--actors", actors), ("--partition-rows", partition_rows)):
             if value is not None and value < 1:
-                raise ConfigError(f"{name} {value}", hint="1 or more")
+                raise ConfigError(f"{name} {value}", hint="use 1 or more")
         self._build = build
         self._address = address
         self._actors = actors

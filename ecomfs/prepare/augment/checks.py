@@ -96,7 +96,7 @@ class CandidateFilter:
         self.pipeline = replace(pipeline, experts=None, policy=DecisionPolicy())
         self.policy = policy or FilterPolicy()
         if pipeline.retriever is None:
-            raise PoolError("the pool is empty", hint="augmentation starts from labelled examples")
+            raise PoolError("the pool is empty", hint="add labelled examples")
         self.examples = pipeline.retriever.examples
         self._field = field
         self._near = NearIndex(self.policy.near)

@@ -139,7 +139,8 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         twice, so the request can be repeated."""
         if body.ids is not None and len(body.ids) != len(body.rows):
             raise InputError(
-                f"{len(body.rows)} rows but {len(body.ids)} ids", hint="one id per row, or none"
+                f"{len(body.rows)} rows but {len(body.ids)} ids",
+                hint="send one id per row, or no ids",
             )
         served = context.task(body.task, request)
         rows = served.rows(body.rows)

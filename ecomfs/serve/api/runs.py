@@ -163,7 +163,7 @@ def find(context: Context, caller: Caller, id: str) -> tuple[Runs, RunOut]:
                 f"run {id} is of task {name!r}, which is not served any more",
                 hint="serve the task again; the files of the run are kept",
             )
-    raise NotFoundError(f"there is no run {id!r}", hint="GET /v1/runs lists them")
+    raise NotFoundError(f"there is no run {id!r}", hint="see GET /v1/runs")
 
 
 async def uploaded(
