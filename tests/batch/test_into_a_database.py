@@ -83,7 +83,7 @@ def test_a_lost_engine_leaves_no_table_and_the_same_call_goes_on(url: str) -> No
     assert not Path("scored.table.journal").exists()
     assert result.failed == Path("scored.table.failed.csv")
     again = {"chunk_rows": 8}
-    with pytest.raises(OutputError, match="there already"):
+    with pytest.raises(OutputError, match="exists already"):
         score_table(source, target, pipeline, **again)  # type: ignore[arg-type]
     score_table(f"{source} LIMIT 3", target, pipeline, replace_table=True)
     assert query(url, "SELECT count(*) FROM scored") == [(3,)]
@@ -100,7 +100,7 @@ def test_a_table_that_came_meanwhile_stays_and_the_answers_are_kept(url: str) ->
             connection.execute(sa.text("CREATE TABLE IF NOT EXISTS scored (mine TEXT)"))
         engine.dispose()
 
-    with pytest.raises(OutputError, match="there already"):
+    with pytest.raises(OutputError, match="exists already"):
         score_table(source, target, pipeline, on_progress=intrude)
     assert query(url, "SELECT * FROM scored") == []
     score_table(source, f"sql:{url}#scored", pipeline, replace_table=True)
