@@ -156,7 +156,8 @@ def test_true_labels_of_synthetic_rows_are_refused(
     write_examples("test.csv", [*POOL, Example("s", {"text": "bad"}, "negative", True, "n1")])
     words = ["--task", TASK, "--examples", "pool.csv", "--engine", "scripted"]
     assert run(["score", "test.csv", *words, "--gold-column", "label"]) == 2
-    assert "test.csv, line 9: a synthetic example must not be used as a test row" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "test.csv, line 9: a synthetic example must not be used as a test row" in said
     assert run(["ab", "v1", "v2", "--data", "test.csv", *words]) == 2
     assert "'s' is synthetic and cannot be tested on" in capsys.readouterr().err
     only = [Example("s", {"text": "bad"}, "negative", True, "n1")]
