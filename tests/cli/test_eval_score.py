@@ -65,7 +65,7 @@ def test_two_files_are_compared_on_the_same_rows(
     [
         (["--gold-column", "verdict"], "verdict"),
         (["--metric", "beauty"], "beauty"),
-        (["--report-language", "fr", "--report", "x"], "--report-language 'fr' (en or zh)"),
+        (["--report-language", "fr", "--report", "x"], "--report-language 'fr' (use en or zh)"),
         (["--positive", "maybe"], "maybe"),
     ],
 )

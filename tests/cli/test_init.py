@@ -53,7 +53,7 @@ def test_a_table_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     assert "task: review_sentiment (text = text; it knows 100% of the labels)" in shown.out
     assert "26 labelled examples, 14 rows to test on" in shown.out
     assert "without LLM" in shown.out
-    assert "no model, the experts alone" in shown.err
+    assert "no model, experts alone" in shown.err
     pool, test = read("shop/pool.csv"), read("shop/test.csv")
     assert (len(pool), len(test)) == (26, 14)
     assert not {row["text"] for row in pool} & {row["text"] for row in test}
