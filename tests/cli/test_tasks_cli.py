@@ -130,7 +130,10 @@ def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["new-task", "Gift", "--from", "data.csv", "--label-column", "mood"], "task's name"),
+        (
+            ["new-task", "Gift", "--from", "data.csv", "--label-column", "mood"],
+            "not a valid name of a task",
+        ),
         (["new-task", "gift", "--from", "none.csv", "--label-column", "mood"], "none.csv"),
         (["new-task", "gift", "--from", "data.csv", "--label-column", "mod"], "mood"),
         (
