@@ -107,7 +107,7 @@ def check_text(value: object, what: str) -> None:
     if not isinstance(value, str) or not value.strip():
         raise PoolError(f"{what} is {value!r}", hint="it must be text, and not empty")
     if "\0" in value:
-        raise PoolError(f"{what} holds a NUL character: {value!r}", hint="take it out")
+        raise PoolError(f"{what} contains a NUL character: {value!r}", hint="take it out")
 
 
 def refuse_duplicate_ids(ids: Sequence[str]) -> None:

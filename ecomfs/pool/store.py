@@ -295,7 +295,7 @@ class Pool:
         """Allocate the next version and positions for new examples; returns the version and the
         first position."""
         if "\0" in note:
-            raise PoolError("a note cannot hold NUL characters")
+            raise PoolError("a note contains a NUL character")
         where = pools.c.name == self.name
         lock = sa.select(pools).where(where).with_for_update()
         row = connection.execute(lock).one_or_none()

@@ -22,7 +22,7 @@ import numpy as np
 
 from ecomfs.embed import open_embedder
 from ecomfs.features import Embed, FeatureExpert
-from ecomfs.features.texts import contained, grams
+from ecomfs.features.texts import containment, grams
 from ecomfs.suites import Dataset
 from ecomfs.suites.config import Table, TestRows
 from ecomfs.suites.data import Data, read_data
@@ -63,7 +63,7 @@ def _more_liked(row: Row) -> str:
 
 
 def _half_of_query(row: Row) -> str:
-    share = contained(grams(str(row["query"]), 1), grams(str(row["product"]), 1))
+    share = containment(grams(str(row["query"]), 1), grams(str(row["product"]), 1))
     return "relevant" if share >= 0.5 else "irrelevant"
 
 

@@ -53,9 +53,8 @@ def main() -> None:
         print(f"{shots}-shot: {len(pool)} labelled, {len(names)} labels, {len(rows)} rows")
         for size in SIZES:
             label_shortlist = LabelShortlist.fit(experts, size)
-            hits = sum(
-                t in label_shortlist.shortlist(o) for t, o in zip(truth, opinions, strict=True)
-            )
+            chosen = label_shortlist.choose(opinions)
+            hits = sum(t in labels for t, labels in zip(truth, chosen, strict=True))
             seen = wilson(int(hits), len(rows))
             print(
                 f"  {size:2} labels: recall {hits / len(rows):.3f} "

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.features import measured
+from ecomfs.features import comparable_value
 from ecomfs.features.cells import read_cell
 from ecomfs.features.measure import (
     category_codes,
@@ -83,7 +83,7 @@ def test_rare_categories_are_one_and_no_category_is_taken_for_a_missing_one(
 def test_each_kind_of_field_is_measured_by_what_can_be_compared() -> None:
     def value(kind: str, cell: object) -> object:
         spec = FieldSpec(name="f", kind=kind)  # type: ignore[arg-type]
-        return measured(spec, read_cell(spec, cell))
+        return comparable_value(spec, read_cell(spec, cell))
 
     assert value("number", "12.5") == 12.5
     assert value("price", "$3.50") == 3.5
@@ -93,7 +93,7 @@ def test_each_kind_of_field_is_measured_by_what_can_be_compared() -> None:
     assert isinstance(sooner, float)
     assert later - sooner == 1
     assert value("text", "fits well") is None
-    assert measured(FieldSpec(name="f", kind="number"), None) is None
+    assert comparable_value(FieldSpec(name="f", kind="number"), None) is None
 
 
 def test_a_history_counts_by_its_last_item_and_a_text_not_at_all() -> None:

@@ -44,9 +44,9 @@ def test_half_a_character_survives_and_numbers_of_numpy_become_plain() -> None:
         (Example("r1", {1: "a"}, "x"), "field name 1 is not text"),  # type: ignore[dict-item]
         (Example(" ", {}, "x"), "an example's id is ' '"),
         (Example("r1", {}, ""), "example 'r1': the label is ''"),
-        (Example("r1", {}, "a\0"), "holds a NUL character"),
+        (Example("r1", {}, "a\0"), "contains a NUL character"),
         (Example("r1", {}, "x", method="rewrite"), "is not synthetic"),
-        (Example("r1", {}, "x", True, "s\0", "rewrite"), "source_id holds a NUL character"),
+        (Example("r1", {}, "x", True, "s\0", "rewrite"), "source_id contains a NUL character"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_by_name(example: Example, message: str) -> None:
@@ -56,5 +56,5 @@ def test_what_cannot_be_stored_is_refused_by_name(example: Example, message: str
 
 def test_one_id_for_two_examples_names_both_places() -> None:
     rows = [Example(id_, {}, "x") for id_ in ("a", "b", "a")]
-    with pytest.raises(DuplicateIdError, match="id 'a' names example 1 and example 3"):
+    with pytest.raises(DuplicateIdError, match="examples 1 and 3 have the same id 'a'"):
         Pool.in_memory(rows)

@@ -133,7 +133,7 @@ def test_a_shared_block_takes_rows(mode: str) -> None:
     queries = ["red shoe", "red shoe"]
     looked_up = retriever.queries(queries, rows=rows)
     found = DemonstrationLayout(retriever, 4, "both").demonstrations(looked_up)
-    assert [len(row.together) for row in found] == [4, 4]
+    assert [len(row.demonstrations) for row in found] == [4, 4]
 
 
 @pytest.mark.parametrize("mode", MODES)

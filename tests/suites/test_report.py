@@ -187,7 +187,7 @@ def test_the_command_runs_a_suite_file(
     assert cli([*arguments, "--only", "reviews", "--shots", "8"]) == 0
     assert "1 cells run, 1 were done" in " ".join(capsys.readouterr().err.split())
     assert cli([*arguments, "--shots", "few"]) == 2
-    assert "--shots 'few' (a number, or all)" in capsys.readouterr().err
+    assert "--shots 'few' (use a number, or all)" in capsys.readouterr().err
     assert cli([*arguments, "--only", "reviews", "--rows", "3"]) == 2
     assert "--redo" in capsys.readouterr().err
     assert cli(["eval", "report", str(tmp_path / "none")]) == 2
