@@ -86,14 +86,19 @@ class Relations:
             rows: field → cell. A cell that is not of its field's kind counts as missing.
 
         Returns:
-            Name of each of :attr:`specs` → number.
+            Name of each of :attr:`specs` → number; nothing for a row without any value, which would
+            otherwise look like other such rows.
         """
         if not self.specs:
             return [{} for _ in rows]
         values = self._reader.read(rows)
         table = np.hstack([block.values(values) for block in self._blocks]).tolist()
         names = [spec.name for spec in self.specs]
-        return [dict(zip(names, numbers, strict=True)) for numbers in table]
+        known = [any(value not in (None, "", []) for value in row.values()) for row in values]
+        return [
+            dict(zip(names, numbers, strict=True)) if some else {}
+            for numbers, some in zip(table, known, strict=True)
+        ]
 
     def phrases(self, row: Row, language: Language) -> list[str]:
         """Phrases about pairs of texts and pairs of histories.

@@ -14,8 +14,11 @@ from ecomfs.pipeline import LabelShortlist
 from ecomfs.retrieve import Retriever
 from ecomfs.types import Example, Opinion, Posterior
 
+# Far enough apart that the weights of the experts do not make two of them equal.
 SCORES = st.integers(3, 12).flatmap(
-    lambda n: st.lists(st.floats(-9, 0, width=32), min_size=n, max_size=n, unique=True)
+    lambda n: st.lists(
+        st.integers(-900, 0).map(lambda score: score / 100), min_size=n, max_size=n, unique=True
+    )
 )
 
 

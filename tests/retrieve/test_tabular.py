@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import ConfigError
@@ -48,7 +48,11 @@ def labelled(rows: list[dict[str, Any]]) -> list[str]:
     return ["high" if str(row["age"]) > "4" else "low" for row in rows]
 
 
+EMPTY = {"age": "", "paid": "", "day": "", "plan": "", "seen": []}
+
+
 @settings(deadline=None)
+@example([{**EMPTY, "age": 0}, EMPTY], [EMPTY])
 @given(cells(missing=True), cells(missing=True))
 def test_it_is_a_similarity(pool: list[dict[str, Any]], queries: list[dict[str, Any]]) -> None:
     space = TabularSpace(FIELDS).fit(pool, labelled(pool))
