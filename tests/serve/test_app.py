@@ -192,10 +192,10 @@ def test_bad_explain_bodies_are_reported(url: str, body: Any, words: list[str]) 
 
 
 def test_the_errors_do_not_repeat_the_row(url: str) -> None:
-    secret = "my card number is 4111"
+    secret = "my card number is 4111 1111"
     answer = ask(url, "POST", "/v1/classify", {"rows": [[secret]]})
     assert answer.status == 422
-    assert b"4111" not in answer.body
+    assert b"4111 1111" not in answer.body
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"rows": ["a"]', b"[" * 100_000])

@@ -20,7 +20,7 @@ from ecomfs.serve import create_app
 from ecomfs.serve.keys import ApiKey, new_key
 from ecomfs.types import Example, Prompt, Question, Reading
 
-CANARY = "canary-7d20 ordered by Ana, 4111"
+CANARY = "canary-7d20 ordered by Ana, 4111 1111"
 FINAL = ("done", "failed", "cancelled")
 
 
@@ -56,7 +56,7 @@ def test_a_fault_that_quotes_a_row_is_logged_without_it(
         assert ask(url, "POST", "/v1/classify", {"rows": ["fine"]}).status == 200
     told = caplog.text + "".join(capfd.readouterr())
     assert "canary" not in told
-    assert "4111" not in told
+    assert "4111 1111" not in told
     assert kind.__name__ in told  # the fault itself is in the log, with its place
     assert "test_secrets.py" in told
 
