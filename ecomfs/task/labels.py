@@ -245,8 +245,8 @@ class MultiLabelSpace(LabelSpace):
         found = read_labels(value, where, self.separator)
         known = {self.index(text): text for text in found}
         ordered = [self.names[i] for i in sorted(i for i in known if i is not None)]
-        strangers = [text for text in found if self.index(text) is None]
-        return join_labels([*ordered, *strangers], self.separator)
+        unknown = [text for text in found if self.index(text) is None]
+        return join_labels([*ordered, *unknown], self.separator)
 
 
 class HierarchySpace(LabelSpace):
