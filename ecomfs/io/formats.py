@@ -22,15 +22,16 @@ SHEET = "sheet"
 class ExcelSource(Source):
     """Sheets of a workbook; the first row of a sheet with a value is its header.
 
-    A formula gives the value that Excel stored for it. Rows without any value are skipped. Several
-    sheets must have the same columns, in any order; they are read one after the other, and the
-    column ``sheet`` gives the sheet of a row, unless they have a column of that name.
+    A formula gives the value that Excel stored for it. Rows without any value are skipped, and so
+    are sheets that hold only a chart. Several sheets must have the same columns, in any order; they
+    are read one after the other, and the column ``sheet`` gives the sheet of a row, unless they
+    have a column of that name.
 
     Args:
         sheets: their names; ``*`` is all; the first sheet by default.
 
     Raises:
-        InputError: the file is not a workbook.
+        InputError: the file is not a workbook, or has no sheet with cells.
         EmptyInputError: a sheet is empty.
         ColumnError: two sheets have different columns.
         ConfigError: no sheet of that name, or openpyxl is not installed.
@@ -44,8 +45,11 @@ class ExcelSource(Source):
         self._excel = optional_module("openpyxl", need="reading Excel files")
         self._path = path
         with self._open() as book:
-            self._sheets = self._named(book.sheetnames, book.worksheets[0].title, sheets)
-            others = [] if sheets else [n for n in book.sheetnames if n not in self._sheets]
+            names = [sheet.title for sheet in book.worksheets]
+            if not names:
+                raise InputError(f"{path.name}: the workbook has no sheet with cells")
+            self._sheets = self._named(names, sheets)
+            others = [] if sheets else [n for n in names if n not in self._sheets]
         if others:
             self.note = (
                 f"{path.name}: only the first sheet {self._sheets[0]!r} is read, not "
@@ -76,21 +80,18 @@ class ExcelSource(Source):
         """The rows below the header; ``line`` is the row number that Excel shows."""
         width = len(self._columns)
         for sheet, header in zip(self._sheets, self._headers, strict=True):
-            order = [header.index(name) for name in self._columns]
+            order = _order(header, self._columns)
             moved = order != sorted(order)
             for index, (number, cells) in enumerate(self._rows(sheet)):
                 if index:
                     padded = cells + [""] * (width - len(cells))
                     own = [padded[i] for i in order] if moved else padded[:width]
                     extra = _without_tail(padded[width:])
-                    if self._tells_sheet:
-                        yield RawRow(number, [*own, sheet], extra=tuple(extra))
-                    else:
-                        yield RawRow(number, [*own, *extra])
+                    yield RawRow(number, [*own, *([sheet] if self._tells_sheet else []), *extra])
 
-    def _named(self, names: list[str], first: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    def _named(self, names: list[str], wanted: Sequence[str]) -> tuple[str, ...]:
         if not wanted:
-            return (first,)
+            return (names[0],)
         if "*" in wanted:
             return tuple(names)
         for name in wanted:
@@ -102,21 +103,36 @@ class ExcelSource(Source):
 
     def _rows(self, sheet: str) -> Iterator[tuple[int, list[str]]]:
         with self._open() as book:
-            for number, values in enumerate(book[sheet].iter_rows(values_only=True), 1):
-                if any(value is not None for value in values):
-                    yield number, [cell_text(value) for value in values]
+            cells = book[sheet]
+            # Some programs write a wrong size, such as A1 for every sheet; openpyxl would stop
+            # there, and the rows and columns beyond would be lost.
+            cells.reset_dimensions()
+            try:
+                for number, values in enumerate(cells.iter_rows(values_only=True), 1):
+                    if any(value is not None for value in values):
+                        yield number, [cell_text(value) for value in values]
+            except Exception as problem:  # of the reader of XML, of numbers, of dates, …
+                raise self._damaged(problem) from problem
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
         _check_size(self._path)
         try:
             book = self._excel.load_workbook(self._path, read_only=True, data_only=True)
-        except (BadZipFile, KeyError, OSError, ValueError) as problem:
+        except (BadZipFile, KeyError, OSError) as problem:
             raise InputError(f"{self._path.name}: this is not an Excel workbook") from problem
+        except Exception as problem:  # openpyxl checks little, and fails in many ways
+            raise self._damaged(problem) from problem
         try:
             yield book
         finally:
             book.close()
+
+    def _damaged(self, problem: Exception) -> InputError:
+        return InputError(
+            f"{self._path.name}: cannot be read as an Excel workbook: {first_line(problem)}",
+            hint="open it in a spreadsheet and save it again, or save it as CSV",
+        )
 
 
 _MOST_TEXTS = 2**30
@@ -142,6 +158,18 @@ def _check_size(path: Path) -> None:
             "table",
             hint="save it as CSV",
         )
+
+
+def _order(header: Sequence[str], columns: Sequence[str]) -> list[int]:
+    """The place of each column in a header; of several with one name, in their order.
+
+    >>> _order(["text", "", "label", ""], ["", "text", "", "label"])
+    [1, 0, 3, 2]
+    """
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(header):
+        places.setdefault(name, []).append(place)
+    return [places[name].pop(0) for name in columns]
 
 
 def _without_tail(cells: list[str]) -> list[str]:
@@ -183,9 +211,15 @@ class ParquetSource(Source):
         try:
             with self._parquet.ParquetFile(self._path) as file:
                 for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                    for values in zip(*map(_values, batch.columns), strict=True):
+                    bad: dict[int, str] = {}
+                    columns = [
+                        _values(column, name, bad)
+                        for name, column in zip(self.header, batch.columns, strict=True)
+                    ]
+                    for offset, values in enumerate(zip(*columns, strict=True)):
                         number += 1
-                        yield RawRow(number, [cell_text(v) for v in values], end=number)
+                        cells = [cell_text(value) for value in values]
+                        yield RawRow(number, cells, bad.get(offset, ""), end=number)
         except (self._arrow.ArrowException, OSError) as problem:
             raise self._damaged(problem) from problem
 
@@ -194,16 +228,34 @@ class ParquetSource(Source):
         return InputError(f"{self._path.name}: cannot be read as Parquet: {reason}")
 
 
-def _values(column: Any) -> list[Any]:
+def _values(column: Any, name: str, bad: dict[int, str]) -> list[Any]:
     """The values of a column as Python values. Floats of fewer than 64 bits get their shortest
-    decimal form: 0.1 in 32 bits is 0.1, as in a CSV file, and not 0.10000000149011612."""
-    values: list[Any] = column.to_pylist()
+    decimal form: 0.1 in 32 bits is 0.1, as in a CSV file, and not 0.10000000149011612.
+
+    A value that Python does not have, such as a date after the year 9999, becomes text; where that
+    fails (bytes that are not UTF-8), the error of its row goes into ``bad``, by its position.
+    """
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):
+        return [_value(scalar, name, bad, place) for place, scalar in enumerate(column)]
     if str(column.type) not in {"float", "halffloat"}:
         return values
     import numpy as np
 
     kind = np.float32 if str(column.type) == "float" else np.float16
     return [None if value is None else float(str(kind(value))) for value in values]
+
+
+def _value(scalar: Any, name: str, bad: dict[int, str], place: int) -> Any:
+    """One value of :func:`_values`."""
+    for read in (scalar.as_py, lambda: scalar.cast("string").as_py()):
+        try:
+            return read()
+        except (ValueError, OverflowError, NotImplementedError) as problem:
+            reason = first_line(problem)
+    bad.setdefault(place, f"column {name!r} cannot be read: {reason}")
+    return bytes(scalar.as_buffer()) if hasattr(scalar, "as_buffer") else None
 
 
 HUB = "hf:"
@@ -279,6 +331,8 @@ def _split(spec: str, loaded: Any, split: str) -> Any:
 
 
 FETCH_ROWS = 1000
+_PARAMETER = re.compile(r"(?<![:\w\\]):\w+(?![:\w])")
+"""What SQLAlchemy takes for a parameter, also inside quotes; a query has none."""
 _READ_ONLY = {  # PostgreSQL has an execution option
     "sqlite": "PRAGMA query_only = ON",
     "mysql": "SET SESSION TRANSACTION READ ONLY",
@@ -347,7 +401,7 @@ class SqlSource(Source):
         ):
             if setting := _READ_ONLY.get(backend):
                 connection.execute(text(setting))
-            with connection.execute(text(self._query)) as result:
+            with connection.execute(text(_PARAMETER.sub(r"\\\g<0>", self._query))) as result:
                 yield tuple(result.keys()), (tuple(row) for row in result)
 
     def _missing_file(self) -> bool:

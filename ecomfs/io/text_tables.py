@@ -512,6 +512,9 @@ class JsonArraySource(TextSource):
         except json.JSONDecodeError as problem:
             at = f"line {problem.lineno}, column {problem.colno}"
             raise InputError(f"{path.name}: not JSON at {at}: {problem.msg}") from problem
+        except (ValueError, RecursionError) as problem:
+            hint = "write it as JSON Lines, where such a row affects no other"
+            raise InputError(f"{path.name}: {_limit(problem)}", hint=hint) from problem
         if not isinstance(rows, list):
             hint = "expected an array of objects, or JSON Lines named .jsonl"
             raise InputError(f"{path.name}: the JSON is not an array", hint=hint)
@@ -555,16 +558,26 @@ def _parsed(text: str) -> dict[str, Any] | str:
         value = json.loads(text, object_pairs_hook=_object)
     except _RepeatedKeyError as problem:
         return f"the object has {problem} twice"
-    except (json.JSONDecodeError, RecursionError) as problem:
-        at = f" at column {problem.colno}" if isinstance(problem, json.JSONDecodeError) else ""
-        return f"not JSON{at}"
+    except json.JSONDecodeError as problem:
+        return f"not JSON at column {problem.colno}"
+    except (ValueError, RecursionError) as problem:
+        return _limit(problem)
     return value if isinstance(value, dict) else "not a JSON object"
 
 
+def _limit(problem: Exception) -> str:
+    """What of a valid JSON text Python refuses to read."""
+    deep = isinstance(problem, RecursionError)
+    return "values are nested too deeply" if deep else "a number has too many digits"
+
+
 def _object_row(number: int, row: dict[str, Any], header: tuple[str, ...], line: Line) -> RawRow:
-    cells = [cell_text(row.get(name)) for name in header]
     beyond = {key: value for key, value in row.items() if key not in header}
-    extra = (cell_text(beyond),) if beyond else ()
+    try:
+        cells = [cell_text(row.get(name)) for name in header]
+        extra = (cell_text(beyond),) if beyond else ()
+    except RecursionError as problem:
+        return RawRow(number, [""] * len(header), _limit(problem), line.note, line.end)
     note = line.note or ("keys beyond the header: " + ", ".join(beyond) if beyond else "")
     return RawRow(number, cells, line.error, note, line.end, extra)
 

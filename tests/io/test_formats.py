@@ -378,6 +378,7 @@ def test_several_sheets_are_one_table_that_names_them(tmp_path: Path) -> None:
         ("3", "odd", "June"),
     ]
     assert rows[2].extra == ("more",)
+    assert rows[2].error == "line 3: 4 cells where the header has 3"  # as in a single sheet
     assert TableReader(f"{book}#June").header == ("text", "id")
     with pytest.raises(ColumnError, match="'May' and 'Notes' differ in columns: anything, id"):
         TableReader(f"{book}#*")
@@ -400,3 +401,102 @@ def test_a_small_workbook_that_is_huge_unpacked_is_refused(tmp_path: Path) -> No
     assert file.stat().st_size < 200_000
     with pytest.raises(InputError, match="no spreadsheet writes such a table"):
         TableReader(file)
+
+
+def test_a_workbook_is_read_whole_whatever_size_it_states(tmp_path: Path) -> None:
+    rows = [["id", "text"], *([n, f"text {n}"] for n in range(9))]
+    whole = Path(workbook(tmp_path / "whole.xlsx", {"May": rows}))
+    for stated in ("A1", "A1:B4", "A1:A10"):
+        path = tmp_path / "stated.xlsx"
+        with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
+            for name in old.namelist():
+                part = old.read(name).replace(b'"A1:B10"', f'"{stated}"'.encode())
+                new.writestr(name, part)
+        read = [dict(row.cells) for row in TableReader(path).rows()]
+        assert read == [dict(row.cells) for row in TableReader(whole).rows()]
+        assert len(read) == 9
+
+
+def test_sheets_without_cells_are_not_read(tmp_path: Path) -> None:
+    excel = pytest.importorskip("openpyxl")
+    book = excel.Workbook()
+    book.active.append(["text"])
+    book.active.append(["good"])
+    book.create_chartsheet("Chart").add_chart(needs("openpyxl.chart").BarChart())
+    book.save(tmp_path / "in.xlsx")
+    assert TableReader(tmp_path / "in.xlsx").note == ""
+    assert [r.cells["text"] for r in TableReader(f"{tmp_path}/in.xlsx#*").rows()] == ["good"]
+    with pytest.raises(ConfigError, match=r"no sheet 'Chart' \(sheets are: Sheet\)"):
+        TableReader(f"{tmp_path}/in.xlsx#Chart")
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new"),
+    [
+        ("xl/worksheets/sheet1.xml", b"</row>", b""),
+        ("xl/worksheets/sheet1.xml", b"<v>0</v>", b"<v>zero</v>"),
+        ("xl/styles.xml", b"<fill>", b"<fill /><fill>"),
+    ],
+)
+def test_a_damaged_workbook_is_named(tmp_path: Path, part: str, old: bytes, new: bytes) -> None:
+    whole = Path(workbook(tmp_path / "whole.xlsx", {"May": [["id", "text"], [0, "good"]]}))
+    path = tmp_path / "damaged.xlsx"
+    with zipfile.ZipFile(whole) as before, zipfile.ZipFile(path, "w") as after:
+        for name in before.namelist():
+            content = before.read(name)
+            after.writestr(name, content.replace(old, new) if name == part else content)
+    with pytest.raises(InputError, match=r"damaged\.xlsx: cannot be read as an Excel workbook"):
+        list(TableReader(path).rows())
+
+
+def test_a_column_without_a_name_has_its_own_cells(tmp_path: Path) -> None:
+    rows = [[None, "text", None, "label"], [0, "good", None, "x"]]
+    reader = TableReader(workbook(tmp_path / "in.xlsx", {"May": rows}))
+    assert reader.header == ("", "text", "column 3", "label")
+    assert [tuple(row.cells.values()) for row in reader.rows()] == [("0", "good", "", "x")]
+
+
+def test_values_that_python_does_not_have_affect_no_other_row(tmp_path: Path) -> None:
+    pa, pq = needs("pyarrow"), needs("pyarrow.parquet")
+    raw = pa.array([b"good", b"\xff\xfe", b"bad"], pa.binary())
+    table = {
+        "text": pa.Array.from_buffers(pa.string(), 3, raw.buffers()),
+        "day": pa.array([1, 2, 10**8], pa.int32()).cast(pa.date32()),
+    }
+    pq.write_table(pa.table(table), tmp_path / "in.parquet")
+    rows = list(TableReader(tmp_path / "in.parquet").rows())
+    assert [row.cells["text"] for row in rows] == ["good", r"\xff\xfe", "bad"]
+    assert rows[1].error.startswith("line 2: column 'text' cannot be read: 'utf-8' codec")
+    assert [rows[n].error for n in (0, 2)] == ["", ""]
+    assert rows[0].cells["day"] == "1970-01-02"
+    assert "100000000" in rows[2].cells["day"]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("1" * 5000, "a number has too many digits"),
+        ("[" * 900 + "]" * 900, "values are nested too deeply"),
+        ("[" * 99_999 + "]" * 99_999, "values are nested too deeply"),
+    ],
+)
+def test_json_that_python_cannot_hold_is_a_bad_row(tmp_path: Path, value: str, reason: str) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(f'{{"text": "good"}}\n{{"text": "bad", "n": {value}}}\n{{"text": "fine"}}\n')
+    errors = [row.error for row in TableReader(path).rows()]
+    assert errors == ["", f"line 2: {reason}", ""]
+
+
+def test_a_json_array_that_python_cannot_hold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.json"
+    for value, reason in (("1" * 5000, "too many digits"), ("[" * 99_999, "nested too deeply")):
+        path.write_text(f'[{{"text": "bad", "n": {value}}}]')
+        with pytest.raises(InputError, match=rf"in\.json: .*{reason}.*JSON Lines"):
+            TableReader(path)
+
+
+def test_a_colon_in_a_query_is_text(tmp_path: Path) -> None:
+    base = _sql(tmp_path).partition("#")[0]
+    query = "SELECT ':ok' AS a, 'is :ok, or 12:30' AS b, ':smile:' AS c"
+    (row,) = TableReader(f"{base}#{query}").rows()
+    assert tuple(row.cells.values()) == (":ok", "is :ok, or 12:30", ":smile:")
