@@ -14,7 +14,7 @@ from ecomfs.errors import (
     EmptyInputError,
     InputError,
 )
-from ecomfs.io import AtomicWriter, TableReader, TableRow, added_columns, text_encoding
+from ecomfs.io import TableReader, TableRow, added_columns, text_encoding, writing
 from ecomfs.task import (
     FieldMap,
     Label,
@@ -270,13 +270,15 @@ def write_examples(path: str | Path, examples: Sequence[Example]) -> None:
     Parameters
     ----------
     path : str or Path
-        A CSV file with ``id``, the fields and ``label``; ``synthetic``, ``source_id`` and
-        ``method`` where an example has them.
+        A table in the format of its name, with ``id``, the fields and ``label``; ``synthetic``,
+        ``source_id`` and ``method`` where an example has them.
     examples : sequence of Example
         The examples; values that are not text are written as JSON.
 
     Raises
     ------
+    ConfigError
+        The format is not written (``.json``, ``.xls``), or its package is not installed.
     OutputError
         The file cannot be written.
 
@@ -295,7 +297,7 @@ def write_examples(path: str | Path, examples: Sequence[Example]) -> None:
     if any(e.source_id or e.method for e in examples):
         ends += ["source_id", "method"]
     shown = added_columns(["id", *ends], fields)
-    with AtomicWriter(path, ["id", *shown, *ends]) as out:
+    with writing(path, ["id", *shown, *ends]) as out:
         out.write(_cells(example, fields, ends) for example in examples)
 
 

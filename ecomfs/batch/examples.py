@@ -269,7 +269,7 @@ def export_examples(pool: Pool, path: str | Path, version: int | None = None) ->
     pool : Pool
         The examples.
     path : str or Path
-        A CSV file.
+        A table in the format of its name.
     version : int, optional
         Version of the pool; the newest by default.
 

@@ -166,7 +166,7 @@ def augment(
     """
     from ecomfs.core import event_loop
     from ecomfs.engine.shared import shared_engine
-    from ecomfs.io import is_stream
+    from ecomfs.io import check_output, is_stream
     from ecomfs.prepare.augment import (
         CandidateFilter,
         FilterPolicy,
@@ -175,6 +175,7 @@ def augment(
         rewrite,
     )
 
+    check_output(output)
     r = rewriting
     rejected = derived_path(Path(source) if is_stream(output) else output, "rejected")
     inputs = [Path(source), *(path for path in (borrowing.borrow, r.prompt) if path)]

@@ -103,9 +103,10 @@ def clean(
 
     Removed rows are written to OUT.removed.csv; changed cells keep their originals.
     """
-    from ecomfs.io import TableReader, is_stream, read_frame
+    from ecomfs.io import TableReader, check_output, is_stream, read_frame
     from ecomfs.prepare.clean import clean as clean_frame
 
+    check_output(output)
     removed = derived_path(source if is_stream(output) else output, "removed")
     check_targets([source, *([test] if test else [])], [output, removed, report])
     policy = how.policy
@@ -183,11 +184,11 @@ def check_targets(sources: list[Path], targets: list[Path | None]) -> None:
 
 
 def _write(path: Path, frame: pd.DataFrame, *, line: bool = False) -> None:
-    from ecomfs.io import AtomicWriter, added_columns
+    from ecomfs.io import added_columns, writing
 
     header = [str(name) for name in frame.columns]
     extra = list(added_columns(header, ["line"])) if line else []
-    with AtomicWriter(path, [*extra, *header]) as out:
+    with writing(path, [*extra, *header]) as out:
         for index, cells in zip(frame.index, frame.itertuples(index=False), strict=True):
             out.write([[*([str(index)] if line else []), *map(str, cells)]])
 

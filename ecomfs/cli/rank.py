@@ -195,8 +195,10 @@ def _target(
     main = source or items
     assert main is not None
     from ecomfs.cli.prepare import check_targets, derived_path
+    from ecomfs.io import check_output
 
     target = out or derived_path(main, "ranked")
+    check_output(target)
     check_targets([path for path in (source, user, items) if path], [target])
     return target
 
@@ -222,20 +224,21 @@ def _rank_catalogue(
     options: dict[str, Any],
 ) -> Counter[str]:
     """Write the list of every user."""
-    from ecomfs.io import AtomicWriter, added_columns, cell_text
+    from ecomfs.io import AtomicWriter, added_columns, cell_text, writing
     from ecomfs.rank import rank_users
 
     first, *last = added_columns(catalogue.header, ("user", *COLUMNS))
     header = [first, *last[:2], *catalogue.header, *last[2:]]
     counts: Counter[str] = Counter()
-    with AtomicWriter(target, header, marked=(first, *last)) as writer:
+    with writing(target, header, marked=(first, *last)) as writer:
         for one in rank_users(pipeline, users, catalogue, progress=phases, **options):
             counts.update(candidates=one.candidates, seen=one.seen, failed=one.failed)
             for r in one.items:
                 place, tail = _cells(r.rank, r.score, r.prediction)
                 cells = [cell_text(r.item.cells.get(name, "")) for name in catalogue.header]
                 writer.write([[one.user.id, *place, *cells, *tail]])
-            writer.flush()
+            if isinstance(writer, AtomicWriter):
+                writer.flush()
     phases.clear()
     return counts
 
@@ -249,11 +252,11 @@ def _rank_pairs(
     phases: Phases,
 ) -> tuple[list[Prediction], list[float | None]]:
     """Write the rows in the order of their lists."""
-    from ecomfs.io import AtomicWriter, added_columns
+    from ecomfs.io import added_columns, writing
     from ecomfs.rank import list_order, score_pairs
 
     added = added_columns(pairs.header, COLUMNS)
-    with AtomicWriter(target, [*added[:2], *pairs.header, *added[2:]], marked=added) as writer:
+    with writing(target, [*added[:2], *pairs.header, *added[2:]], marked=added) as writer:
         predictions = score_pairs(pipeline, pairs, progress=phases)
         scores = [p.probabilities.get(positive) for p in predictions]
         for i, rank in list_order(pairs.lists, scores, top):

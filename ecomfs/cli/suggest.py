@@ -54,8 +54,10 @@ def suggest(
     from ecomfs.cli.prepare import check_targets
     from ecomfs.embed import open_embedder
     from ecomfs.features import RowText
+    from ecomfs.io import check_output
     from ecomfs.task import load_task
 
+    check_output(output)
     if n < 1 or candidates < n:
         raise ConfigError(f"-n {n} with --candidates {candidates}", hint="use 1 ≤ n ≤ candidates")
     check_targets([source, *(Path(path) for path in labelled.sources)], [output])
@@ -211,12 +213,12 @@ def _choose(
 def _write(
     path: Path, card: TaskCard, rows: Sequence[_Unlabelled], chosen: Sequence[Suggestion]
 ) -> None:
-    from ecomfs.io import AtomicWriter, added_columns
+    from ecomfs.io import added_columns, writing
 
     names = [spec.name for spec in card.fields]
     label = card.label_column[0]
     extra = added_columns(["id", *names, label], ["predicted", "uncertainty", "stands_for", "why"])
-    with AtomicWriter(path, ["id", *names, label, *extra], marked=extra) as out:
+    with writing(path, ["id", *names, label, *extra], marked=extra) as out:
         for s in chosen:
             row = rows[s.position]
             cells = [str(row.fields[name]) for name in names]

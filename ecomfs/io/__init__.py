@@ -46,6 +46,7 @@ from ecomfs.io.writer import (
     added_columns,
     check_output,
     open_writer,
+    writing,
 )
 
 __all__ = [
@@ -99,5 +100,6 @@ __all__ = [
     "visible",
     "write_bytes",
     "write_text",
+    "writing",
     "yaml_problem",
 ]

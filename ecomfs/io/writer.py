@@ -8,7 +8,8 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -310,7 +311,13 @@ class ParquetWriter:
 
     def write(self, rows: Iterable[Sequence[str]]) -> None:
         """Append rows of the header's width."""
-        self._buffer.extend(rows)
+        for row in rows:
+            if len(row) != len(self._schema):
+                raise OutputError(
+                    f"{self.path}: row {self.rows + len(self._buffer) + 1} has {len(row)} cells, "
+                    f"the header has {len(self._schema)}"
+                )
+            self._buffer.append(row)
         if len(self._buffer) >= GROUP_ROWS:
             self._put()
 
@@ -533,6 +540,44 @@ def open_writer(
         return JsonLinesWriter(path, header, numbers=numbers)
     delimiter = "\t" if kind == "tsv" else ","
     return AtomicWriter(path, header, encoding=encoding, delimiter=delimiter, marked=marked)
+
+
+@contextmanager
+def writing(
+    path: str | PathLike[str], header: Sequence[str], *, marked: Collection[str] = ()
+) -> Iterator[TableWriter]:
+    """A writer for the format of a file name, for a ``with`` block: the file gets its name when the
+    block ends without an exception.
+
+    Parameters
+    ----------
+    path, header, marked
+        As in :func:`open_writer`.
+
+    Raises
+    ------
+    ConfigError, OutputError
+        As in :func:`open_writer`.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "pool.tsv"
+    >>> with writing(path, ["text", "label"]) as out:
+    ...     out.write([["fits well", "positive"]])
+    >>> path.read_text()
+    'text\\tlabel\\nfits well\\tpositive\\n'
+    """
+    writer = open_writer(Path(path), header, marked=marked)
+    if isinstance(writer, AtomicWriter):  # it keeps what was written when the block fails
+        with writer:
+            yield writer
+        return
+    try:
+        yield writer
+        writer.commit()
+    finally:
+        writer.discard()
 
 
 def check_output(path: Path, form: OutputFormat | None = None) -> OutputFormat:

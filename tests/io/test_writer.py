@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import OutputError
-from ecomfs.io import AtomicWriter, TableReader, added_columns, open_writer
+from ecomfs.io import AtomicWriter, TableReader, added_columns, open_writer, writing
 
 unicode_cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     [
@@ -234,3 +234,17 @@ def test_tables_too_large_for_a_workbook_are_refused_and_not_cut(
         out.write([["3"]])
     out.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "tsv", "jsonl", "parquet", "xlsx"])
+def test_a_table_has_the_format_of_its_name(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out.{suffix}"
+    with writing(path, ["id", "text"]) as out:
+        out.write([["007", "fits, well"], ["8", ""]])
+        assert not path.exists()
+    read = [tuple(row.cells.values()) for row in TableReader(path).rows()]
+    assert read == [("007", "fits, well"), ("8", "")]
+    with pytest.raises(OutputError, match="cells"), writing(path, ["id", "text"]) as out:
+        out.write([["1", "x"], ["2"]])
+    assert [tuple(row.cells.values()) for row in TableReader(path).rows()] == read
+    assert not list(tmp_path.glob("*.tmp"))
