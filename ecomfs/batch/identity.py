@@ -18,6 +18,7 @@ from ecomfs.engine.canary import same_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import MissingFileError
 from ecomfs.io import TableReader
+from ecomfs.io.files import STANDARD, standard_input
 from ecomfs.pipeline import LanguageSetup, Pipeline, PlannedRow
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Prediction, Row
@@ -30,8 +31,8 @@ _IN_SETUP = {"builder", "readout"}
 
 
 def input_identity(source: str) -> Identity:
-    """The identity of an input: the SHA-256 of a file, or of the rows of a query or a data set,
-    which are read once for it.
+    """The identity of an input: the SHA-256 of a file or of standard input, or of the rows of a
+    query or a data set, which are read once for it.
 
     The modification time is kept for information only, because copying a file changes it.
 
@@ -43,7 +44,7 @@ def input_identity(source: str) -> Identity:
     >>> input_identity(str(path))["bytes"]
     5
     """
-    path = Path(source)
+    path = standard_input() if source == STANDARD else Path(source)
     if path.is_file():
         try:
             with path.open("rb") as file:

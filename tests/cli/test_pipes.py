@@ -80,3 +80,18 @@ def test_nothing_in_the_pipe_is_an_error_that_says_so() -> None:
     )
     assert done.returncode == 2
     assert "standard input is empty" in done.stderr.decode()
+
+
+def test_the_encoding_of_a_pipe_is_given(tmp_path: Path) -> None:
+    pool, out = tmp_path / "pool.csv", tmp_path / "out.csv"
+    pool.write_text("text,label\nfits well,positive\nbroke at once,negative\n", encoding="utf-8")
+    words = ["score", "-", "-t", "review_sentiment", "-e", str(pool), "--engine", "none"]
+    words += ["--embedder", "hashed", "--input-encoding", "cp1252", "-o", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "ecomfs", *words],
+        input="text\ncafé très bon\n".encode("cp1252"),  # too short for a guess
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert [row.cells["text"] for row in TableReader(out).rows()] == ["café très bon"]
