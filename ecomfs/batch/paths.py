@@ -81,8 +81,10 @@ def find_inputs(words: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for word in words:
-        # Data sets and queries are not patterns, and a file name may look like a pattern.
-        if word.startswith(("hf:", "sql:")) or not glob.has_magic(word) or Path(word).exists():
+        # Data sets, queries and sheets (book.xlsx#*) are not patterns, and a file name may look
+        # like a pattern.
+        file = split_book(word)[0]
+        if word.startswith(("hf:", "sql:")) or not glob.has_magic(file) or Path(file).exists():
             found.append(word)
             continue
         matches = sorted(p for p in glob.glob(word, recursive=True) if Path(p).is_file())

@@ -51,6 +51,9 @@ def test_patterns(tmp_path: Path) -> None:
     assert [Path(p).name for p in deep] == ["a.csv", "b.csv", "c.csv"]
     odd = table(tmp_path / "what[1].csv")
     assert find_inputs([str(odd)]) == [str(odd)]
+    table(tmp_path / "book[1].xlsx")
+    sheets = [f"{tmp_path}/book[1].xlsx#*", f"{tmp_path}/book[1].xlsx#May/June"]
+    assert find_inputs([*sheets, "book.xlsx#*"]) == [*sheets, "book.xlsx#*"]
     with pytest.raises(MissingFileError, match="no file matches"):
         find_inputs([f"{tmp_path}/*.tsv"])
     with pytest.raises(MissingFileError, match="only results"):
