@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,7 +101,8 @@ def init(
     table = LabelledTable.read(source, input_encoding)
     phases.clear()
     label = _label_column(table, label_column, ask)
-    folder = output or Path(re.split(r"\.(?=\w)", source.name)[0] or "init")
+    stem = re.split(r"\.(?=\w)", source.name)[0]
+    folder = output or Path(stem if stem not in ("", "-") else "init")
     _refuse_files(folder)
     named = task if new_task is None else None
     why = ""
@@ -115,7 +116,8 @@ def init(
     else:
         where, card = named, load_task(named)
     _refuse_several(table, card, label)
-    mapping = table.fields(card, label, parse_fields(field))
+    given = parse_fields(field)
+    mapping = table.fields(card, label, given)
     found = read_examples(table, card, mapping, label, id_column)
     if drafted is not None:
         why = f"new, classified by {', '.join(mapping.columns.values())}"
@@ -132,10 +134,13 @@ def init(
     ]
     say("\n".join(lines))
     ask.confirm(f"write them to {folder}?")
-    _write(folder, drafted, pool, test)
+    # With the columns of the source, so that the commands also fit the user's own rows.
+    named_columns = _named_columns(mapping, given)
+    _write(folder, drafted, *(_with_columns(each, named_columns) for each in (pool, test)))
     words = [f"{folder / 'test.csv'}", "-t", where, "-e", f"{folder / 'pool.csv'}"]
     words += [] if embedder == DEFAULTS["embedder"] else ["--embedder", embedder]
     words += ["--seed", str(seed)] if seed else []
+    words += [w for n, name in named_columns.items() for w in ("--field", f"{n}={name}")]
     gold = ["--gold-column", "label"]
     runs = Commands()
     runs.do(["score", *words, *gold, "--engine", NO_MODEL, "-o", f"{folder / 'experts.csv'}"])
@@ -147,6 +152,9 @@ def init(
     own = ["init", str(source), *(["--task", named] if named else ["--new-task", card.name])]
     own += ["--label-column", label, "--shots", str(size), "--test-rows", str(len(test))]
     own += ["--seed", str(seed), "--yes", "--engine", model, "-o", str(folder)]
+    own += [] if embedder == DEFAULTS["embedder"] else ["--embedder", embedder]
+    for option, value in (("--id-column", id_column), ("--input-encoding", input_encoding)):
+        own += [] if value is None else [option, value]
     for option, values in (("--field", field), ("--column", column)):
         own += [word for value in values or () for word in (option, value)]
     runs.write(folder / "commands.sh", own)
@@ -164,7 +172,8 @@ def init(
         }
     )
     say(f"\nthe commands: {folder / 'commands.sh'}")
-    say(f"your own rows: {shlex.join(['ecomfs', 'score', 'ROWS.csv', *words[1:]])}")
+    encoded = [] if input_encoding is None else ["--input-encoding", input_encoding]
+    say(f"your own rows: {shlex.join(['ecomfs', 'score', 'ROWS.csv', *words[1:], *encoded])}")
     if drafted is not None:
         say(f"say what the labels mean in {folder / 'task' / 'task.yaml'}: a model reads it")
 
@@ -269,6 +278,26 @@ def _refuse_files(folder: Path) -> None:
     there = next((folder / name for name in _FILES if (folder / name).exists()), None)
     if folder.is_file() or there is not None:
         raise OutputError(f"{there or folder} exists already", hint="name another folder: -o")
+
+
+_OTHERS = {"id", "label", "synthetic", "source_id", "method"}
+"""Columns of a table of examples beside its fields."""
+
+
+def _named_columns(mapping: FieldMap, given: Mapping[str, str]) -> dict[str, str]:
+    """Field → column, for the fields whose column the user named."""
+    found = {name: mapping.columns[name] for name in given if name in mapping.columns}
+    kept = {name: column for name, column in found.items() if name != column}
+    taken = _OTHERS | mapping.columns.keys()
+    return {n: column for n, column in kept.items() if column.casefold() not in taken}
+
+
+def _with_columns(examples: list[Example], columns: Mapping[str, str]) -> list[Example]:
+    """The examples with columns in place of fields."""
+    return [
+        replace(each, fields={columns.get(n, n): v for n, v in each.fields.items()})
+        for each in examples
+    ]
 
 
 def _write(folder: Path, card: str | None, pool: list[Example], test: list[Example]) -> None:

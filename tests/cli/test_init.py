@@ -77,6 +77,32 @@ def test_the_commands_are_those_that_ran(capsys: pytest.CaptureFixture[str]) -> 
         assert Path("again", name).read_bytes() == Path("shop", name).read_bytes()
 
 
+def test_the_commands_work_with_rows_of_the_same_columns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = "Nr,Kommentar,label\n" + "".join(
+        f"{id_},Größe passt nicht: {text},{label}\n" for id_, text, label in REVIEWS
+    )
+    Path("shop.csv").write_bytes(text.encode("cp1252"))
+    named = ["--field", "text=Kommentar", "--id-column", "Nr", "--input-encoding", "cp1252"]
+    own = ["init", "shop.csv", "-t", "review_sentiment", "--embedder", "hashed", *named]
+    assert run([*own, "-o", "first"]) == 0
+    assert [*read("first/pool.csv")[0]] == ["id", "Kommentar", "label"]
+    shown = capsys.readouterr().out
+    (line,) = (line for line in shown.splitlines() if line.startswith("your own rows: "))
+    again = shlex.split(line.partition(": ")[2].replace("ROWS.csv", "shop.csv"))[1:]
+    assert run([*again, "--engine", "none", "-o", "own.csv"]) == 0
+    assert len(read("own.csv")) == len(REVIEWS)
+    (made,) = (
+        line
+        for line in Path("first/commands.sh").read_text().splitlines()
+        if named[1] in line and " init " in line
+    )
+    words = shlex.split(made.removeprefix("# "))[1:]
+    assert run([*words[: words.index("-o")], *words[words.index("-o") + 2 :], "-o", "second"]) == 0
+    assert read("second/pool.csv") == read("first/pool.csv")
+
+
 def test_nothing_is_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
     write("shop.csv", "id,text,label", REVIEWS)
     assert run(["init", "shop.csv"]) == 0
