@@ -216,6 +216,13 @@ def test_conflicting_labels(fate: str, kept: list[str]) -> None:
     assert bool(result.report.rows("conflict")) == (fate != "ignore")
 
 
+def test_a_row_without_a_label_contradicts_no_label() -> None:
+    texts = ["same", "Same!", LONG, LONG.replace("late", "latex")]
+    result = run(texts, ["a", "", "b", ""], policy={"unlabelled": "report"})
+    assert len(result.frame) == 4
+    assert {finding.kind for finding in result.report} == {"unlabelled"}
+
+
 def test_a_tie_has_no_majority() -> None:
     result = run(["same", "same"], ["a", "b"], policy={"conflict": "majority"})
     assert result.removed["removed_detail"].to_list() == ["'a' × 1, 'b' × 1"] * 2

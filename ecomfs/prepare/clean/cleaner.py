@@ -205,6 +205,7 @@ class _Cleaning:
         return CleanResult(cleaned, self.report, removed)
 
     def _conflicts(self, rows: list[int]) -> None:
+        rows = [row for row in rows if self._label(row).strip()]  # no label contradicts none
         votes = Counter(self._label(row) for row in rows)
         policy = self.policy.conflict
         if len(votes) < 2 or policy == "ignore":
@@ -241,6 +242,8 @@ class _Cleaning:
                 best.setdefault(self._label(earlier) == self._label(row), (earlier, score))
             for same, (earlier, score) in best.items():
                 detail = f"{self._named(earlier)}, similarity {score:.2f}"
+                if not same and not (self._label(row).strip() and self._label(earlier).strip()):
+                    continue
                 if same:
                     self._apply("near_duplicate", row, self.policy.near_duplicate, detail)
                 else:
