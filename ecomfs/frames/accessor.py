@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ class EcomfsAccessor:
                 new: pd.Series(
                     columns[name],
                     index=self._frame.index,
-                    dtype="float64" if name in numbers else "object" if not found else None,
+                    dtype="float64" if name in numbers else _dtype(columns[name]),
                 )
                 for name, new in zip(order, added_columns(header, order), strict=True)
             },
@@ -216,6 +217,15 @@ class EcomfsAccessor:
         from ecomfs.estimators import columns
 
         return columns(self._frame) or []
+
+
+def _dtype(values: Sequence[Any]) -> str | None:
+    """``object`` where pandas would infer floats from integer labels of which some are missing: the
+    text of 1.0 is no label. ``None``: as pandas infers."""
+    some = [value for value in values if value is not None]
+    if some and (len(some) == len(values) or not isinstance(some[0], Integral)):
+        return None
+    return "object"
 
 
 def _fitted(

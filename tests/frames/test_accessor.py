@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ def test_labels_come_back_as_they_were_given() -> None:
     pool = pd.DataFrame({"text": TEXTS, "y": [int(label == "positive") for label in LABELS]})
     out = frame().ecomfs.classify("review_sentiment", pool, label_column="y", **OPTIONS)
     assert set(out["predicted"].dropna()) <= {0, 1}
+    for name in ("predicted", "suggestion"):  # beside a row without one, they are still integers
+        assert [isinstance(v, Integral) for v in out[name]] == [True, False, True]
 
 
 def test_zero_shot_and_no_rows() -> None:
