@@ -354,7 +354,8 @@ def write_output(
                 answers.add(prediction)
                 if gold is not None and columns.gold is not None:
                     where = f"{reader.name}, line {row.line}, column {columns.gold!r}"
-                    gold.add(prediction, values, space.true_label(row.cells[columns.gold], where))
+                    cell = row.cells[columns.gold] if row.fits else ""  # it may be another column's
+                    gold.add(prediction, values, space.true_label(cell, where))
             writer.write(done)
             check()
         if selected.kept != rows:

@@ -236,7 +236,8 @@ class TableReader:
         if len(padded) < len(names):
             padded = dict.fromkeys(names, "") | padded
         message = f"line {record.line}: {error}" if error else ""
-        return TableRow(record.line, padded, message, note, extra)
+        fits = spare or len(cells) == len(names)
+        return TableRow(record.line, padded, message, note, extra, fits)
 
     def _problem(self, cells: list[str]) -> str:
         names = self.header

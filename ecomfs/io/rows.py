@@ -52,6 +52,9 @@ class TableRow(NamedTuple):
         How the row was read, if not as usual (in another encoding than the file); else empty.
     extra : tuple[str, ...]
         Cells beyond the last column of the header.
+    fits : bool
+        Whether the row has a cell for every column. In a row with more or fewer cells, a cell may
+        be that of another column.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class TableRow(NamedTuple):
     error: str = ""
     note: str = ""
     extra: tuple[str, ...] = ()
+    fits: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,6 +219,17 @@ def test_gold_is_collected_and_its_gaps_are_not_scored(tmp_path: Path) -> None:
         assert predictions.probabilities.shape == (2, 3)
 
 
+def test_a_row_of_another_width_has_no_true_label(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    lines = ["id,text,truth,shop", "1,good,positive,A", "2,so, so,negative,A", "3,bad,negative"]
+    source.write_text("\n".join([*lines, "4,poor,negative,A", "5,nul\0,negative,A", ""]))
+    result = score_table(source, tmp_path / "o.csv", classifier().pipeline_, gold_column="truth")
+    assert result.gold is not None
+    # The row with a NUL character failed too, but its true label is known.
+    assert result.gold.labels == ["positive", "", "", "negative", "negative"]
+    assert result.tally.status["failed"] == 3
+
+
 def test_metrics_of_model_and_experts_are_shown_with_the_fused_answer(tmp_path: Path) -> None:
     from ecomfs.evaluation.evaluate import systems
 
