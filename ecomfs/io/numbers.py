@@ -334,12 +334,14 @@ def _value(shape: _Shape, digits: str) -> float:
 
 
 def _shape(text: str) -> _Shape | None:
-    text = unicodedata.normalize("NFKC", text.translate(_ALIKE)).strip()
+    text = _compatible(text.translate(_ALIKE)).strip()
     negative = text.startswith("(") and text.endswith(")")
     match = _SHAPE.fullmatch(text[1:-1].strip() if negative else text)
     if match is None:
         return None
     before, core, exponent, after = match.group("before", "core", "exponent", "after")
+    if after and _is_raised(after[0]):
+        return None  # 5² is not 52, nor 5
     if before and before[-1].isalpha() and core[0] == ".":
         before, core = f"{before}.", core[1:]  # Rs.500
     before, after = before.strip(), after.strip()
@@ -360,6 +362,17 @@ def _shape(text: str) -> _Shape | None:
     if not readings:
         return None
     return _Shape(negative or "-" in signs, before, core, exponent or "", after, readings)
+
+
+def _compatible(text: str) -> str:
+    """The text in NFKC, but with raised and lowered digits as they are: m² is not m2."""
+    if not any(map(_is_raised, text)):
+        return unicodedata.normalize("NFKC", text)
+    return "".join(c if _is_raised(c) else unicodedata.normalize("NFKC", c) for c in text)
+
+
+def _is_raised(char: str) -> bool:
+    return char > "\x7f" and unicodedata.decomposition(char).startswith(("<super>", "<sub>"))
 
 
 def _plain(core: str, decimal: str, exponent: str | None) -> str | None:

@@ -36,6 +36,8 @@ from ecomfs.io import NumberError, decimal_mark, possible_marks, read_number, re
         ("$-5", -5),
         ("Rs. 1,500.00", 1500),
         ("1.299,00 EUR", 1299),
+        ("50 m²", 50),
+        ("12,5 cm³", 12.5),
     ],
 )
 def test_a_number_with_one_reading_needs_no_column(text: str, value: float) -> None:
@@ -44,7 +46,20 @@ def test_a_number_with_one_reading_needs_no_column(text: str, value: float) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["", "old", "1.2.3", "1,2,3", "12.34.56", "1 2", "1-2", "--5", "10:30", "2024-01-02", "5,"],
+    [
+        "",
+        "old",
+        "1.2.3",
+        "1,2,3",
+        "12.34.56",
+        "1 2",
+        "1-2",
+        "--5",
+        "10:30",
+        "2024-01-02",
+        "5,",
+        "5²",
+    ],
 )
 def test_other_text_is_no_number_under_any_convention(text: str) -> None:
     assert possible_marks(text) == ()
