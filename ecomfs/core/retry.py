@@ -57,6 +57,8 @@ def retry_after(header: str | None, *, now: datetime | None = None) -> float:
     7.0
     >>> retry_after("Wed, 21 Oct 2026 07:28:30 GMT", now=datetime(2026, 10, 21, 7, 28, tzinfo=UTC))
     30.0
+    >>> retry_after("Wed Oct 21 07:28:30 2026", now=datetime(2026, 10, 21, 7, 28, tzinfo=UTC))
+    30.0
     >>> retry_after("soon"), retry_after(None)
     (0.0, 0.0)
     """
@@ -70,6 +72,8 @@ def retry_after(header: str | None, *, now: datetime | None = None) -> float:
         moment = parsedate_to_datetime(header)
     except ValueError:
         return 0.0
+    if moment.tzinfo is None:  # the form of C's asctime, which is in GMT (RFC 9110, 5.6.7)
+        moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
 
 
