@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +21,12 @@ from typing import Any
 from platformdirs import user_state_dir
 
 from ecomfs.batch.runner import Tally
+from ecomfs.core.messages import mask_passwords
 from ecomfs.errors import InputError, JournalError, StoppedError
 from ecomfs.io import SqlTable
 
 _EVERY = 10.0
 """Seconds between two progress lines."""
-_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
 
 
 def state_folder() -> Path | None:
@@ -44,7 +43,7 @@ def without_passwords(words: Sequence[str]) -> list[str]:
     >>> without_passwords(["score", "sql:postgresql://me:secret@host/shop#t"])
     ['score', 'sql:postgresql://me:***@host/shop#t']
     """
-    return [_PASSWORD.sub(r"\1:***@", word) for word in words]
+    return [mask_passwords(word) for word in words]
 
 
 class RunLog:
@@ -81,15 +80,16 @@ class RunLog:
         # Microseconds before the random part, so that consecutive runs sort by time.
         id_ = f"{now:%Y%m%d-%H%M%S}-{now.microsecond:06d}{secrets.token_hex(1)}"
         log = cls(state_folder(), id_)
-        masked = without_passwords(command)
-        log.write("start", command=masked, folder=str(Path.cwd()), process=os.getpid())
+        me = os.getpid()
+        log.write("start", command=[*command], folder=str(Path.cwd()), process=me, born=_born(me))
         return log
 
     def write(self, event: str, **values: Any) -> None:
-        """Add a line."""
+        """Add a line; passwords in URLs are masked."""
         if self.path is None:
             return
-        line = {"event": event, "at": datetime.now(UTC).isoformat(timespec="seconds"), **values}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"event": event, "at": now, **_masked(values)}
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Commands and error messages may contain the text of a row.
@@ -135,7 +135,7 @@ class RunLog:
             self.write("refused", why=error.message)
             raise
         except BaseException as error:
-            self.write("failed", why=_PASSWORD.sub(r"\1:***@", f"{type(error).__name__}: {error}"))
+            self.write("failed", why=f"{type(error).__name__}: {error}")
             raise
         self.write("finished")
 
@@ -196,7 +196,7 @@ class Run:
 def read_run(path: Path) -> Run:
     """Read the run of a log file; truncated lines are skipped."""
     run = Run(path.stem)
-    process = 0
+    process, born = 0, ""
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         # A line that is not an object, or lacks keys of its event.
         with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -204,6 +204,7 @@ def read_run(path: Path) -> Run:
             event, run.ended = line["event"], str(line.get("at", ""))
             if event == "start":
                 run.started, process = run.ended, int(line.get("process", 0))
+                born = str(line.get("born", ""))
                 run.command, run.folder = list(line["command"]), str(line["folder"])
             elif event == "input":
                 run.identity[line["output"]] = line["identity"]
@@ -218,7 +219,7 @@ def read_run(path: Path) -> Run:
                 run.seconds, run.phases = float(line["seconds"]), dict(line["phases"])
             elif event in ("finished", "stopped", "failed", "refused"):
                 run.state, run.why = event, str(line.get("why", ""))
-    if run.state == "killed" and _alive(process):
+    if run.state == "killed" and _alive(process, born):
         run.state = "running"
     return run
 
@@ -309,7 +310,8 @@ def last_resumable() -> Run:
     for run in reversed(runs):
         if run.state == "refused":
             continue
-        made = {(run.folder, *run.command), *((str(Path(run.folder, o)),) for o in run.outputs)}
+        files = [o for o in run.outputs if o != "-"]  # runs to standard output replace none
+        made = {(run.folder, *run.command), *((str(Path(run.folder, o)),) for o in files)}
         if run.resumable and Path(run.folder).is_dir() and not made & later:
             return run
         later |= made
@@ -369,8 +371,30 @@ def _flat(run: Run) -> dict[str, str]:
     return flat
 
 
-def _alive(process: int) -> bool:
+def _masked(value: Any) -> Any:
+    """A JSON value with the passwords in its texts masked."""
+    if isinstance(value, str):
+        return mask_passwords(value)
+    if isinstance(value, Mapping):
+        return {key: _masked(inner) for key, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _born(process: int) -> str:
+    """When a process began: the boot of the machine and the time since. Another process may get its
+    number, above all in containers, where numbers begin at 1. Empty if the system does not say."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        status = Path(f"/proc/{process}/stat").read_bytes()
+        return f"{boot} {int(status.rpartition(b')')[2].split()[19])}"
+    except (OSError, ValueError, IndexError):
+        return ""
+
+
+def _alive(process: int, born: str) -> bool:
     if process <= 0:
+        return False
+    if born and _born(process) not in ("", born):
         return False
     with contextlib.suppress(ProcessLookupError):
         try:

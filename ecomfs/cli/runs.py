@@ -94,7 +94,7 @@ def resume(
         return
     if not run.resumable:
         raise ConfigError(f"run {run.id} is {run.state}", hint="see the command with --print")
-    if any("***@" in word for word in run.command):
+    if any("***@" in word or "=***" in word for word in run.command):
         raise ConfigError(
             f"run {run.id} had a password in its command, and the log does not keep passwords",
             hint=f"enter the command again: {line}",

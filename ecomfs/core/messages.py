@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
+_IN_QUERY = re.compile(
+    r"(?<=[?&])(\w*(?:password|passwd|pwd|token|secret|api_?key))=[^&#\s]+", re.IGNORECASE
+)
 
 
 def did_you_mean(word: str, known: Iterable[str], *, fold: bool = False) -> str:
@@ -21,6 +27,17 @@ def did_you_mean(word: str, known: Iterable[str], *, fold: bool = False) -> str:
     names = {name.strip().casefold() if fold else name: name for name in [*known][::-1]}
     near = get_close_matches(word.strip().casefold() if fold else word, names, n=1)
     return f"did you mean {names[near[0]]!r}? " if near else ""
+
+
+def mask_passwords(text: str) -> str:
+    """A text with the passwords in its URLs masked, also those given as parameters.
+
+    >>> mask_passwords("sql:postgresql://me:secret@host/shop#t")
+    'sql:postgresql://me:***@host/shop#t'
+    >>> mask_passwords("sql:postgresql://host/shop?user=me&password=secret#t")
+    'sql:postgresql://host/shop?user=me&password=***#t'
+    """
+    return _IN_QUERY.sub(r"\1=***", _IN_URL.sub(r"\1:***@", text))
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:

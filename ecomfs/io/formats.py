@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from ecomfs.core.messages import first_line
+from ecomfs.core.messages import first_line, mask_passwords
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError
 from ecomfs.io.files import check_file, is_saved_folder, optional_module
 from ecomfs.io.rows import Place, RawRow, Source, cell_text
@@ -366,7 +366,7 @@ class SqlSource(Source):
             self._url = make_url(url)
         except ArgumentError as problem:
             raise ConfigError("the part before # is not a database URL") from problem
-        self.name = f"{SQL}{self._url.render_as_string(hide_password=True)}"
+        self.name = mask_passwords(f"{SQL}{self._url.render_as_string(hide_password=True)}")
         self._query = query
         with self._result() as (names, _):
             self.header = names

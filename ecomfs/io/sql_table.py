@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ecomfs.core.messages import first_line
+from ecomfs.core.messages import first_line, mask_passwords
 from ecomfs.core.sqlite import make_private
 from ecomfs.errors import ConfigError, EcomfsError, OutputError
 
@@ -98,7 +98,7 @@ class SqlTable:
     def __str__(self) -> str:
         from sqlalchemy.engine import make_url
 
-        shown = make_url(self.url).render_as_string(hide_password=True)
+        shown = mask_passwords(make_url(self.url).render_as_string(hide_password=True))
         return f"{SQL}{shown}#{f'{self.schema}.' if self.schema else ''}{self.table}"
 
     def check(self, source: str, *, replace: bool) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
+from ecomfs.core.messages import mask_passwords
 from ecomfs.core.sqlite import make_private, write_ahead
 from ecomfs.errors import ConfigError, DatabaseError, PoolError
 from ecomfs.pool.tables import lock_schema, metadata
@@ -58,7 +59,7 @@ class Database:
     def __init__(self, url: str | Path, *, create: bool = True) -> None:
         self.url = _parse(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.name = self.url.render_as_string(hide_password=True)
+        self.name = mask_passwords(self.url.render_as_string(hide_password=True))
         memory = self.is_sqlite and self.url.database in (None, "", ":memory:")
         if self.is_sqlite and not memory:
             file = Path(at := str(self.url.database))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,35 @@ def test_the_newest_run_whose_command_or_output_did_not_come_again_is_resumed() 
     with pytest.raises(InputError, match="none of 4 runs"):
         last_resumable()
     assert ("state", "stopped", "finished") in compare_runs(first, list_runs()[-1])
+
+
+def test_a_run_whose_process_number_another_process_has_was_killed(state: Path) -> None:
+    log = RunLog.start(["score", "a.csv"])
+    assert find_run(log.id).state == "running"
+    assert log.path is not None
+    line = json.loads(log.path.read_text())
+    if not line["born"]:
+        pytest.skip("this system does not say when a process began")
+    log.path.write_text(json.dumps(line | {"born": "another-boot 7"}) + "\n")
+    assert find_run(log.id).state == "killed"
+    assert last_resumable().command == ["score", "a.csv"]
+
+
+def test_a_later_run_to_standard_output_replaces_none() -> None:
+    first = logged("a.csv", "-", "stopped")
+    logged("b.csv", "-")
+    assert last_resumable() == first
+
+
+def test_passwords_are_masked_wherever_a_log_has_them() -> None:
+    url = "postgresql://host/shop?user=me&password=secret"
+    log = RunLog.start(["score", f"sql:{url}#select 1"])
+    log.engine("vllm:http://me:secret@host:8000", [{"server": "http://me:secret@host:8000"}])
+    with pytest.raises(StoppedError), log.ending():
+        raise StoppedError(f"stopped while reading {url}", signal=15)
+    assert log.path is not None
+    assert "secret" not in log.path.read_text()
+    assert find_run(log.id).command[1] == f"sql:{url.replace('secret', '***')}#select 1"
 
 
 def test_a_log_that_is_cut_or_garbled_is_read_as_far_as_it_goes(state: Path) -> None:
