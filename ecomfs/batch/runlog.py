@@ -230,7 +230,7 @@ def list_runs() -> list[Run]:
     Returns
     -------
     list of Run
-        Empty if no run was logged, or logging is off.
+        Logs that cannot be read are left out. Empty if no run was logged, or logging is off.
 
     Examples
     --------
@@ -247,7 +247,11 @@ def list_runs() -> list[Run]:
     folder = state_folder()
     if folder is None or not folder.is_dir():
         return []
-    return [read_run(path) for path in sorted(folder.glob("*.jsonl"))]
+    runs = []
+    for path in sorted(folder.glob("*.jsonl")):
+        with contextlib.suppress(OSError):  # such as a log that another user may read only
+            runs.append(read_run(path))
+    return runs
 
 
 def find_run(id_: str) -> Run:

@@ -102,6 +102,12 @@ def test_a_log_that_is_cut_or_garbled_is_read_as_far_as_it_goes(state: Path) -> 
     assert not find_run(run.id).resumable
 
 
+def test_a_log_that_cannot_be_read_hides_no_other(state: Path) -> None:
+    run = logged("a.csv", "a.out")
+    (state / "runs" / "20200101-000000-000000aa.jsonl").mkdir()
+    assert list_runs() == [run]
+
+
 def test_a_folder_that_cannot_be_written_costs_the_log_only(state: Path) -> None:
     state.write_text("a file, not a folder")
     log = RunLog.start(["score"])
