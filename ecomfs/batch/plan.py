@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
@@ -77,7 +78,7 @@ class Prices:
 
     def __post_init__(self) -> None:
         for value in (self.prompt, self.cached, self.answer):
-            if value is not None and value < 0:
+            if value is not None and not 0 <= value < math.inf:
                 raise ConfigError(f"price {value}", hint="use 0 or more, per million tokens")
 
 

@@ -123,8 +123,9 @@ def test_prices(source: Path) -> None:
     assert cheaper.cost is not None
     assert cheaper.cost.value < said.cost.value
     assert plan(source, ScriptedEngine()).cost is None
-    with pytest.raises(ConfigError, match="price"):
-        Prices(-1)
+    for price in (-1, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="price"):
+            Prices(price)
 
 
 def test_time_comes_from_a_probe(source: Path) -> None:
