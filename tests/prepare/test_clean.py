@@ -303,6 +303,8 @@ def test_wrong_columns() -> None:
         clean(frame[["text"]], text_columns=["text"], test=pd.DataFrame({"x": ["a"]}))
     with pytest.raises(ConfigError, match="at least one text column"):
         clean(frame, text_columns=[])
+    with pytest.raises(ConfigError, match="'text' is named both as a text and as the label"):
+        clean(frame[["text"]], text_columns=["text"], label_column="text")
 
 
 def test_a_policy_with_a_typing_error_is_refused() -> None:

@@ -54,7 +54,8 @@ def clean(
 
     Raises:
         ColumnError: a column is missing, or ``<column>_original`` exists already.
-        ConfigError: no text column, or a package that the policy needs is not installed.
+        ConfigError: no text column, a text column that is the label too, or a package that the
+            policy needs is not installed.
 
     >>> data = pd.DataFrame({
     ...     "text": ["Works <b>well</b>!", "works well", "", "Broke at once"],
@@ -72,6 +73,11 @@ def clean(
     """
     if not text_columns:
         raise ConfigError("cleaning needs at least one text column")
+    if label_column in text_columns:
+        raise ConfigError(
+            f"column {label_column!r} is named both as a text and as the label",
+            hint="name two columns",
+        )
     _check_columns(frame, [*text_columns, label_column, id_column], "the table")
     if test is not None:
         _check_columns(test, text_columns, "the test table")
