@@ -135,6 +135,11 @@ class TableReader:
         if chunk_rows < 1 or max_cell_chars < 1:
             raise ConfigError("chunk_rows and max_cell_chars must be at least 1")
         where = str(path)
+        if isinstance(path, Path) and where.startswith(SQL):
+            raise ConfigError(  # a path has lost slashes of the URL
+                "a query is given where a file is read",
+                hint="write its rows to a file first; ecomfs score and plan read queries",
+            )
         self.path = Path(where)
         self.chunk_rows = chunk_rows
         self.max_cell_chars = max_cell_chars

@@ -266,6 +266,11 @@ def test_queries_that_do_not_work(
         TableReader(_sql(tmp_path).partition("#")[0] + "#" + query)
 
 
+def test_a_query_is_no_path(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a query is given where a file is read"):
+        TableReader(Path(_sql(tmp_path)))
+
+
 def test_a_query_cannot_change_the_database(tmp_path: Path) -> None:
     spec = _sql(tmp_path)
     changing = "with x as (select 1) delete from r returning id"
