@@ -85,11 +85,11 @@ def _show(found: list[LocalModel]) -> None:
         ),
         (
             (
-                escape(model.spec),
-                escape(model.about),
+                model.spec,
+                model.about,
                 f"{model.size / 1e6:,.0f} MB" if model.size else "",
-                escape(model.languages),
-                escape(model.licence),
+                model.languages,
+                model.licence,
                 "yes" if model.ready else "no",
             )
             for model in found
@@ -113,6 +113,9 @@ def _show(found: list[LocalModel]) -> None:
 
 def check(engine: o.EngineOption = DEFAULTS["engine"]) -> None:
     """Run the start-up canary on an engine and print what the engine supports."""
+    from rich.markup import escape
+    from rich.text import Text
+
     from ecomfs.cli.present import Console, show_table
     from ecomfs.core import event_loop
     from ecomfs.engine.canary import canary_each
@@ -149,7 +152,7 @@ def check(engine: o.EngineOption = DEFAULTS["engine"]) -> None:
         }
     )
     console.print(
-        f"[bold]{opened.spec}[/]  fingerprint {opened.fingerprint}\n"
+        f"[bold]{escape(opened.spec)}[/]  fingerprint {escape(opened.fingerprint)}\n"
         f"log-probabilities {'yes' if can.logprobs else 'no'} · "
         f"likely tokens {can.top_logprobs or 'no'} · "
         f"choice {'yes' if can.choice else 'no'} · "
@@ -157,18 +160,16 @@ def check(engine: o.EngineOption = DEFAULTS["engine"]) -> None:
         f"context {can.context_tokens} tokens\n"
         f"labels can be read by --readout {', '.join(step.name for step in steps(opened))}"
     )
+    ok, failed = Text("ok", "green"), Text("FAILED", "red")
     for report in reports:
         show_table(
             ("check", "", "result"),
-            (
-                (item.name, "[green]ok[/]" if item.ok else "[red]FAILED[/]", item.detail)
-                for item in report.checks
-            ),
+            ((item.name, ok if item.ok else failed, item.detail) for item in report.checks),
             title=report.engine if len(reports) > 1 else "",
         )
         for item in report.checks:
             if not item.ok:
-                console.print(f"[red]{item.name}[/]: {item.hint}")
+                console.print(f"[red]{item.name}[/]: {escape(item.hint)}", soft_wrap=True)
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
 

@@ -221,7 +221,6 @@ def stats(
     last: Annotated[int, typer.Option(min=0, help="how many of the latest versions to show")] = 10,
 ) -> None:
     """Show labels, counts and versions of a pool."""
-    from rich.markup import escape
     from rich.table import Column
 
     from ecomfs.cli.present import plain, show_table
@@ -235,12 +234,12 @@ def stats(
         f"{found.retired} earlier states"
     )
     labels = found.labels.items()
-    show_table(("label", "examples"), ((escape(label), str(n)) for label, n in labels))
+    show_table(("label", "examples"), ((label, str(n)) for label, n in labels))
     if last:
         show_table(
             ("version", "change", Column("at", no_wrap=True), "note"),
             (
-                (str(each.version), f"{each.action} {each.examples}", each.at, escape(each.note))
+                (str(each.version), f"{each.action} {each.examples}", each.at, each.note)
                 for each in changes[-last:]
             ),
         )

@@ -34,12 +34,19 @@ def plain(text: str, *, stderr: bool = False) -> None:
     Console(stderr=stderr).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def show_table(columns: Iterable[str | Column], rows: Iterable[Sequence[str]], **how: Any) -> None:
-    """Print a table; ``how`` is for :class:`rich.table.Table`."""
+def show_table(
+    columns: Iterable[str | Column], rows: Iterable[Sequence[str | Text]], **how: Any
+) -> None:
+    """Print a table; ``how`` is for :class:`rich.table.Table`. A text is printed as it is: labels,
+    columns and commands may have brackets, which Rich would take for styles."""
     table = Table(*columns, **how)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    _print_table(table)
+
+
+def _print_table(table: Table) -> None:
+    Console(markup=False, emoji=False).print(table)
 
 
 def note(text: str) -> None:
@@ -277,7 +284,7 @@ def metrics_table(
         for key, score in found.items():
             for text in filter(None, [score.reason, *score.note.split("; ")]):
                 remarks.setdefault(text, {}).setdefault(shown[key], []).append(name)
-    Console().print(table)
+    _print_table(table)
     if abstains:
         plain("rows that abstained count as wrong, except in the precision among the answered")
     if notes:

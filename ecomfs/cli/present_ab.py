@@ -49,7 +49,7 @@ def _print_scores(found: Outcome) -> None:
     shown = {m: t for m, t in (METRICS | ANSWERED).items() if m in first}
     show_table(
         ("", *shown.values()),
-        ((escape(n), *(_cell(scores[m]) for m in shown)) for n, scores in systems.items()),
+        ((n, *(_cell(scores[m]) for m in shown)) for n, scores in systems.items()),
     )
     for name, scores in systems.items():
         for metric, title in shown.items():
@@ -131,11 +131,10 @@ def _print_flips(systems: Sequence[Predictions], result: Comparisons, show: int)
     for flip in ordered[: max(show, 0)]:
         text = " ".join(flip.extra_a.get("text", "").split())
         short = text if len(text) <= 60 else text[:59] + "…"
-        cells = (flip.id, short, flip.gold, *answers[flip.id], flip.kind)
-        rows.append([escape(cell) for cell in cells])
+        rows.append([flip.id, short, flip.gold, *answers[flip.id], flip.kind])
     if rows:
         show_table(
-            ("id", "text", "gold", *(escape(s.name) for s in systems), ""),
+            ("id", "text", "gold", *(s.name for s in systems), ""),
             rows,
             title=f"the predictions of {len(flipped)} rows changed",
             title_justify="left",

@@ -29,6 +29,8 @@ MOST_FIELDS = 6
 
 def tasks(name: Annotated[str | None, typer.Argument(help="explain this task")] = None) -> None:
     """List the tasks, or show the fields, labels and templates of one."""
+    from rich.markup import escape
+
     from ecomfs.cli.present import Console, show_table
     from ecomfs.task import available_tasks, load_task
 
@@ -57,7 +59,8 @@ def tasks(name: Annotated[str | None, typer.Argument(help="explain this task")] 
     card = load_task(name)
     set_result({"task": card.model_dump(mode="json")})
     console = Console()
-    console.print(f"[bold]{card.name}[/]: {card.description.en}\n{card.description.zh}\n")
+    about = escape(f"{card.description.en}\n{card.description.zh}")
+    console.print(f"[bold]{card.name}[/]: {about}\n")
     show_table(
         ("field", "kind", "columns that mean it", "required"),
         (
@@ -261,7 +264,7 @@ def lint_task(
     ] = None,
 ) -> None:
     """Check a card, its templates and its examples. Exit code 1 if there are errors."""
-    from rich.markup import escape
+    from rich.text import Text
 
     from ecomfs.cli.present import plain, show_table
 
@@ -270,10 +273,10 @@ def lint_task(
     if not findings:
         plain(f"{name}: no problems found")
         return
-    colours = {"error": "[red]error[/]", "warning": "[yellow]warning[/]"}
+    levels = {"error": Text("error", "red"), "warning": Text("warning", "yellow")}
     show_table(
         ("", "where", "problem", "how to fix it"),
-        ((colours[f.level], *map(escape, (f.where, f.what, f.hint))) for f in findings),
+        ((levels[f.level], f.where, f.what, f.hint) for f in findings),
     )
     errors = sum(f.level == "error" for f in findings)
     plain(f"{errors} errors, {len(findings) - errors} warnings")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import ecomfs.cli
+from ecomfs.batch import RunLog, list_runs
 from ecomfs.cli import run
 from ecomfs.cli.terminal import PrintableFormatter
 from ecomfs.errors import EcomfsError, InputError, printable
@@ -87,6 +88,22 @@ def test_the_log_of_a_run_has_none(folder: Path) -> None:
     for log in logs:
         assert not CONTROL.findall(log.read_text(encoding="utf-8").replace("\n", ""))
         assert BAD in json.loads(log.read_text().splitlines()[0])["command"][1]
+
+
+def test_brackets_in_tables_are_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["score", "in.csv", "--where", "text~[/]", "--where", "shop=[red]:smile:"]
+    for each in (words, words[:4]):
+        with RunLog.start(each).ending():
+            pass
+    assert run(["runs", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert "--where 'text~[/]' --where 'shop=[red]:smile:'" in shown
+    first, second = (each.id for each in list_runs())
+    assert run(["runs", "compare", first, second]) == 0
+    assert "shop=[red]:smile:" in capsys.readouterr().out
 
 
 def test_messages_and_lines_of_logs_are_printable() -> None:
