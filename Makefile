@@ -41,6 +41,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file eval/bench/mypy.ini
 	$(BIN)/lint-imports
 	$(BIN)/python eval/bench/house.py --check
 	$(BIN)/python eval/bench/dead_names.py
