@@ -302,12 +302,20 @@ def _cross_site(scope: Scope, headers: Headers, by_cookie: bool) -> Response | N
     if media not in _FORMS and not by_cookie:
         return None  # browsers send a CORS preflight for these, which is refused
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    same = origin is None or urlsplit(origin).netloc == headers.get("host", "")
+    same = origin is None or _netloc(origin) == headers.get("host", "")
     if not same or site not in (None, "same-origin", "none"):
         return problem(
             403, "the request was sent by another site", hint="use the page of this service"
         )
     return None
+
+
+def _netloc(origin: str) -> str | None:
+    """Host and port of an ``Origin`` header; ``None`` if it is not a URL."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _host(header: str) -> str:

@@ -124,28 +124,35 @@ class Reviews:
     ) -> list[ReviewOut]:
         """Queue rows for review, and return one review per row, in order. A row that has a review,
         open or decided, is not added again."""
-        out = []
+        made: list[dict[str, Any]] = []
+        for i, (row, prediction) in enumerate(zip(rows, predictions, strict=True)):
+            fields = plain(dict(row))
+            key = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+            values = {
+                "id": uuid4().hex,
+                "task": self._task,
+                "row_id": row_ids[i] if row_ids is not None else "",
+                "fields": json.dumps(fields),
+                "row_key": key,
+                "state": "open",
+                "version": 1,
+                "skips": 0,
+                "source": source,
+                "added_by": by,
+                "added_at": now(),
+            }
+            made.append(values | _predicted(prediction))
         with self._pool.database.writing() as connection:
-            for i, (row, prediction) in enumerate(zip(rows, predictions, strict=True)):
-                fields = plain(dict(row))
-                key = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-                values = {
-                    "id": uuid4().hex,
-                    "task": self._task,
-                    "row_id": row_ids[i] if row_ids is not None else "",
-                    "fields": json.dumps(fields),
-                    "row_key": key,
-                    "state": "open",
-                    "version": 1,
-                    "skips": 0,
-                    "source": source,
-                    "added_by": by,
-                    "added_at": now(),
-                    **_predicted(prediction),
-                }
+            # Always in the same order, to avoid deadlocks between transactions.
+            for values in sorted(made, key=lambda values: str(values["row_key"])):
                 connection.execute(insert_if_absent(connection, reviews, values))
-                out += self._select(connection, self._mine().where(reviews.c.row_key == key))
-        return out
+            return [
+                review
+                for values in made
+                for review in self._select(
+                    connection, self._mine().where(reviews.c.row_key == values["row_key"])
+                )
+            ]
 
     def get(self, id: str) -> ReviewOut:
         """One review.
@@ -234,17 +241,18 @@ class Reviews:
             changed = {**dict.fromkeys(gone), "state": "open", "version": review.version + 1}
             return self._changed(connection, id, "undo", reviewer, None, changed)
 
-    def skip(self, id: str, *, reviewer: str) -> ReviewOut:
+    def skip(self, id: str, *, reviewer: str, version: int | None = None) -> ReviewOut:
         """Skip a row: it comes again after the others.
 
         Raises:
             NotFoundError: there is no such review.
-            ConflictError: it is decided already.
+            ConflictError: it is decided already, or was changed since ``version``.
         """
         with self._pool.database.writing() as connection:
             review = self._get(connection, id, lock=True)
             if review.state == "decided":
                 raise ConflictError(f"review {id} is decided already", hint="go to the next one")
+            _same_version(review, version)
             changed = {"skips": review.skips + 1}
             return self._changed(connection, id, "skip", reviewer, None, changed)
 
@@ -296,12 +304,16 @@ class Reviews:
             return [DecisionOut.model_validate(row) for row in connection.execute(query)]
 
     def labelled(self) -> dict[str, str]:
-        """Row id given by the sender → label, for every decided row with such an id."""
+        """Row id given by the sender → label, for every decided row with such an id. An id of
+        several rows with different labels is left out: it has no one true label."""
         query = sa.select(reviews.c.row_id, reviews.c.label).where(
             reviews.c.task == self._task, reviews.c.state == "decided", reviews.c.row_id != ""
         )
         with self._pool.database.reading() as connection:
-            return {row.row_id: row.label for row in connection.execute(query)}
+            found: dict[str, set[str]] = {}
+            for row in connection.execute(query):
+                found.setdefault(row.row_id, set()).add(row.label)
+        return {id: label for id, (label, *others) in found.items() if not others}
 
     def agreement(self) -> AgreementOut:
         """The agreement of two people on the rows that both labelled, and the conflicts, the latest

@@ -11,13 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.errors import ConfigError, EngineTimeoutError, InputError, NotFoundError
+from ecomfs.errors import (
+    ConfigError,
+    EngineError,
+    EngineTimeoutError,
+    InputError,
+    NotFoundError,
+)
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Pool
 from ecomfs.prepare.suggest import suggest
 from ecomfs.retrieve import Retriever
 from ecomfs.serve.keys import MARK, Caller, key_of
+from ecomfs.serve.problems import problem_of
 from ecomfs.serve.reviews import AgainOut, ReviewOut, Reviews
 from ecomfs.serve.service import ServedPrediction, Service, prediction_out
 from ecomfs.serve.split import SplitService
@@ -168,6 +175,9 @@ class ServedTask:
                 else space.names[space.require(text, where)]
                 for text in self.card.labels_of(spelling, where)
             ]
+            # One order, so that two people who choose the same labels agree.
+            order = {name: place for place, name in enumerate(space.names)}
+            named.sort(key=lambda name: order.get(name, len(order)))
             return join_labels(named, mark)
         found = space.index(spelling)
         if found is None and new and self.card.label_space == "open":
@@ -175,19 +185,25 @@ class ServedTask:
         return space.names[space.require(spelling, where) if found is None else found]
 
     async def answer(
-        self, rows: Sequence[Row], ids: Sequence[str], *, log: bool = False
+        self,
+        rows: Sequence[Row],
+        ids: Sequence[str],
+        *,
+        log: bool = False,
+        together: bool = False,
     ) -> list[ServedPrediction]:
         """One prediction per row, in order.
 
         Args:
             log: whether to log the predictions, if traffic is split.
+            together: answer all rows by the first variant, so that their scores can be compared.
 
         Raises:
             EngineTimeoutError: the deadline has passed.
         """
         try:
             async with asyncio.timeout(self.deadline):
-                if self.split is not None:
+                if self.split is not None and not together:
                     return await self.split.answers(rows, ids, log=log)
                 return [ServedPrediction(e) for e in await self.services[0].answer(rows, ids)]
         except TimeoutError as error:
@@ -205,9 +221,20 @@ class ServedTask:
             out.append(below is not None and (low or p.status == Status.ABSTAINED))
         return out
 
-    async def predict_again(self, decided: ReviewOut) -> list[AgainOut]:
+    async def predict_again(self, decided: ReviewOut) -> tuple[list[AgainOut], str]:
         """New predictions for a row that was decided or reopened, and for the most similar open
-        rows. They are stored with the reviews."""
+        rows. They are stored with the reviews.
+
+        Returns:
+            The predictions; and why there are none, if the engine cannot answer now. That is no
+            error: the decision is stored already.
+        """
+        try:
+            return await self._predict_again(decided), ""
+        except EngineError as error:
+            return [], problem_of(error)[1]
+
+    async def _predict_again(self, decided: ReviewOut) -> list[AgainOut]:
         asked = [(decided, 1.0), *await asyncio.to_thread(self._alike, decided)]
         answers = await self.answer([r.row for r, _ in asked], [r.id for r, _ in asked])
         predictions = [answer.explanation.prediction for answer in answers]
@@ -258,8 +285,10 @@ class ServedTask:
         chosen = suggest(
             texts,
             max(1, len(first) // CHOSEN),
-            vectors=self._vectors_of(rows),
-            pool_vectors=self._vectors_of([retriever.examples[place].fields for place in nearest]),
+            vectors=self._vectors_of(pipeline, rows),
+            pool_vectors=self._vectors_of(
+                pipeline, [retriever.examples[place].fields for place in nearest]
+            ),
             uncertainty=[review.uncertainty for review in first],
         )
         ahead = [first[each.position] for each in chosen]
@@ -280,17 +309,17 @@ class ServedTask:
 
     def _alike(self, decided: ReviewOut) -> list[tuple[ReviewOut, float]]:
         others = [r for r in self.reviews.queue(_LOOKED_AT) if r.id != decided.id]
-        if not others or self.pipeline.retriever is None:
+        pipeline = self.refresh()
+        if not others or pipeline.retriever is None:
             return []
-        vectors = self._vectors_of([decided.row, *(r.row for r in others)])
+        vectors = self._vectors_of(pipeline, [decided.row, *(r.row for r in others)])
         similarities = vectors[1:] @ vectors[0]
         best = np.argsort(-similarities, kind="stable")[:ALIKE]
         return [(others[i], float(similarities[i])) for i in best]
 
-    def _vectors_of(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+    def _vectors_of(self, pipeline: Pipeline, rows: Sequence[Row]) -> NDArray[np.float32]:
         """The retriever vectors of rows, to compare rows with each other. Vectors of text rows are
         cached permanently, those of tabular rows as long as the pool is unchanged."""
-        pipeline = self.refresh()
         retriever = pipeline.retriever
         if retriever is None:
             return np.zeros((len(rows), 1), dtype=np.float32)
@@ -303,17 +332,19 @@ class ServedTask:
             retriever = self._compares
         mark = f"{retriever.embedder.fingerprint}/{pipeline.pool_version if tabular else ''}"
         keys = [(mark, text) for text in texts]
-        missing = [i for i, key in enumerate(keys) if key not in self._vectors]
+        # Other requests may drop vectors from the cache meanwhile, so the found ones are held here.
+        with self._lock:
+            held = {key: self._vectors[key] for key in keys if key in self._vectors}
+        missing = [i for i, key in enumerate(keys) if key not in held]
         if missing:
             found = retriever.embed([texts[i] for i in missing], [rows[i] for i in missing])
+            made = {keys[i]: vector for i, vector in zip(missing, found, strict=True)}
+            held |= made
             with self._lock:
-                for i, vector in zip(missing, found, strict=True):
-                    self._vectors[keys[i]] = vector
-        out = np.stack([self._vectors[key] for key in keys])
-        with self._lock:
-            while len(self._vectors) > 4 * _LOOKED_AT:
-                self._vectors.popitem(last=False)
-        return out
+                self._vectors.update(made)
+                while len(self._vectors) > 4 * _LOOKED_AT:
+                    self._vectors.popitem(last=False)
+        return np.stack([held[key] for key in keys])
 
 
 class Tasks:

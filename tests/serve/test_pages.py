@@ -13,7 +13,7 @@ import pytest
 from scripted import ScriptedEngine, classifier, examples
 from serving import Answer, ask, serving
 
-from ecomfs.estimators import FewShotClassifier
+from ecomfs.estimators import FewShotClassifier, classifier_of
 from ecomfs.pool import Pool
 from ecomfs.serve import create_app
 from ecomfs.serve.keys import ApiKey, digest_of
@@ -136,7 +136,11 @@ def test_examples_are_searched_relabelled_and_retired(url: str, pool: Pool) -> N
 
 
 def test_a_page_of_another_site_can_send_nothing(url: str) -> None:
-    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+    for headers in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
         answer = send(url, "/try/review", headers, f__text="so so")
         assert answer.status == 403
     assert send(url, "/try/review", {"Origin": url}, f__text="so so").status == 200
@@ -160,10 +164,33 @@ def test_characters_that_a_database_refuses_do_not_reach_it(url: str) -> None:
     for form in ({"reviewer": "w\0n"}, {"reviewer": "a\nb"}, {"label": "posi\0tive"}):
         assert send(url, decide, **{"label": "positive", **form}).status == 422, form
     assert send(url, "/review/%00/decide", label="positive").status == 422
+    assert send(url, "/examples/add", f__text="so so", label="posi\0tive").status == 422
     changed = {"version": "1", "action": "retire", "id": "a\0"}
     assert send(url, "/examples/change", **changed).status == 422
     assert ask(url, "GET", "/runs/..%2f%00").status in (404, 422)
     assert ask(url, "GET", "/examples/history?id=%00").status == 422
+
+
+def test_a_label_that_the_task_does_not_have_is_shown_as_it_is(url: str, pool: Pool) -> None:
+    pool.relabel("e 3", "postive")
+    page = get(url, f"/examples?task={TASK}&q=review+3%3A")
+    assert re.findall(r"<option selected>([^<]*)<", page) == [TASK, "postive"]
+
+
+def test_a_row_may_get_several_labels() -> None:
+    rows = {"a": "quality_good", "b": "quality_bad|service_bad", "c": "service_bad"}
+    with Pool.in_memory([Example(i, {"text": i}, label) for i, label in rows.items()]) as several:
+        clf = classifier_of("review_aspects", engine=None, embedder="hashed").fit(several)
+        with serving(create_app({TASK: clf})) as url:
+            page = get(url, "/examples")
+            assert 'value="quality_bad|service_bad"' in page
+            send(url, "/try/review", f__text="so so")
+            desk = get(url, "/review")
+            assert re.search(r'<input name="label" value="[^"]*" required id="other">', desk)
+            [found] = set(re.findall(r'data-review="([0-9a-f]{32})"', desk))
+            send(url, f"/review/{found}/decide", label="service_bad|quality_bad")
+            assert several.history(f"review-{found}")[0].example.label == "quality_bad|service_bad"
+            assert '<input name="label" value="" required id="second-label">' in get(url, "/review")
 
 
 # -- signing in ------------------------------------------------------------------------------------
@@ -210,7 +237,9 @@ def test_a_browser_signs_in_with_a_key(locked: str) -> None:
     assert ask(locked, "GET", "/review", None, forged).status == 401
 
 
-@pytest.mark.parametrize("path", ["https://evil.example", "//evil.example", "/\\evil.example"])
+@pytest.mark.parametrize(
+    "path", ["https://evil.example", "//evil.example", "/\\evil.example", "//["]
+)
 def test_signing_in_leads_to_no_other_site(locked: str, path: str) -> None:
     sent = {"Content-Type": "application/x-www-form-urlencoded"}
     body = urlencode({"key": "root", "next": path}).encode()

@@ -13,7 +13,7 @@ import pytest
 from scripted import ScriptedEngine, classifier, examples
 from serving import Answer, ask, serving
 
-from ecomfs.estimators import FewShotClassifier
+from ecomfs.estimators import FewShotClassifier, classifier_of
 from ecomfs.pool import Pool
 from ecomfs.serve import create_app
 from ecomfs.serve.keys import ApiKey, new_key
@@ -381,3 +381,52 @@ def test_variants_are_compared_on_rows_that_people_labelled(pool: Pool, tmp_path
     log.close()
     with serving(create_app(classifier())) as alone:
         problem(ask(alone, "GET", "/v1/ab"), 404, "is not split")
+
+
+@pytest.mark.parametrize("text", ["", " ", None, ["a", "b"], {"a": 1}])
+def test_a_row_that_cannot_be_an_example_is_not_queued(url: str, text: Any) -> None:
+    """A decision would add it to the pool, which no classifier could use any more."""
+    problem(post(url, "/v1/reviews", {"rows": [{"text": "fine"}, {"text": text}]}), 422, "rows[1]")
+    assert ask(url, "GET", "/v1/reviews").json["open"] == 0
+
+
+def test_a_skip_of_a_stale_page_is_a_conflict(url: str) -> None:
+    review = queue(url)
+    path = f"/v1/reviews/{review['id']}/skip"
+    problem(post(url, path, {"version": 7}), 409, "at version 1")
+    assert post(url, path, {"version": 1}).json["review"]["skips"] == 1
+
+
+def test_two_people_who_choose_the_same_labels_agree_in_any_order() -> None:
+    rows = {"a": "quality_good", "b": "quality_bad|service_bad", "c": "service_bad"}
+    with Pool.in_memory([Example(i, {"text": i}, label) for i, label in rows.items()]) as several:
+        made = classifier_of("review_aspects", engine=None, embedder="hashed").fit(several)
+        with serving(create_app(made)) as url:
+            review = queue(url)
+            path = f"/v1/reviews/{review['id']}"
+            body = {"label": "service_bad|quality_bad", "reviewer": "wen"}
+            done = post(url, f"{path}/decide", body).json["review"]
+            assert done["label"] == "quality_bad|service_bad"
+            body = {"label": "quality_bad|service_bad", "reviewer": "ana"}
+            post(url, f"{path}/second", body)
+            found = ask(url, "GET", "/v1/reviews/agreement").json
+            assert (found["rows"], found["same"], found["conflicts"]) == (1, 1, [])
+
+
+def test_a_decision_is_kept_and_said_to_be_while_the_model_is_away(pool: Pool) -> None:
+    engine = ScriptedEngine()
+    options: dict[str, Any] = {"k": 4, "embedder": "hashed", "language": "en"}
+    clf = FewShotClassifier("review_sentiment", engine, calibration_size=0, **options).fit(pool)
+    with serving(create_app(clf)) as url:
+        review = queue(url)
+        engine.gone = True
+        done = post(url, f"/v1/reviews/{review['id']}/decide", {"label": "negative"})
+        assert done.status == 200, done.body
+        assert done.json["review"]["state"] == "decided"
+        assert (done.json["predictions"], "not available" in done.json["unpredicted"]) == ([], True)
+        form = f"task=review_sentiment&version={done.json['review']['version']}".encode()
+        sent = {"Content-Type": "application/x-www-form-urlencoded", "HX-Request": "true"}
+        page = ask(url, "POST", f"/review/{review['id']}/undo", form, sent)
+        assert page.status == 200, page.body
+        assert b"This is stored" in page.body
+    assert len(pool.examples()) == 12

@@ -179,3 +179,26 @@ def test_tables_of_a_newer_release_are_refused(tmp_path: Path) -> None:
             connection.execute(sa.text("UPDATE ecomfs_service_version SET version_num = '9999'"))
         with pytest.raises(ConfigError, match="newer release"):
             Reviews(pool, "t")
+
+
+def test_an_id_of_rows_with_different_labels_has_no_true_label(any_pool: Pool) -> None:
+    reviews = Reviews(any_pool, "t")
+    rows = [{"text": text} for text in ("so so", "so so, later", "fine", "fine, too")]
+    ids = ["r1", "r1", "r2", "r2"]
+    added = reviews.add(rows, [predicted(0.5)] * 4, source="api", by="shop", row_ids=ids)
+    assert [review.row for review in added] == rows
+    for review, label in zip(added, ["negative", "positive", "positive", "positive"], strict=True):
+        reviews.decide(review.id, label, reviewer="wen")
+    assert reviews.labelled() == {"r2": "positive"}
+
+
+def test_requests_that_queue_the_same_rows_in_another_order_do_not_block_each_other(
+    any_pool: Pool,
+) -> None:
+    reviews = Reviews(any_pool, "t")
+    texts = [f"row {i}" for i in range(40)]
+    with ThreadPoolExecutor(4) as threads:
+        orders = [texts, texts[::-1]] * 4
+        found = list(threads.map(lambda order: queued(reviews, *order), orders))
+    assert reviews.counts() == {"open": 40, "decided": 0}
+    assert [[r.row["text"] for r in one] for one in found] == orders

@@ -161,7 +161,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
     async def rank(request: Request, caller: Predicts, body: RankRequest) -> RankResponse:
         """Rank items by the probability that this user likes them. Each pair of user and item is
         one row of the task. The caller chooses the items and leaves out those that the user already
-        has."""
+        has. If traffic is split, the first variant ranks all of them."""
         task = context.task(body.task, request)
         positive = _positive(task, body.positive)
         ids = [item.id for item in body.items]
@@ -169,7 +169,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
             raise InputError("two items have the same id", hint="give every item its own id")
         empty: RowFields = {spec.name: "" for spec in task.card.fields}
         rows = [empty | _own(task, body.user | item.fields) for item in body.items]
-        answers = await task.answer(task.rows(rows), ids)
+        answers = await task.answer(task.rows(rows), ids, together=True)
         context.metrics.answered(task.key, answers)
         found = [answer.explanation.prediction for answer in answers]
         found.sort(key=lambda p: -p.probabilities.get(positive, -1.0))

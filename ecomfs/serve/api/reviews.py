@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import Field
 
+from ecomfs.batch import check_cells
 from ecomfs.errors import InputError
 from ecomfs.serve.api.context import (
     Context,
@@ -25,7 +26,8 @@ from ecomfs.serve.reviews import AgainOut, AgreementOut, DecisionOut, ReviewOut,
 from ecomfs.serve.schemas import MAX_ROWS, In, Out, RowIn, StorableText, TaskName
 from ecomfs.serve.service import unreadable
 from ecomfs.serve.tasks import ServedTask
-from ecomfs.task import TaskCard
+from ecomfs.task import TaskCard, first_empty
+from ecomfs.types import Row
 
 ReviewId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="id of the review")]
 _Version = Annotated[
@@ -87,6 +89,9 @@ class ReviewResponse(Out):
 
     review: ReviewOut
     predictions: list[AgainOut]
+    unpredicted: str = Field(
+        "", description="why there are no new predictions; the change is stored"
+    )
 
 
 class ReviewHistory(Out):
@@ -136,7 +141,8 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         body: AddReviews = row,
     ) -> AddedReviews:
         """Queue rows for review. A row that is in the queue already, or was decided, is not added
-        twice, so the request can be repeated."""
+        twice, so the request can be repeated. A row that cannot be an example is refused: a
+        required field is empty, or a value does not fit its field."""
         if body.ids is not None and len(body.ids) != len(body.rows):
             raise InputError(
                 f"{len(body.rows)} rows but {len(body.ids)} ids",
@@ -144,9 +150,6 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
             )
         served = context.task(body.task, request)
         rows = served.rows(body.rows)
-        for place, value in enumerate(rows):
-            if problem := unreadable(value):
-                raise InputError(f"rows[{place}]: {problem}", hint="correct the row, or remove it")
         found = await add_reviews(served, rows, body.ids, source="api", by=caller.name)
         return AddedReviews(reviews=found)
 
@@ -217,7 +220,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         """Skip a row: it comes again after the others."""
         served = context.task(body.task, request)
         who = reviewer_name(caller, body.reviewer)
-        skip = partial(served.reviews.skip, id, reviewer=who)
+        skip = partial(served.reviews.skip, id, reviewer=who, version=body.version)
         _once(served, caller, key, "skip", id, body, skip)
         return one(request, caller, id, body.task)
 
@@ -255,15 +258,29 @@ def _once(
 
 
 async def _predicted_again(served: ServedTask, id: str) -> ReviewResponse:
-    again = await served.predict_again(await asyncio.to_thread(served.reviews.get, id))
+    again, why = await served.predict_again(await asyncio.to_thread(served.reviews.get, id))
     review = await asyncio.to_thread(served.reviews.get, id)
-    return ReviewResponse(review=review, predictions=again)
+    return ReviewResponse(review=review, predictions=again, unpredicted=why)
+
+
+def _check_example(card: TaskCard, row: Row, where: str) -> None:
+    problem, empty = unreadable(row), first_empty(row, card)
+    if problem or empty is not None:
+        why = problem or f"field {empty!r} is empty"
+        raise InputError(f"{where}: {why}", hint="correct the row, or remove it")
+    check_cells(card, row, where)
 
 
 async def add_reviews(
-    served: ServedTask, rows: Any, ids: list[str] | None, *, source: str, by: str
+    served: ServedTask, rows: Sequence[Row], ids: list[str] | None, *, source: str, by: str
 ) -> list[ReviewOut]:
-    """Classify rows and queue them for review."""
+    """Classify rows and queue them for review.
+
+    Raises:
+        InputError: a row cannot be an example, so a decision could not add it to the pool.
+    """
+    for place, row in enumerate(rows):
+        _check_example(served.card, row, f"rows[{place}]")
     named = ids if ids is not None else [str(i) for i in range(len(rows))]
     answers = await served.answer(rows, named)
     found = [a.explanation.prediction for a in answers]

@@ -97,6 +97,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "suggested": ("suggested", "建议"),
     "uncertainty": ("Uncertainty", "不确定度"),
     "other_label": ("Another label", "其他标签"),
+    "several_labels": ("Labels, separated by {mark}", "标签，以 {mark} 分隔"),
     "use_label": ("Use", "使用"),
     "skip": ("Skip", "跳过"),
     "undo": ("Undo", "撤销"),
@@ -115,6 +116,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "counts_no_more": (
         "The label is no longer in use. Predictions for this row and the most similar rows:",
         "已不再生效。此行及最相似各行的预测：",
+    ),
+    "stored_unpredicted": (
+        "This is stored. There are no new predictions now: {why}",
+        "已保存。暂无新预测：{why}",
     ),
     "this_row": ("this row", "此行"),
     "row": ("Row", "行"),

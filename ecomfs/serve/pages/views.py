@@ -125,9 +125,9 @@ def routes(context: Context) -> APIRouter:
             return page(request, "review_done.html", task=served, **values)
         else:
             raise NotFoundError(f"unknown action {action!r}", hint="use decide, undo or skip")
-        again = await served.predict_again(done) if action in ("decide", "undo") else []
+        again, why = await served.predict_again(done) if action in ("decide", "undo") else ([], "")
         values = await asyncio.to_thread(_desk, served)
-        values |= {"done": done, "action": action, "again": again}
+        values |= {"done": done, "action": action, "again": again, "why": why}
         return page(request, "review_desk.html", task=served, **values)
 
     @router.get("/review/done")
@@ -209,9 +209,7 @@ def routes(context: Context) -> APIRouter:
         return page(request, "example_row.html", task=served, e=example, version=new, action=action)
 
     @router.post("/examples/add")
-    async def add(
-        request: Request, caller: Labeller, task: _Text, label: Annotated[str, Form()]
-    ) -> HTMLResponse:
+    async def add(request: Request, caller: Labeller, task: _Text, label: _Text) -> HTMLResponse:
         """Add an example; returns its table row."""
         served = context.tasks.find(task, caller)
         new_one = {"row": await _row_of(request, served), "label": label}
@@ -291,8 +289,13 @@ def _inside(path: str) -> str:
 
     >>> _inside("/review"), _inside("//evil.example"), _inside("https://evil.example")
     ('/review', '/', '/')
+    >>> _inside("//[")
+    '/'
     """
-    parts = urlsplit(path)
+    try:
+        parts = urlsplit(path)
+    except ValueError:  # brackets without an address between them
+        return "/"
     inside = path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if inside and not parts.scheme and not parts.netloc else "/"
 
