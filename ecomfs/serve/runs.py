@@ -12,7 +12,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from ecomfs.errors import (
     NotFoundError,
     StoppedError,
 )
-from ecomfs.io import TableReader
+from ecomfs.io import TableReader, added_columns
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Database
 from ecomfs.serve.problems import error_location, loggable
@@ -272,7 +272,9 @@ class RunWorker:
         except JournalInUseError:  # the other process is still alive and keeps the run
             final = None
         except EcomfsError as error:
-            message = str(error).replace(str(store.folder_of(run.id)), run.name)
+            file = store.upload_of(run)
+            message = str(error).replace(str(file), run.name).replace(file.name, run.name)
+            message = message.replace(f"{store.folder_of(run.id)}/", "")
             final = {"state": "failed", "error": message}
         except Exception as error:
             _log.error("run %s failed: %s", run.id, error_location(error))
@@ -306,7 +308,13 @@ class RunWorker:
 
 
 def unsure_rows(
-    upload: Path, scored: Path, card: TaskCard, *, below: float, most: int
+    upload: Path,
+    scored: Path,
+    card: TaskCard,
+    labels: Collection[str],
+    *,
+    below: float,
+    most: int,
 ) -> list[tuple[Row, Prediction]]:
     """The rows of a scored table that need review: those that abstained, or whose confidence is
     below a limit, the least confident first. Failed rows are left out.
@@ -314,13 +322,14 @@ def unsure_rows(
     Args:
         upload: the uploaded table, with the original cells.
         scored: the result, with probabilities.
+        labels: labels of the task now; the result may have others.
         most: most rows.
     """
     reader, answers = TableReader(str(upload)), TableReader(str(scored))
     columns = find_columns(str(upload), card, reader=reader)
     added = answers.header[len(reader.header) :]
     named = dict(zip(COLUMNS, added, strict=False))
-    shares = {column.removeprefix("p_"): column for column in added[len(COLUMNS) :]}
+    shares = _shares(reader.header, added[len(COLUMNS) :], labels)
     found: list[tuple[float, Row, Prediction]] = []
     for row, answer in zip(reader.rows(), answers.rows(), strict=True):
         confidence, status = (answer.cells.get(named[n], "") for n in ("confidence", "status"))
@@ -336,6 +345,18 @@ def unsure_rows(
             found.append((float(confidence), fields, prediction))
     found.sort(key=lambda each: each[0])
     return [(row, prediction) for _, row, prediction in found[:most]]
+
+
+def _shares(header: Sequence[str], added: Sequence[str], labels: Collection[str]) -> dict[str, str]:
+    """Label → column of its probability. The column is called ``p_LABEL``, or with a number at the
+    end if the upload has a column of this name.
+
+    >>> _shares(["text", "p_good"], ["p_good_2", "p_bad", "p_x_2"], ["good", "bad"])
+    {'good': 'p_good_2', 'bad': 'p_bad', 'x_2': 'p_x_2'}
+    """
+    expected = added_columns(header, [f"p_{label}" for label in labels])
+    known = dict(zip(expected, labels, strict=True))
+    return {known.get(column, column.removeprefix("p_")): column for column in added}
 
 
 def suffix_of(name: str) -> str:

@@ -101,6 +101,16 @@ def test_the_unsure_rows_of_a_run_are_sent_to_people_once(url: str) -> None:
     assert ask(url, "POST", f"/v1/runs/{'0' * 32}/reviews", {}).status == 404
 
 
+def test_the_labels_of_unsure_rows_are_right_if_the_upload_was_scored_before(url: str) -> None:
+    table = "id,text,p_positive,predicted\nr1,so; so,0.1,x\nr2,so so; indeed,0.1,y\n"
+    run = ended(url, send(url, table, "again.CSV").json["id"])
+    assert run["state"] == "done"
+    reviews = ask(url, "POST", f"/v1/runs/{run['id']}/reviews?below=1", {}).json["reviews"]
+    assert [set(r["probabilities"]) for r in reviews] == [{"positive", "negative"}] * 2
+    got = ask(url, "GET", f"/v1/runs/{run['id']}/result")
+    assert got.headers["content-disposition"] == 'attachment; filename="again.scored.csv"'
+
+
 @pytest.mark.parametrize("gone", ["upload.csv", "scored.csv"])
 def test_rows_of_a_run_whose_files_are_gone(url: str, tmp_path: Path, gone: str) -> None:
     run = ended(url, send(url).json["id"])

@@ -103,7 +103,7 @@ def routes(context: Context) -> APIRouter:
         file = store.result_of(run)
         if not file.is_file():
             raise NotFoundError(f"the result of run {id} is gone", hint="send the table again")
-        stem = run.name.removesuffix(suffix_of(run.name))
+        stem = run.name[: -len(suffix_of(run.name))]
         return FileResponse(file, media_type="text/csv", filename=f"{stem}.scored.csv")
 
     @router.post("/{id}/reviews", responses=problem_responses(409))
@@ -124,7 +124,8 @@ def routes(context: Context) -> APIRouter:
         if not (upload.is_file() and scored.is_file()):
             raise NotFoundError(f"the result of run {id} is gone", hint="send the table again")
         served = context.task(parts_of(run.task)[1], request)
-        found = unsure_rows(upload, scored, served.card, below=below, most=limit)
+        labels = served.pipeline.space.names
+        found = unsure_rows(upload, scored, served.card, labels, below=below, most=limit)
         added = served.reviews.add(
             [served.masked(row) for row, _ in found],
             [prediction for _, prediction in found],
@@ -207,7 +208,8 @@ def _check(task: ServedTask, file: str, name: str) -> None:
         find_columns(file, task.card, reader=reader)
     except InputError as error:
         message = error.message.replace(file, name).replace(file.rpartition("/")[2], name)
-        raise type(error)(message, hint=error.hint) from error
+        hint = error.hint.replace(file, name).replace(file.rpartition("/")[2], name)
+        raise type(error)(message, hint=hint) from error
 
 
 async def _changes(store: Runs, id: str) -> AsyncIterator[dict[str, str]]:
