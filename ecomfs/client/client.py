@@ -23,14 +23,18 @@ from ecomfs.core.json import plain
 from ecomfs.core.retry import permanent, retrying
 from ecomfs.errors import (
     ConfigError,
+    ConflictError,
     EngineError,
     EngineResponseError,
     EngineTimeoutError,
     EngineUnavailableError,
     InputError,
+    MissingFileError,
+    OutputError,
     ServerStatusError,
 )
-from ecomfs.io import InputFile, reading, write_bytes
+from ecomfs.io import InputFile, check_target, reading, write_bytes
+from ecomfs.task import label_text
 from ecomfs.types import Prediction, Row
 
 if TYPE_CHECKING:
@@ -43,9 +47,11 @@ T = TypeVar("T")
 REQUEST_ROWS = 64
 """Rows per request: enough to keep a server busy, few enough for the time limit."""
 _PAGE = 500  # reviews or examples fetched at a time
+_READS = 5  # times the examples are read from the start because the pool has changed meanwhile
 _PART = 128  # reviews or examples sent in one request
 _MOST_BYTES = 2**31  # largest result of a run (it is larger than the upload)
 _FIRST_PAUSE = 0.25  # seconds before the first retry
+_CSV = (".csv", ".txt", "")  # suffixes of a result
 _FINAL = ("done", "failed", "cancelled")
 
 
@@ -137,11 +143,15 @@ class Client:
             raise ConfigError(
                 f"{masked(url)} contains a user name or password", hint="use api_key= instead"
             )
+        # A key from a file often ends with a line feed, which a header cannot have.
+        key = (api_key or os.environ.get("ECOMFS_API_KEY") or "").strip()
+        if any(ord(character) < 32 or ord(character) == 127 for character in key):
+            raise ConfigError("the API key contains a control character", hint="check api_key=")
         if concurrency < 1 or retries < 0 or timeout <= 0:
             raise ConfigError("concurrency, retries or timeout out of range")
         self.url = url.rstrip("/")
         self._http = HttpClient(
-            api_key=api_key or os.environ.get("ECOMFS_API_KEY") or None,
+            api_key=key or None,
             timeout=timeout,
             start_hint="start it with: ecomfs serve --task TASK --examples POOL.csv",
             slow_hint="send fewer rows at once, or raise timeout=",
@@ -216,7 +226,8 @@ class Client:
     predict_proba, apredict_proba = _sync_and_async(_predict_proba)
 
     async def _explain(self, row: str | Row) -> Explanation:
-        """How one row is classified: demonstrations, prompt, reading, prediction."""
+        """How one row is classified: demonstrations, prompt, reading, the experts' answers,
+        prediction. The service does not send the shortlist, the nearest examples and the facts."""
         [encoded] = wire.encode_rows([row])
         body = b"{" + wire.task_field(self._task) + b'"row":' + encoded + b"}"
         return wire.explanation(await self._request("POST", "/v1/explain", body), self.url)
@@ -264,7 +275,8 @@ class Client:
             body: dict[str, Any] = {"rows": encoded[start : start + _PART]}
             if ids is not None:
                 body["ids"] = [str(i) for i in ids[start : start + _PART]]
-            found += (await self._write("/v1/reviews", body))["reviews"]
+            with wire.part_from(start, "rows are in the queue"):
+                found += (await self._write("/v1/reviews", body))["reviews"]
         return _frame(found)
 
     send_to_review, asend_to_review = _sync_and_async(_send_to_review)
@@ -294,7 +306,8 @@ class Client:
             version: version of the review as you saw it; a later change is a ``ConflictError``.
             reviewer: who decides, if the service has no keys.
         """
-        return await self._change(id, "decide", label=label, version=version, reviewer=reviewer)
+        named = _label(label)
+        return await self._change(id, "decide", label=named, version=version, reviewer=reviewer)
 
     decide, adecide = _sync_and_async(_decide)
 
@@ -314,7 +327,7 @@ class Client:
         self, id: str, label: str, *, reviewer: str | None = None
     ) -> dict[str, Any]:
         """Add another person's label for a decided review; the pool keeps the first."""
-        return await self._change(id, "second", label=label, reviewer=reviewer)
+        return await self._change(id, "second", label=_label(label), reviewer=reviewer)
 
     second_opinion, asecond_opinion = _sync_and_async(_second_opinion)
 
@@ -323,15 +336,22 @@ class Client:
         return await self._write(f"/v1/reviews/{quote(id, safe='')}/{action}", given)
 
     async def _examples(self, *, label: str | None = None, q: str | None = None) -> pd.DataFrame:
-        """The labelled examples; optionally those with a label, or that contain a text."""
+        """The labelled examples of one version of the pool; optionally those with a label, or that
+        contain a text."""
         given = {name: value for name, value in (("label", label), ("q", q)) if value}
-        found: list[dict[str, Any]] = []
-        while True:
-            part = {"limit": _PAGE, "offset": len(found)} | given
-            got = await self._read("/v1/examples", part)
-            found += got["examples"]
-            if len(found) >= got["total"] or not got["examples"]:
+        for _ in range(_READS):
+            found: list[dict[str, Any]] = []
+            versions = set()
+            while True:
+                part = {"limit": _PAGE, "offset": len(found)} | given
+                got = await self._read("/v1/examples", part)
+                found += got["examples"]
+                versions.add(got["version"])
+                if len(found) >= got["total"] or not got["examples"]:
+                    break
+            if len(versions) == 1:
                 return _frame(found)
+        raise ConflictError("the pool changes all the time", hint="try again later")
 
     examples, aexamples = _sync_and_async(_examples)
 
@@ -345,9 +365,10 @@ class Client:
         new_label: bool = False,
     ) -> int:
         """Add labelled examples, and return the pool's version. They are used from the next
-        prediction on."""
+        prediction on. More than 128 are added in parts: if one is refused, the message says how
+        many are in the pool already."""
         encoded = [json.loads(row) for row in wire.encode_rows(X)]
-        named = [str(plain(label)) for label in y]
+        named = [_label(label, f"y[{place}]") for place, label in enumerate(y)]
         if len(named) != len(encoded) or (ids is not None and len(ids) != len(encoded)):
             raise InputError(f"{len(encoded)} rows, {len(named)} labels, {len(ids or [])} ids")
         if not encoded:
@@ -359,7 +380,8 @@ class Client:
         for start in range(0, len(made), _PART):
             part = made[start : start + _PART]
             body = {"examples": part, "note": note, "new_label": new_label}
-            version = (await self._write("/v1/examples", body))["version"]
+            with wire.part_from(start, "examples are in the pool"):
+                version = (await self._write("/v1/examples", body))["version"]
         return version
 
     add_examples, aadd_examples = _sync_and_async(_add_examples)
@@ -368,7 +390,7 @@ class Client:
         self, id: str, label: str, *, version: int | None = None, note: str = ""
     ) -> int:
         """Change the label of an example, and return the pool's version."""
-        body: dict[str, Any] = {"id": id, "label": label, "note": note}
+        body: dict[str, Any] = {"id": id, "label": _label(label), "note": note}
         if version is not None:
             body |= {"version": version}
         return int((await self._write("/v1/examples/relabel", body))["version"])
@@ -397,14 +419,24 @@ class Client:
         on_progress: Callable[[dict[str, Any]], None] | None = None,
         every: float = 1.0,
     ) -> dict[str, Any]:
-        """Upload a table, wait until the service has scored it, and write the result to ``output``.
-        Returns the run with its counts.
+        """Upload a table, wait until the service has scored it, and write the result to ``output``,
+        a CSV file. Returns the run with its counts.
 
         Args:
             on_progress: called with the run, every ``every`` seconds, on another thread.
         """
         file, target = Path(source), Path(output)
-        body = await asyncio.to_thread(file.read_bytes)
+        if target.suffix.casefold() not in _CSV:
+            raise OutputError(f"{target}: the service sends CSV", hint="name a .csv file")
+        with reading([InputFile("the input", file)]):
+            check_target(target)
+        if not target.absolute().parent.is_dir():
+            raise OutputError(f"{target}: its folder does not exist", hint="create it first")
+        try:
+            body = await asyncio.to_thread(file.read_bytes)
+        except OSError as error:
+            why = error.strerror or "it cannot be read"
+            raise MissingFileError(f"{file}: {why}", hint="name the table to score") from error
         query = urlencode({"name": file.name} | self._mine())
         headers = {"Content-Type": "application/octet-stream"}
         run = await self._request("POST", f"/v1/runs?{query}", body, headers)
@@ -499,6 +531,14 @@ class Client:
             )
         except ServerStatusError as error:
             raise EngineUnavailableError(error.message, hint="try again later") from error
+
+
+def _label(value: Any, where: str = "label") -> str:
+    """A label as text, by the same rule as in the local classifier."""
+    text = label_text(value, where)
+    if text is None:
+        raise InputError(f"{where}: the label is missing", hint="leave the row out, or label it")
+    return text
 
 
 def _frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from ecomfs.task import as_items
 from ecomfs.types import (
     Demonstration,
     Example,
+    Opinion,
     Posterior,
     Prediction,
     Prompt,
@@ -38,6 +40,7 @@ from ecomfs.types import (
 if TYPE_CHECKING:
     from ecomfs.pipeline import Explanation
 
+_PLACE = re.compile(r"\b(rows|ids|examples)\[(\d+)\]")
 WRONG_SERVER = "check that the URL is that of ecomfs serve"
 _BUSY = (429, 502, 503)
 _ENVELOPE = 64  # bytes of a body besides its rows and ids
@@ -114,6 +117,32 @@ def _request(batch: Sequence[tuple[bytes, str, bytes]], task: str | None) -> Req
     rows, ids, names = zip(*batch, strict=True)
     body = b'{%b"rows":[%b],"ids":[%b]}' % (task_field(task), b",".join(rows), b",".join(names))
     return Request(ids, body)
+
+
+@contextmanager
+def part_from(start: int, done: str) -> Iterator[None]:
+    """Send one part of a longer list: the places in an error are those of the list, and the hint
+    says how many are stored.
+
+    Args:
+        start: place of the first one of this part.
+        done: what the earlier ones are: "examples are in the pool".
+
+    >>> with part_from(128, "examples are in the pool"):
+    ...     raise InputError("examples[2]: the label is empty", hint="name one of the labels")
+    Traceback (most recent call last):
+    ecomfs.errors.InputError: examples[130]: the label is empty (name one of the labels; the first
+    128 examples are in the pool already)
+    """
+    try:
+        yield
+    except EcomfsError as error:
+        if not start:
+            raise
+        message = _PLACE.sub(lambda m: f"{m[1]}[{int(m[2]) + start}]", error.message)
+        stored = f"the first {start} {done} already"
+        hint = f"{error.hint}; {stored}" if error.hint else stored
+        raise type(error)(message, hint=hint) from error
 
 
 def task_field(task: str | None) -> bytes:
@@ -203,7 +232,8 @@ def predictions(answer: Mapping[str, Any], ids: Sequence[str], url: str) -> list
 
 
 def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
-    """The explanation of a response, equal to that of the local classifier.
+    """The explanation of a response, equal to that of the local classifier, without its shortlist,
+    nearest examples and facts.
 
     Raises:
         EngineResponseError: as in :func:`predictions`.
@@ -225,19 +255,22 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
                 cut=details["prompt"]["cut"],
                 turns=tuple(Turn(**turn) for turn in details["prompt"].get("turns", ())),
             )
+        failed = prediction.status is Status.FAILED
         state = RowState(
             prediction.id,
             details["language"],
             demonstrations,
             prompt,
-            None if prompt is not None else RowError(prediction.error),
+            RowError(prediction.error) if failed and prompt is None else None,
+            opinion=_opinion(details, labels),
         )
+        stages, shares = prediction.stages, prediction.probabilities
         posterior = None
-        if prediction.status is not Status.FAILED:
+        # With stages but none of the model, only the experts answered.
+        if not failed and ("read" in stages or not stages):
+            read = tuple(shares[label] for label in labels) if shares else ()
             posterior = Posterior(
-                tuple(prediction.probabilities[label] for label in labels)
-                if prediction.probabilities
-                else (),
+                stages.get("read", read),
                 prediction.label_mass,
                 details["raw"],
                 prediction.prompt_tokens,
@@ -246,6 +279,19 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
     except (KeyError, TypeError, ValueError) as error:
         raise _unexpected(url, error) from error
     return Explanation(state, posterior, prediction, labels)
+
+
+def _opinion(details: Mapping[str, Any], labels: Sequence[str]) -> Opinion | None:
+    """The experts' answers in an explanation; ``None`` without experts."""
+    shares = details.get("experts") or {}  # older services do not send this field
+    if not shares:
+        return None
+    scores = {
+        name: tuple(math.log(p[label]) if p[label] > 0 else -math.inf for label in labels)
+        for name, p in shares.items()
+    }
+    nearest = details.get("nearest")
+    return Opinion(scores, math.nan if nearest is None else nearest)
 
 
 def _prediction(p: Mapping[str, Any]) -> Prediction:

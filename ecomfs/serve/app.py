@@ -99,7 +99,15 @@ def create_app(
     """
     tasks = _tasks(classifier, tenants or {}, deadline, review_below)
     if api_key:
-        keys = [ApiKey("admin", digest_of(api_key), frozenset(SCOPES)), *keys]
+        # A key from a file often ends with a line feed, which no header of a caller can have.
+        if not api_key.strip():
+            raise ConfigError("the API key is blank", hint="give a key, such as: ecomfs key admin")
+        if any(key.name == "admin" for key in keys):
+            raise ConfigError(
+                "two keys are named 'admin'",
+                hint="--api-key and ECOMFS_API_KEY have this name; rename the other one",
+            )
+        keys = [ApiKey("admin", digest_of(api_key.strip()), frozenset(SCOPES)), *keys]
     known = Keys(keys) if keys else None
     metrics = ServiceMetrics()
     folder = Path(runs_folder or tempfile.mkdtemp(prefix="ecomfs-runs-"))

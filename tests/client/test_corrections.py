@@ -10,11 +10,20 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from scripted import classifier
+from scripted import classifier, examples
 from serving import serving
 
 from ecomfs.client import Client
-from ecomfs.errors import ConflictError, InputError, NotFoundError, UnknownLabelError
+from ecomfs.errors import (
+    ConfigError,
+    ConflictError,
+    InputError,
+    MissingFileError,
+    NotFoundError,
+    OutputError,
+    UnknownLabelError,
+)
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.serve import create_app
 
 
@@ -137,3 +146,60 @@ def test_the_asynchronous_forms_do_the_same(url: str, tmp_path: Path) -> None:
             assert done["state"] == "done"
 
     asyncio.run(main())
+
+
+def test_places_in_errors_are_those_of_the_whole_list(client: Client) -> None:
+    rows = [f"row {i}" for i in range(140)]
+    labels = ["positive"] * 139 + ["postive"]
+    with pytest.raises(UnknownLabelError, match=r"examples\[139\].*the first 128 examples are in"):
+        client.add_examples(rows, labels)
+    with pytest.raises(InputError, match=r"rows\[139\].*the first 128 rows are in the queue"):
+        client.send_to_review([*rows[:139], ""])
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, " "])
+def test_a_missing_label_never_becomes_a_label(client: Client, missing: Any) -> None:
+    before = len(client.examples())
+    with pytest.raises(InputError, match=r"y\[1\]: the label is missing"):
+        client.add_examples(["fine a", "fine b"], ["positive", missing], new_label=True)
+    assert len(client.examples()) == before
+
+
+@pytest.mark.parametrize("name", ["out.xlsx", "out.parquet", "out.csv.gz", "no/out.csv"])
+def test_a_result_that_cannot_be_written_as_named_is_refused_first(
+    client: Client, tmp_path: Path, name: str
+) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("text\nfine\n")
+    with pytest.raises(OutputError, match=r"the service sends CSV|folder does not exist"):
+        client.score_table(source, tmp_path / name, on_progress=lambda run: pytest.fail("sent"))
+    assert not (tmp_path / name).exists()
+
+
+def test_a_table_that_is_not_there(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="no-such"):
+        client.score_table(tmp_path / "no-such.csv", tmp_path / "out.csv")
+
+
+def test_an_explanation_has_the_experts_answers_and_no_reading_without_a_model() -> None:
+    texts, labels = examples()
+    clf = FewShotClassifier("review_sentiment", None, embedder="hashed", calibration_size=0)
+    near = clf.fit(texts, labels).explain("it works")
+    with serving(create_app(clf)) as url, Client(url) as client:
+        far = client.explain("it works")
+    assert set(far.experts) == set(near.experts) != set()
+    for name, shares in near.experts.items():
+        assert far.experts[name] == pytest.approx(shares)
+    assert far.to_dict()["nearest"] == near.to_dict()["nearest"]
+    assert far.posterior is near.posterior is None
+
+
+def test_a_key_with_a_line_feed_at_its_end_is_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(create_app(classifier(), api_key="sesame\n")) as url:
+        with Client(url, api_key="sesame\n") as client:
+            assert client.health()["status"] == "ok"
+        monkeypatch.setenv("ECOMFS_API_KEY", "sesame\r\n")
+        with Client(url) as client:
+            assert client.health()["status"] == "ok"
+    with pytest.raises(ConfigError, match="control character"):
+        Client(api_key="a\nb")
