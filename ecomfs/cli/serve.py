@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
 import tempfile
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -289,8 +291,11 @@ def _serve_config(path: Path, settings: o.Settings, service: ServerOptions, phas
         served = {key_of(t, n): clf for t, mine in fitted.items() for n, clf in mine.items()}
         phases.clear()
         below = {
-            name: service.review_below or task.review_below or config.review_below
-            for name, task in config.tasks.items()
+            name: next((v for v in given if v is not None), None)
+            for name, given in (
+                (name, (service.review_below, task.review_below, config.review_below))
+                for name, task in config.tasks.items()
+            )
         }
         app = create_app(
             fitted.pop("", {}),
@@ -466,10 +471,12 @@ def key(
     found = {"name": name, "key": made, "hash": digest, "scopes": scopes, "tenant": tenant}
     set_result(found)
     say(f"key (shown once, give it to {name}): {made}")
-    say(f"lines for ecomfs.yaml:\n\nkeys:\n  - name: {name}\n    hash: {digest}")
+    # In quotes, because YAML reads names such as 007, on and "a: b" as something else.
+    quoted = partial(json.dumps, ensure_ascii=False)
+    say(f"lines for ecomfs.yaml:\n\nkeys:\n  - name: {quoted(name)}\n    hash: {digest}")
     say(f"    scopes: [{', '.join(scopes)}]")
     if tenant:
-        say(f"    tenant: {tenant}")
+        say(f"    tenant: {quoted(tenant)}")
 
 
 DatabaseFile = Annotated[
@@ -542,11 +549,11 @@ def _copy(source: Path, target: Path, *, replace: bool) -> None:
                 raise PoolError(f"{source}: damaged: {found}", hint="restore an older backup")
         if target.exists():
             part.chmod(stat.S_IMODE(target.stat().st_mode))
-            kept = _free(target)
-            for end in ("", "-wal", "-shm"):
-                beside = target.with_name(target.name + end)
-                if beside.exists():
-                    beside.replace(kept.with_name(kept.name + end))
+        # Also if only the log of a deleted database is left: SQLite would play it into the copy.
+        kept = _free(target)
+        for beside, away in zip(_files(target), _files(kept), strict=True):
+            if beside.exists():
+                beside.replace(away)
         part.replace(target)
     except sqlite3.Error as error:
         raise PoolError(f"{source}: {error}", hint="check that it is an SQLite database") from error
@@ -565,8 +572,13 @@ def _is_sqlite(path: Path) -> bool:
 
 
 def _free(target: Path) -> Path:
-    """A free path for the replaced database."""
+    """A free path for the replaced database and its log."""
     kept, number = target.with_name(f"{target.name}.old"), 2
-    while kept.exists():
+    while any(file.exists() for file in _files(kept)):
         kept, number = target.with_name(f"{target.name}.old{number}"), number + 1
     return kept
+
+
+def _files(database: Path) -> list[Path]:
+    """The files of an SQLite database: itself, its log, and the index of the log."""
+    return [database.with_name(database.name + end) for end in ("", "-wal", "-shm")]

@@ -80,3 +80,18 @@ def test_only_a_database_is_replaced_and_what_was_kept_stays(
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert (tmp_path / "shop.db.old").is_file()
     assert (tmp_path / "shop.db.old2").is_file()
+
+
+def test_the_log_of_a_deleted_database_is_not_played_into_the_restored_one(tmp_path: Path) -> None:
+    file, kept, log = tmp_path / "shop.db", tmp_path / "kept.db", tmp_path / "shop.db-wal"
+    with Pool.open(file) as pool:
+        added(pool, "a")
+        assert run(["backup", str(file), str(kept)]) == 0
+        added(pool, "b")
+        left = log.read_bytes()
+    file.unlink()
+    log.write_bytes(left)
+    assert run(["restore", str(kept), str(file)]) == 0
+    with Pool.open(file, create=False) as pool:
+        assert [e.id for e in pool.examples()] == ["a"]
+    assert (tmp_path / "shop.db.old-wal").is_file()
