@@ -13,6 +13,7 @@ from ecomfs.core.options import OPTIONS, known_option
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.serve.keys import MARK, ApiKey, Scope
 
+_TEMPLATES = (".jinja", ".j2")
 _Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -170,9 +171,26 @@ def _from_here(config: ServiceConfig, folder: Path) -> ServiceConfig:
     def card(text: str | None) -> str | None:
         return str(folder / text) if text is not None and (folder / text).is_dir() else text
 
+    def template(given: Any) -> Any:
+        if isinstance(given, Mapping):
+            return {language: template(each) for language, each in given.items()}
+        return path(given) if isinstance(given, str) and given.endswith(_TEMPLATES) else given
+
+    def options(given: Mapping[str, Any]) -> dict[str, Any]:
+        out = dict(given)
+        if isinstance(profile := out.get("profile"), str):
+            out["profile"] = path(profile)
+        if "template" in out:
+            out["template"] = template(out["template"])
+        return out
+
     tasks = {
         name: task.model_copy(
-            update={"task": card(task.task), "examples": [path(t) for t in task.tables] or None}
+            update={
+                "task": card(task.task),
+                "examples": [path(t) for t in task.tables] or None,
+                "options": options(task.options),
+            }
         )
         for name, task in config.tasks.items()
     }
@@ -182,6 +200,7 @@ def _from_here(config: ServiceConfig, folder: Path) -> ServiceConfig:
             "runs": None if config.runs is None else path(config.runs),
             "tls_certificate": config.tls_certificate and path(config.tls_certificate),
             "tls_key": config.tls_key and path(config.tls_key),
+            "options": options(config.options),
             "tasks": tasks,
         }
     )

@@ -142,8 +142,8 @@ class Keys:
     """The keys of a service.
 
     Raises:
-        ConfigError: two keys with the same name, an invalid hash, an unknown scope, or an invalid
-            tenant name.
+        ConfigError: two keys with the same name or the same hash, an invalid hash, an unknown
+            scope, or an invalid tenant name.
 
     >>> key, digest = new_key()
     >>> keys = Keys([ApiKey("shop", digest, frozenset(["classify"]))])
@@ -162,6 +162,11 @@ class Keys:
         for key in self.keys:
             if names.count(key.name) > 1:
                 raise ConfigError(f"two keys are named {key.name!r}", hint="use different names")
+            if twin := next((k.name for k in self.keys if k.digest == key.digest and k != key), ""):
+                raise ConfigError(
+                    f"the keys {key.name!r} and {twin!r} have the same hash",
+                    hint=f"a caller would be only one of them; ecomfs key {twin} makes a key",
+                )
             if len(key.digest) != 64 or not all(c in "0123456789abcdef" for c in key.digest):
                 raise ConfigError(
                     f"key {key.name!r}: its hash is not a SHA-256 in hex",

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from scripted import classifier
 
 from ecomfs.cli import run
 from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.serve import create_app
 from ecomfs.serve.config import read_config
-from ecomfs.serve.keys import digest_of
+from ecomfs.serve.keys import ApiKey, Keys, digest_of
 
 GOOD = """
 database: shop.db
@@ -55,6 +57,39 @@ def test_configuration_errors_name_the_place(tmp_path: Path, old: str, new: str,
     assert old in GOOD
     with pytest.raises(ConfigError, match=why):
         read_config(written(tmp_path, GOOD.replace(old, new, 1)))
+
+
+def test_paths_in_options_begin_at_the_folder_of_the_file(tmp_path: Path) -> None:
+    text = GOOD.replace("k: 4}", "profile: fit.json, template: v1}")
+    text = text.replace("{k: 2}", "{template: {en: mine.jinja, zh: v1}}")
+    config = read_config(written(tmp_path, text))
+    assert config.options_of("titles")["profile"] == str(tmp_path / "fit.json")
+    assert config.options_of("titles")["template"] == "v1"
+    mine = {"en": str(tmp_path / "mine.jinja"), "zh": "v1"}
+    assert config.options_of("reviews")["template"] == mine
+
+
+def test_two_keys_with_one_hash_and_a_second_admin_are_refused() -> None:
+    one = ApiKey("shop", digest_of("secret"), frozenset(["classify"]))
+    two = ApiKey("wen", digest_of("secret"), frozenset(["label"]))
+    with pytest.raises(ConfigError, match="'shop' and 'wen' have the same hash"):
+        Keys([one, two])
+    admin = ApiKey("admin", digest_of("other"), frozenset(["admin"]))
+    with pytest.raises(ConfigError, match="ECOMFS_API_KEY have this name"):
+        create_app(classifier(), api_key="secret", keys=[admin])
+    with pytest.raises(ConfigError, match="the API key is blank"):
+        create_app(classifier(), api_key=" \n")
+
+
+@pytest.mark.parametrize("name", ["007", "on", "a: b", "王"])
+def test_the_lines_of_a_new_key_are_read_back(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["key", name, "--tenant", "no"]) == 0
+    lines = capsys.readouterr().out.partition("\nkeys:")[2]
+    text = re.sub(r"keys: \[.*\]", f"keys:{lines}", GOOD, count=1)
+    [key] = read_config(written(tmp_path, text)).keys
+    assert (key.name, key.tenant) == (name, "no")
 
 
 def test_no_file_no_tasks(tmp_path: Path) -> None:
