@@ -26,7 +26,8 @@ UNLIKELY = 0.001
 def compare_log(
     log: TrafficRecord, gold: GoldLabels, card: TaskCard, design: Design, *, where: str = "gold"
 ) -> Outcome:
-    """Compare the variants of split live traffic with the first one.
+    """Compare the variants of split live traffic with the first one. Variants without a labelled
+    row are left out, with a note.
 
     Args:
         card: the task of the log.
@@ -142,6 +143,12 @@ def _notes(
         "lines of the log that cannot be read": log.unreadable,
     }
     notes += [f"{n:,} {what}." for what, n in counts.items() if n]
+    if empty := [name for name, entries in by.items() if not entries]:
+        first = next(name for name, entries in by.items() if entries)
+        notes.append(
+            f"WARNING: no labelled rows of {', '.join(empty)}, left out; the others are compared "
+            f"with {first}."
+        )
     failed = {n: sum(e.status == "failed" for e in entries) for n, entries in by.items()}
     if any(failed.values()):
         what = "count as wrong" if design.failed_as_wrong else "are left out"

@@ -104,3 +104,12 @@ def test_values_of_a_slice_are_those_of_the_gold_file() -> None:
     for system in found.systems:
         assert system.slices["shop"] == ("app", "web") * 20
         assert set(system.slices["language"]) == {"en"}
+
+
+def test_a_variant_without_labelled_rows_is_left_out_and_named() -> None:
+    entries = [answered(f"{n}{i}", n, "positive") for n in "ABC" for i in range(4)]
+    start = LoggedStart(task="t", labels=NAMES, weights={"A": 1, "B": 1, "C": 1}, seed=0)
+    gold = all_positive([entry for entry in entries if entry.variant != "A"])
+    found = compare_log(TrafficRecord((start,), tuple(entries), 0, 0, 0), gold, CARD, Design())
+    assert set(found.scores) == {"B", "C"}
+    assert any("no labelled rows of A, left out" in n and "with B" in n for n in found.notes)
