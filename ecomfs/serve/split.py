@@ -48,8 +48,8 @@ class SplitService:
     Raises
     ------
     ConfigError
-        Fewer than two variants, a classifier that is not fitted, or variants that differ in task
-        or labels.
+        Fewer than two variants, a classifier that is not fitted, variants that differ in task or
+        labels, or a task with several labels per row.
     OutputError
         The log cannot be written.
 
@@ -80,6 +80,12 @@ class SplitService:
                 hint="give two or more variants, each with a weight",
             )
         self.services = {name: Service(c) for name, c in classifiers.items()}
+        card = next(iter(self.services.values())).pipeline.card
+        if card.multi_label:  # logs are compared by one label per row
+            raise ConfigError(
+                f"the traffic of task {card.name!r} cannot be split: it has several labels per row",
+                hint="compare the variants on labelled rows: ecomfs ab … --data FILE",
+            )
         self._split = split
         self._traffic = log
         self.unlogged = 0

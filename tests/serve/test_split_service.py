@@ -17,8 +17,10 @@ from ecomfs.cli.ab import ab
 from ecomfs.cli.serve import serve
 from ecomfs.client import Client
 from ecomfs.errors import ConfigError
+from ecomfs.estimators import classifier_of
 from ecomfs.serve import SplitService, create_app
 from ecomfs.traffic import TrafficLog, TrafficSplit, read_log
+from ecomfs.types import Example
 
 SPLIT = TrafficSplit({"A": 1, "B": 1}, seed=4)
 IDS = [f"order-{i}" for i in range(240)]
@@ -272,3 +274,24 @@ def test_the_command_wants_variants_and_a_log_together(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no option 'templates'.*did you mean 'template'"):
         serve(**given, variant=["k=1", "templates=v2"], log=log)
     assert not log.exists()
+
+
+def test_one_variant_ranks_all_items_of_a_request(log: TrafficLog) -> None:
+    """Scores of two variants cannot be compared, so the ids of items choose no variant."""
+    items = [{"id": IDS[i], "fields": {"text": TEXTS[i]}} for i in range(12)]
+    body = {"user": {}, "positive": "positive", "items": items}
+    with serving(create_app(arms(log))) as url:
+        got = ask(url, "POST", "/v1/rank", body).json["items"]
+    wanted = {
+        p.id: p.probabilities["positive"] for p in classifier().classify(TEXTS[:12], IDS[:12])
+    }
+    assert {item["id"]: item["score"] for item in got} == wanted
+
+
+def test_a_task_with_several_labels_per_row_is_refused_before_it_is_served(log: TrafficLog) -> None:
+    rows = {"a": "quality_good", "b": "quality_bad|service_bad", "c": "service_bad"}
+    several = [Example(i, {"text": i}, label) for i, label in rows.items()]
+    options: dict[str, Any] = {"engine": None, "embedder": "hashed"}
+    fits = {name: classifier_of("review_aspects", **options).fit(several) for name in "AB"}
+    with pytest.raises(ConfigError, match="several labels per row"):
+        SplitService(fits, SPLIT, log)
