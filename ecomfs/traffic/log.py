@@ -132,6 +132,7 @@ class TrafficLog:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
+        self._ahead = b""  # a line feed, if the last line is incomplete
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         try:
             # Only this user may read ids and answers.
@@ -150,10 +151,20 @@ class TrafficLog:
         data = "".join(line.model_dump_json() + "\n" for line in lines).encode()
         try:
             with self._lock:
-                while data:
-                    data = data[os.write(self._file, data) :]
+                self._append(self._ahead + data)
         except OSError as error:
             raise OutputError(f"{self.path}: {error.strerror}") from error
+
+    def _append(self, data: bytes) -> None:
+        left = data
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError:
+            if len(left) < len(data):  # the next line must not continue this one
+                self._ahead = b"\n"
+            raise
+        self._ahead = b""
 
     def close(self) -> None:
         """Close the file."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import subprocess
 import sys
@@ -183,3 +185,26 @@ def test_a_changed_weight_moves_as_few_ids_as_it_can() -> None:
 def test_senseless_weights_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         TrafficSplit(weights)
+
+
+def test_a_line_that_a_full_disk_cut_does_not_take_the_next_one_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = TrafficLog(tmp_path / "traffic.jsonl")
+    log.write([START, entry("r1")])
+    real, calls = os.write, list[int]()
+
+    def full(file: int, data: bytes) -> int:
+        calls.append(len(data))
+        if len(calls) == 1:
+            return real(file, data[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OutputError, match="No space left"):
+            log.write([entry("r2")])
+    log.write([entry("r3")])
+    log.close()
+    found = read_log(log.path)
+    assert ([e.id for e in found.entries], found.unreadable) == (["r1", "r3"], 1)
