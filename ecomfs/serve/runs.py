@@ -23,6 +23,7 @@ from ecomfs.batch import Tally, find_columns, score_table
 from ecomfs.batch.output import COLUMNS
 from ecomfs.errors import (
     ConflictError,
+    DatabaseError,
     EcomfsError,
     InputError,
     JournalError,
@@ -256,8 +257,13 @@ class RunWorker:
 
         def on_progress(tally: Tally) -> None:
             latest.update(counts=json.dumps(tally.status), progress=tally.progress)
-            store.change(run.id, **latest)
-            if self._stopping.is_set() or store.get(run.id).state == "cancelling":
+            cancelling = False
+            try:
+                store.change(run.id, **latest)
+                cancelling = store.get(run.id).state == "cancelling"
+            except DatabaseError as error:  # it may be available again at the next block
+                _log.error("run %s: %s", run.id, loggable(error))
+            if self._stopping.is_set() or cancelling:
                 raise StoppedError("cancelled, or the service is stopping")
 
         toucher = threading.Thread(target=touch, name="ecomfs-run-touch", daemon=True)

@@ -20,6 +20,7 @@ from serving import Answer, ask, serving
 
 from ecomfs.batch.journal import Journal
 from ecomfs.batch.paths import journal_path
+from ecomfs.errors import DatabaseError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pool import Pool
 from ecomfs.serve import create_app
@@ -264,3 +265,19 @@ def test_a_run_of_a_task_that_is_not_served_any_more(pool: Pool, tmp_path: Path)
 def test_without_a_folder_files_live_as_long_as_the_service() -> None:
     with serving(create_app(classifier())) as url:
         assert ended(url, send(url).json["id"])["state"] == "done"
+
+
+def test_a_run_survives_a_database_that_is_away_for_a_moment(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, failed = Runs.change, list[str]()
+
+    def sometimes(self: Runs, id: str, **values: Any) -> None:
+        if not failed and "state" not in values:
+            failed.append(id)
+            raise DatabaseError("sqlite:///shop.db: database is locked")
+        change(self, id, **values)
+
+    monkeypatch.setattr(Runs, "change", sometimes)
+    run = ended(url, send(url).json["id"])
+    assert (failed, run["state"], run["counts"]["ok"]) == ([run["id"]], "done", 20)
