@@ -18,7 +18,7 @@ from ecomfs.errors import ConfigError, EcomfsError, MissingFileError
 from ecomfs.estimators import Classifier, classifier_of
 from ecomfs.estimators.multilabel.pipeline import MultiLabelPipeline
 from ecomfs.estimators.taxonomy.pipeline import TaxonomyPipeline
-from ecomfs.io import read_text, yaml_problem
+from ecomfs.io import load_yaml, read_text, yaml_problem
 from ecomfs.pipeline import Pipeline, load_template
 from ecomfs.pool import Pool
 from ecomfs.task import TaskCard
@@ -192,7 +192,7 @@ def _from_yaml(path: Path) -> list[Variant]:
 
     form = "map names to options, such as\nB: {template: v2, k: 4}".replace("\n", " ")
     try:
-        data = yaml.safe_load(read_text(path))
+        data = load_yaml(read_text(path))
     except OSError as error:
         why = error.strerror or "it cannot be read"
         raise MissingFileError(f"{path}: {why}", hint="check the path of --variant") from error

@@ -531,6 +531,37 @@ def yaml_problem(error: yaml.YAMLError) -> str:
     return f"not valid YAML: line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in seen:
+                problem = f"{key.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str) -> Any:
+    """The value in a YAML text. A key that is given twice in one mapping is an error: YAML itself
+    would take the last one and drop the others without a word.
+
+    Raises:
+        yaml.YAMLError: see :func:`yaml_problem` for its message.
+
+    >>> load_yaml("tasks: {a: 1, b: 2}")
+    {'tasks': {'a': 1, 'b': 2}}
+    >>> try:
+    ...     load_yaml("B: {k: 4}\\nB: {k: 8}\\n")
+    ... except yaml.YAMLError as error:
+    ...     print(yaml_problem(error))
+    not valid YAML: line 2, column 1: 'B' is given twice
+    """
+    return yaml.load(text, _UniqueKeys)
+
+
 STANDARD = "-"
 _MAGIC = ((b"PAR1", ".parquet"), (b"PK\x03\x04", ".xlsx"), (b"{", ".jsonl"), (b"[", ".json"))
 """First bytes of the formats; everything else is delimited text, compressed or not."""

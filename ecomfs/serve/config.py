@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecomfs.core.options import OPTIONS, known_option
 from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.io import load_yaml, yaml_problem
 from ecomfs.serve.keys import MARK, ApiKey, Scope
 
 _TEMPLATES = (".jinja", ".j2")
@@ -134,11 +135,9 @@ def read_config(path: str | Path) -> ServiceConfig:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: not UTF-8", hint="save it as UTF-8") from error
     try:
-        given = yaml.safe_load(text)
+        given = load_yaml(text)
     except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        where = f", line {place.line + 1}" if place else ""
-        raise ConfigError(f"{file}{where}: not YAML", hint="see docs/serve.md") from error
+        raise ConfigError(f"{file}: {yaml_problem(error)}", hint="see docs/serve.md") from error
     if not isinstance(given, Mapping):
         raise ConfigError(f"{file}: no tasks", hint="see docs/serve.md")
     try:

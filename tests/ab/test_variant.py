@@ -153,3 +153,10 @@ def test_anything_is_a_variant_or_a_clear_error(text: str) -> None:
         return
     assert len(found) == 2
     assert len({v.name for v in found}) == 2
+
+
+def test_a_variant_that_a_file_names_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "variants.yaml"
+    file.write_text("A: {k: 2}\nB: {k: 4}\nB: {k: 8}\n")
+    with pytest.raises(ConfigError, match="line 3, column 1: 'B' is given twice"):
+        read_variants((), [str(file)])

@@ -50,7 +50,8 @@ def test_a_configuration_is_read_and_paths_begin_at_its_folder(tmp_path: Path) -
         ("{k: 2}", "{k: -2}", r"k = -2 \(k is a whole number, 0 or more"),
         ("review_below: 0.8", "review_below: 80", r"review_below: Input should be less than 1"),
         ("pool: shelf", "pol: shelf", r"tasks\.titles\.pol: Extra inputs"),
-        ("tasks:", "tasks: {", r"line \d+: not YAML"),
+        ("tasks:", "tasks: {", r"not valid YAML: line \d+, column \d+"),
+        ("titles: {", "reviews: {", r"line 8, column 3: 'reviews' is given twice"),
     ],
 )
 def test_configuration_errors_name_the_place(tmp_path: Path, old: str, new: str, why: str) -> None:
