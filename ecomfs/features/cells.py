@@ -9,13 +9,15 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any
+
+import numpy as np
 
 from ecomfs.errors import RowError
 from ecomfs.io import DECIMAL_HINT, Number, NumberError, decimal_mark, mark_in_words, read_number
 from ecomfs.task import NUMBERS, FieldSpec
-from ecomfs.types import Row
+from ecomfs.types import Row, is_missing
 
 _NOTHING = {
     "",
@@ -71,7 +73,17 @@ _DATE_FORMATS = (
     "%B %d, %Y",
     "%d-%b-%Y",
 )
-_SLASHED = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:\s.*)?")
+_SLASHED = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:\s+(\S.*))?")
+_CLOCK = re.compile(
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?"
+    r"(?:\s?(?P<half>[ap])\.?m\.?)?(?:\s?(?P<zone>z|utc|gmt|[+-]\d{2}:?\d{2}))?",
+    re.IGNORECASE,
+)
+"""A time of day, with or without am or pm, and a time zone."""
+_EPOCH = re.compile(r"\d{10}(?:\.\d+)?|\d{13}(?:\.0+)?")
+"""Seconds or milliseconds since 1970; pandas writes them as floats if some are missing."""
+_MOST_LEVELS = 100
+"""Most levels of nested lists and objects in a JSON cell; deeper ones would exceed the stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +119,7 @@ def read_cell(spec: FieldSpec, value: object, *, day_first: bool | None = None) 
     Traceback (most recent call last):
     ecomfs.errors.RowError: column 'age': 'old' is not a number
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if not isinstance(value, str | list | tuple | Mapping) and is_missing(value):
         return None
     if spec.kind in {"text", "category", "id"}:
         return _read_text(spec, value)
@@ -208,16 +220,21 @@ def _wrong(spec: FieldSpec, value: object, what: str, hint: str = "") -> RowErro
 def _read_text(spec: FieldSpec, value: object) -> str | None:
     if isinstance(value, Mapping | list | tuple):
         raise _wrong(spec, value, f"a {spec.kind}", "it is a JSON value")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, bool | np.bool_):
+        value = "true" if value else "false"
+    if isinstance(value, float | np.floating) and value.is_integer():
         value = int(value)  # pandas converts integer codes to floats if some are missing
-    return str(value).strip() or None
+    text = str(value).strip()
+    if spec.kind == "category" and text.casefold() in {"true", "false"}:
+        # A file has TRUE or True where JSON and a DataFrame have a boolean: one category.
+        text = text.casefold()
+        text = next((code for code in spec.values if code.casefold() == text), text)
+    return text or None
 
 
 def _read_number(spec: FieldSpec, value: object) -> float | None:
-    if isinstance(value, bool):
-        raise _wrong(spec, value, "a number", "give the field kind category")
+    if isinstance(value, bool | np.bool_):
+        raise _wrong(spec, bool(value), "a number", "give the field kind category")
     if isinstance(value, str):
         found = _number(spec, value, "a number")
         unit, behind = spec.unit.en.casefold(), found.after.casefold()
@@ -227,7 +244,7 @@ def _read_number(spec: FieldSpec, value: object) -> float | None:
         return _finite(spec, found.value / 100 if share else found.value)
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise _wrong(spec, value, "a number") from problem
     return _finite(spec, number)
 
@@ -275,8 +292,9 @@ def _read_date(spec: FieldSpec, value: object, day_first: bool | None) -> dateti
     text = str(value)
     if spec.date_format:
         return _strptime(spec, text, (spec.date_format,))
-    if text.isdigit() and len(text) in {10, 13}:  # seconds or milliseconds since 1970
-        seconds = int(text) / (1000 if len(text) == 13 else 1)
+    if _EPOCH.fullmatch(text):
+        whole = text.partition(".")[0]
+        seconds = int(whole) / 1000 if len(whole) == 13 else float(text)
         return datetime.fromtimestamp(seconds, tz=UTC)
     try:
         if not text.isdigit():
@@ -284,8 +302,9 @@ def _read_date(spec: FieldSpec, value: object, day_first: bool | None) -> dateti
     except ValueError:
         pass
     match = _SLASHED.fullmatch(text)
-    if match and not text.count("."):
-        return _slashed_date(spec, text, int(match[1]), int(match[2]), int(match[3]), day_first)
+    if match and "." not in text[: match.end(3)]:
+        day = _slashed_date(spec, text, int(match[1]), int(match[2]), int(match[3]), day_first)
+        return day if match[4] is None else datetime.combine(day, _clock(spec, text, match[4]))
     return _strptime(spec, text, _DATE_FORMATS)
 
 
@@ -301,6 +320,31 @@ def _slashed_date(
         return datetime(year, month, day)
     except ValueError as problem:
         raise _wrong(spec, text, "a date") from problem
+
+
+def _clock(spec: FieldSpec, text: str, after: str) -> time:
+    """The time of day after a date."""
+    found = _CLOCK.fullmatch(after.strip())
+    if found is None:
+        raise _wrong(spec, text, "a date")
+    hour, half = int(found["hour"]), (found["half"] or "").casefold()
+    if half and not 1 <= hour <= 12:
+        raise _wrong(spec, text, "a date")
+    if half:
+        hour = hour % 12 + (12 if half == "p" else 0)
+    try:
+        second = int(found["second"] or 0)
+        return time(hour, int(found["minute"]), second, tzinfo=_zone(found["zone"]))
+    except ValueError as problem:
+        raise _wrong(spec, text, "a date") from problem
+
+
+def _zone(name: str | None) -> timezone | None:
+    if name is None or name[0] not in "+-":
+        return None if name is None else UTC
+    digits = name[1:].replace(":", "")
+    away = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(-away if name[0] == "-" else away)
 
 
 def _strptime(spec: FieldSpec, text: str, formats: tuple[str, ...]) -> datetime:
@@ -319,9 +363,21 @@ def _read_json(spec: FieldSpec, value: object) -> Any:
     if not value.strip():
         return None
     try:
-        return json.loads(value)
-    except (json.JSONDecodeError, RecursionError) as problem:
+        found = json.loads(value)
+    except (ValueError, RecursionError) as problem:  # also a number of thousands of digits
         raise _wrong(spec, value, "JSON") from problem
+    if value.count("[") + value.count("{") > _MOST_LEVELS and _levels(found) > _MOST_LEVELS:
+        raise _wrong(spec, value, f"JSON of at most {_MOST_LEVELS} levels")
+    return found
+
+
+def _levels(value: Any) -> int:
+    """Levels of nested lists and objects."""
+    levels, layer = 0, [value]
+    while layer := [v for v in layer if isinstance(v, list | dict)]:
+        levels += 1
+        layer = [inner for v in layer for inner in (v.values() if isinstance(v, dict) else v)]
+    return levels
 
 
 def _read_history(spec: FieldSpec, value: object) -> list[Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from ecomfs.features.cells import Price, read_cell
 from ecomfs.io import squeeze
 from ecomfs.task import FieldSpec, readable
-from ecomfs.types import Language
+from ecomfs.types import Language, is_missing
 
 MAX_LEAVES = 40
 """Most values of a JSON cell that are shown; the others are counted."""
@@ -26,6 +26,8 @@ def number_phrase(number: float) -> str:
     >>> [number_phrase(x) for x in (1234567.0, 1986.0, 28.449, 0.0312345, 3.0, -0.5, 0.00001)]
     ['1,234,567', '1986', '28.4', '0.0312', '3', '-0.5', '0.00001']
     """
+    if isinstance(number, int):  # of any size: as a float it could lose digits
+        return f"{number:,}" if abs(number) >= 10_000 else str(number)
     if abs(number) >= 100 or number == int(number):
         # Below ten thousand a comma would garble years and codes.
         return f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:.0f}"
@@ -118,7 +120,7 @@ def _leaves(path: str, value: Any, language: Language) -> list[tuple[str, str]]:
 
 
 def _scalar(value: Any, language: Language) -> str:
-    if value is None:
+    if is_missing(value):
         return ""
     if isinstance(value, bool):
         return ("是" if value else "否") if language == "zh" else ("yes" if value else "no")
@@ -193,7 +195,7 @@ def _part(part: FieldSpec, item: Mapping[str, Any], language: Language) -> str:
 
 def _loose_part(key: str, value: Any, language: Language) -> str:
     """A part that is not in the card: a text alone, a number with its name, true as its name."""
-    if value is None or value is False or value == "":
+    if value is False or value == "" or is_missing(value):
         return ""
     if value is True:
         return readable(key)

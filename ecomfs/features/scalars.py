@@ -162,8 +162,11 @@ class DateBlock(Block):
         age = round(self.latest - day_number(moment))
         said = value_phrase(self.spec, moment, language)
         if language == "zh":
-            return [f"{title_of(self.spec, 'zh')}：{said}，比最近的早{age}天"] * 10
-        return [f"{title_of(self.spec, 'en')}: {said}, {age} days before the latest"] * 10
+            side = "早" if age >= 0 else "晚"
+            return [f"{title_of(self.spec, 'zh')}：{said}，比最近的{side}{abs(age)}天"] * 10
+        days = f"{abs(age)} day{'' if abs(age) == 1 else 's'}"
+        side = "before" if age >= 0 else "after"
+        return [f"{title_of(self.spec, 'en')}: {said}, {days} {side} the latest"] * 10
 
 
 def frequent(values: Iterable[str], rows: int) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,6 +101,14 @@ def test_a_number_with_two_readings_needs_the_pool_or_the_card(kind: str) -> Non
         ("25/12/2024", datetime(2024, 12, 25)),
         ("12/25/2024", datetime(2024, 12, 25)),
         ("5/5/2024", datetime(2024, 5, 5)),
+        ("25/12/2024 14:30", datetime(2024, 12, 25, 14, 30)),
+        ("12/25/2024 2:30:05 PM", datetime(2024, 12, 25, 14, 30, 5)),
+        ("12/25/2024 12:05 a.m.", datetime(2024, 12, 25, 0, 5)),
+        ("12/25/2024 14:30 +0800", datetime(2024, 12, 25, 6, 30, tzinfo=UTC)),
+        ("12/25/2024 14:30 UTC", datetime(2024, 12, 25, 14, 30, tzinfo=UTC)),
+        (1714555800.0, datetime(2024, 5, 1, 9, 30, tzinfo=UTC)),
+        ("1714555800.0", datetime(2024, 5, 1, 9, 30, tzinfo=UTC)),
+        ("1714555800000.0", datetime(2024, 5, 1, 9, 30, tzinfo=UTC)),
         ("1714555800", datetime(2024, 5, 1, 9, 30, tzinfo=UTC)),
         (date(2024, 5, 1), datetime(2024, 5, 1)),
     ],
@@ -143,6 +152,14 @@ def test_histories() -> None:
         ("date", "soon", r"'soon' is not a date \(set date_format in the card\)"),
         ("date", "31/31/2024", "is not a date"),
         ("date", "20240501", "is not a date"),
+        ("date", "12/25/2024 or later", "is not a date"),
+        ("date", "12/25/2024 14:30 pm", "is not a date"),
+        ("date", "12/25/2024 25:00", "is not a date"),
+        ("number", np.True_, "True is not a number"),
+        ("number", 10**400, "is not a number"),
+        ("json", "1" * 5000, "is not JSON"),
+        ("json", "[" * 101 + "]" * 101, "is not JSON of at most 100 levels"),
+        ("history", "[" * 101 + "]" * 101, "is not JSON of at most 100 levels"),
         ("history", "a, b", "'a, b' is not JSON"),
         ("history", '{"a": 1}', r"is not a list \(expected a JSON list"),
         ("json", "{", "'{' is not JSON"),
@@ -168,7 +185,20 @@ def test_any_value_is_read_or_is_a_row_error(kind: str, value: object) -> None:
 
 def test_codes_that_pandas_turned_into_floats() -> None:
     assert cell("category", 3.0) == "3"
-    assert cell("category", True) == "true"
+    assert cell("category", np.float32(3)) == "3"
+
+
+def test_a_boolean_is_one_category_in_every_spelling() -> None:
+    for value in (True, np.True_, "TRUE", "True", " true "):
+        assert cell("category", value) == "true"
+        assert cell("category", value, values={"TRUE": "on a weekend"}) == "TRUE"
+    assert cell("text", "TRUE") == "TRUE"
+
+
+@pytest.mark.parametrize("value", [pd.NaT, pd.NA, np.float32("nan"), np.datetime64("NaT")])
+@pytest.mark.parametrize("kind", ["text", "category", "number", "price", "date", "history", "json"])
+def test_missing_values_of_every_library(kind: str, value: object) -> None:
+    assert cell(kind, value) is None
 
 
 @pytest.mark.parametrize(
