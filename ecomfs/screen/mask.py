@@ -165,10 +165,10 @@ def _json_text(cell: str, known: _Placeholders) -> str:
     if cell.lstrip()[:1] in ("[", "{"):
         try:
             value = json.loads(cell)
-        except ValueError:
+            masked = _value(value, known)
+            return cell if masked is value else json.dumps(masked, ensure_ascii=False)
+        except (ValueError, RecursionError):  # not JSON, or too deep: reading the cell reports it
             return _leaf(cell, known)
-        masked = _value(value, known)
-        return cell if masked is value else json.dumps(masked, ensure_ascii=False)
     return _leaf(cell, known)
 
 

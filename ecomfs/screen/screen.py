@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -172,26 +173,69 @@ class Screen:
         reasons: dict[str, None] = {}
         for spec in self.card.fields:
             cell = row.get(spec.name)
-            if spec.kind == "id" or not isinstance(cell, str) or len(cell) < 2:
+            if spec.kind == "id":
                 continue
-            text = self._cell(cell, spec.kind == "text", reasons)
-            if text != cell:
-                changed[spec.name] = type(cell)(text)
+            if spec.kind in {"history", "json"}:
+                kept = self._nested_cell(cell, reasons)
+                if kept is not cell:
+                    changed[spec.name] = kept
+            elif isinstance(cell, str) and len(cell) >= 2:
+                text = self._cell(cell, self._free_steps if spec.kind == "text" else None, reasons)
+                if text != cell:
+                    changed[spec.name] = type(cell)(text)
         if changed:  # digits may be adjacent now that were apart
             row = self.masked({**row, **changed})
         return Screened(row, tuple(reasons))
 
-    def _cell(self, cell: str, free: bool, reasons: dict[str, None]) -> str:
-        """Screen one cell."""
+    def _cell(
+        self,
+        cell: str,
+        steps: Sequence[_Step] | None,
+        reasons: dict[str, None],
+        least: int = LEAST_LEFT,
+    ) -> str:
+        """Screen one text."""
         text = cell
-        for reason, step in self._free_steps if free else self._steps:
+        for reason, step in self._steps if steps is None else steps:
             rest, found = step(text)
             if found:
                 reasons[reason] = None
             # A row that is only an attack is read unchanged, and flagged.
-            if rest != text and letters("".join(c for c in rest if c.isalnum())) >= LEAST_LEFT:
+            if rest != text and letters("".join(c for c in rest if c.isalnum())) >= least:
                 text = rest
         return text
+
+    def _nested_cell(self, cell: Any, reasons: dict[str, None]) -> Any:
+        """Screen the texts in a history or JSON cell, given as JSON text or as Python values; the
+        same object if nothing is cut. JSON is parsed first, because it may escape characters."""
+        if not isinstance(cell, str):
+            return self._nested(cell, reasons)
+        if cell.lstrip()[:1] in ("[", "{"):
+            try:
+                value = json.loads(cell)
+                kept = self._nested(value, reasons)
+                if kept is value:
+                    return cell
+                return type(cell)(json.dumps(kept, ensure_ascii=False))
+            except (ValueError, RecursionError):  # reading the cell reports it
+                pass
+        text = self._cell(cell, None, reasons)
+        return cell if text == cell else type(cell)(text)
+
+    def _nested(self, value: Any, reasons: dict[str, None]) -> Any:
+        """Screen the texts in a value; the same object if nothing is cut."""
+        if isinstance(value, str):
+            text = self._cell(value, None, reasons, least=0) if len(value) >= 2 else value
+            return value if text == value else text
+        if isinstance(value, Mapping):
+            made = {self._nested(k, reasons): self._nested(v, reasons) for k, v in value.items()}
+            pairs = zip(made.items(), value.items(), strict=False)
+            same = len(made) == len(value) and all(a is c and b is d for (a, b), (c, d) in pairs)
+            return value if same else made
+        if isinstance(value, list | tuple):
+            items = [self._nested(item, reasons) for item in value]
+            return value if all(a is b for a, b in zip(items, value, strict=True)) else items
+        return value
 
 
 def _texts(card: TaskCard, examples: Sequence[Example]) -> Iterable[str]:

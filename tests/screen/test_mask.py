@@ -141,6 +141,10 @@ def test_cells_keep_their_kind() -> None:
         {"seen": ["13812345678"], "text": 13812345678}, card(seen="history", text="text")
     )
     assert lists == {"seen": ["[PHONE]"], "text": "[PHONE]"}
+    # Cells that reading refuses are masked as text.
+    deep = "[" * 600 + '"13812345678"' + "]" * 600
+    for cell in (deep, "[" * 100_000, '["13812345678"', "[" + "1" * 5000 + "]"):
+        assert "13812345678" not in MASK.row({"more": cell}, made)["more"]
     # A cell of another kind than its field's would be quoted in the error of its row.
     assert MASK.row({"n": "call 13812345678"}, made) == {"n": "call [PHONE]"}
 
