@@ -6,10 +6,12 @@ belongs to the item if the catalogue has a column for it, else to the user.
 A table of users has one of two forms. *Wide*: one row per user, with the history as a JSON list in
 a cell. *Long*: one row per event, oldest first; its columns are the parts of the card's history
 (title, rating, price …), and one column may name the user (without it, all rows are of one user).
+Other columns describe the user, with the same value in each of the user's rows.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -26,7 +28,7 @@ from ecomfs.errors import (
     RowError,
 )
 from ecomfs.features import RowText, read_cell, with_decimals
-from ecomfs.io import TableReader, same_text, text_encoding
+from ecomfs.io import TableReader, cell_text, same_text, text_encoding
 from ecomfs.task import CardField, TaskCard, find_column, is_missing
 from ecomfs.types import Row
 
@@ -197,7 +199,9 @@ def _users(
     histories = [spec for spec in card.fields if spec.kind == "history"]
     wide = any(spec.name in columns for spec in histories) or (columns and not histories)
     users = (
-        _wide(card, user_table, columns, wanted) if wide else _long(user_table, histories, wanted)
+        _wide(card, user_table, columns, wanted)
+        if wide
+        else _long(user_table, histories, columns, wanted)
     )
     words = RowText(card)
     for where, user in users:
@@ -232,7 +236,10 @@ def _wide(
 
 
 def _long(
-    user_table: _Records, histories: list[CardField], wanted: str | None
+    user_table: _Records,
+    histories: list[CardField],
+    columns: Mapping[str, str],
+    wanted: str | None,
 ) -> list[tuple[str, User]]:
     id_column = wanted or _first(user_table.header, USER_IDS)
     spec = next((spec for spec in histories if spec.rendering.items), None)
@@ -248,7 +255,9 @@ def _long(
     id_part = _first(user_table.header, ITEM_IDS)
     if id_part is not None:
         parts.setdefault("item_id", id_part)  # never shown; for history_keys
+    own = {name: column for name, column in columns.items() if column not in parts.values()}
     events_of: dict[str, tuple[str, list[dict[str, Any]]]] = {}
+    fields_of: dict[str, dict[str, Any]] = {}
     for record in user_table.rows:
         id_ = record.id(id_column, "1")
         values = record.values(parts)
@@ -256,7 +265,18 @@ def _long(
         if not entry:
             raise InputError(f"{record.where}: nothing in {', '.join(map(repr, parts.values()))}")
         events_of.setdefault(id_, (record.where, []))[1].append(entry)
-    return [(where, User(id_, {spec.name: events})) for id_, (where, events) in events_of.items()]
+        fields = fields_of.setdefault(id_, {})
+        for name, value in record.values(own).items():
+            if not _empty(value) and cell_text(fields.setdefault(name, value)) != cell_text(value):
+                raise InputError(
+                    f"{record.where}: column {own[name]!r} is {value!r} for user {id_!r}, in an "
+                    f"earlier row {fields[name]!r}",
+                    hint="give a user one value, or one row",
+                )
+    return [
+        (where, User(id_, {**fields_of[id_], spec.name: events}))
+        for id_, (where, events) in events_of.items()
+    ]
 
 
 def _empty(value: Any) -> bool:
@@ -277,7 +297,8 @@ class _Record:
         Raises:
             InputError: the cell of a row that can be used is empty.
         """
-        found = otherwise if column is None else str(self._value(column)).strip()
+        # A whole float is its integer: pandas turns ids into floats if some are missing.
+        found = otherwise if column is None else cell_text(self._value(column)).strip()
         if not found and not self.error:
             raise InputError(f"{self.where}: column {column!r} is empty")
         return found
@@ -387,7 +408,17 @@ def item_keys(id_: str, texts: Iterable[str]) -> frozenset[str]:
     >>> sorted(item_keys("c7", ["Moka Pot, 3 cups"]))
     ['id:c7', 'moka pot, 3 cups']
     """
-    return frozenset({f"id:{id_}", *(same_text(text) for text in texts if text.strip())})
+    return frozenset({_id_key(id_), *(same_text(text) for text in texts if text.strip())})
+
+
+_WHOLE_FLOAT = re.compile(r"(-?\d+)\.0+")
+
+
+def _id_key(value: Any) -> str:
+    """The key of an id; ``7.0``, into which pandas turns 7 in a column with a gap, is ``7``."""
+    text = cell_text(value).strip()
+    found = _WHOLE_FLOAT.fullmatch(text)
+    return f"id:{found[1] if found else text}"
 
 
 def _history_keys(entry: Any, titles: set[str]) -> Iterator[str]:
@@ -402,4 +433,4 @@ def _history_keys(entry: Any, titles: set[str]) -> Iterator[str]:
         if key in titles:
             yield same_text(str(value))
         elif key in ITEM_IDS:
-            yield f"id:{value}"
+            yield _id_key(value)

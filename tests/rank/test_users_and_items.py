@@ -20,9 +20,9 @@ from ecomfs.errors import (
     InputError,
 )
 from ecomfs.features import RowText
-from ecomfs.rank import read_users_and_items
+from ecomfs.rank import candidates_of, read_users_and_items
 from ecomfs.rank.users_and_items import history_keys, item_keys
-from ecomfs.task import load_task
+from ecomfs.task import CardField, load_task
 
 CARD = load_task("product_preference")
 ITEMS = "item_id,title,price\nc1,Moka pot,30\nc2,Grinder,90\n"
@@ -57,6 +57,46 @@ def test_a_row_an_event(tmp_path: Path) -> None:
     ]
     text = RowText(CARD).render({**users[0].fields, "item": "Grinder"}, "en")
     assert text.index("Chess") < text.index("Mug") < text.index("Grinder")
+
+
+def test_columns_of_a_user_stay_in_every_row_of_events(tmp_path: Path) -> None:
+    card = CARD.model_copy(
+        update={
+            "fields": (
+                *CARD.fields,
+                CardField.model_validate(
+                    {"name": "age", "title": {"en": "Age", "zh": "年龄"}, "kind": "number"}
+                ),
+            )
+        }
+    )
+    rows = [
+        {"user": "u1", "title": "Chess", "age": 30},
+        {"user": "u1", "title": "Mug", "age": ""},
+        {"user": "u2", "title": "Go", "age": 41},
+    ]
+    items = [{"item_id": "c1", "title": "Mug"}]
+    users, _ = read_users_and_items(card, rows, items)
+    assert [u.fields for u in users] == [
+        {"age": 30, "history": [{"title": "Chess"}, {"title": "Mug"}]},
+        {"age": 41, "history": [{"title": "Go"}]},
+    ]
+    rows[1]["age"] = 31
+    with pytest.raises(InputError, match=r"users, row 1: column 'age' is 31 for user 'u1', in an"):
+        read_users_and_items(card, rows, items)
+
+
+def test_ids_that_pandas_turned_into_floats_are_recognised() -> None:
+    users = pd.DataFrame({"user": [1.0, 1.0], "title": ["Moka", "Mug"], "item_id": [7.0, None]})
+    items = pd.DataFrame({"item_id": [7, 8], "title": ["Moka pot", "Cup"]})
+    found, catalogue = read_users_and_items(CARD, users, items)
+    assert [u.id for u in found] == ["1"]
+    [(_, kept)] = candidates_of(CARD, found, catalogue)
+    assert [item.id for item in kept] == ["8"]
+    for written in ("7.0", " 7 ", 7, 7.0):
+        cell = json.dumps([{"title": "Moka", "item_id": written}])
+        assert "id:7" in history_keys({"history": cell}, CARD)
+    assert "id:7.1" in history_keys({"history": [{"item_id": 7.1}]}, CARD)
 
 
 def test_events_without_a_user_are_one_users(tmp_path: Path) -> None:
