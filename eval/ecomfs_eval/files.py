@@ -99,7 +99,11 @@ def _csv(path: Path, text: str) -> pd.DataFrame:
     before = csv.field_size_limit(len(text) + 1)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = next(reader)
+        header = next(reader, [])
+        if not header:
+            raise DataError(
+                f"{path}: the first line is empty", hint="begin the file with the header"
+            )
         rows: list[list[str]] = []
         for row in reader:
             if not row:
@@ -135,16 +139,18 @@ def _jsonl(path: Path, text: str) -> pd.DataFrame:
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also thousands of digits, or of levels
             raise DataError(
-                f"{path}: line {number} is not JSON: {error.msg}", hint="write one object per line"
+                f"{path}: line {number} is not JSON: {getattr(error, 'msg', error)}",
+                hint="write one object per line",
             ) from error
         if not isinstance(record, dict):
             raise DataError(
                 f"{path}: line {number} is not a JSON object", hint="write one object per line"
             )
         records.append(record)
-    return pd.DataFrame.from_records(records).astype(object)
+    # As objects from the start: a column of integers with a gap would lose digits as floats.
+    return pd.DataFrame(records, dtype=object)
 
 
 def _parquet(path: Path) -> pd.DataFrame:

@@ -123,6 +123,31 @@ def test_broken_files(
         from_file(tmp_path / name)
 
 
+def test_an_empty_first_line(tmp_path: Path) -> None:
+    for text in ("\ufeff", "\n\n" + CSV):
+        with pytest.raises(e.DataError, match=r"a.csv: the (first line|file) is empty"):
+            from_file(write(tmp_path / "a.csv", text))
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 100_000])
+def test_json_that_python_cannot_hold(tmp_path: Path, value: str) -> None:
+    text = f'{{"id": 1, "gold": "a", "predicted": "a"}}\n{{"id": {value}\n'
+    with pytest.raises(e.DataError, match="line 2 is not JSON"):
+        from_file(write(tmp_path / "a.jsonl", text))
+
+
+def test_long_numbers_beside_a_gap_keep_their_digits(tmp_path: Path) -> None:
+    rows = [
+        {"id": 1, "gold": 1234567890123456789, "predicted": 1234567890123456789, "order": 2**60},
+        {"id": 2, "gold": 1234567890123456788},
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    p = from_file(write(tmp_path / "a.jsonl", text), ColumnNames(extra=("order",)))
+    assert p.predicted == ("1234567890123456789", None)
+    assert p.gold == ("1234567890123456789", "1234567890123456788")
+    assert p.extra == {"order": (str(2**60), "")}
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(e.NoSuchFileError, match=r"none\.csv: no such file"):
         from_file(tmp_path / "none.csv")
