@@ -99,6 +99,17 @@ def unit_codes(p: Predictions, units: IntArray | None = None) -> IntArray | None
     return np.unique(np.array(p.groups), return_inverse=True)[1].astype(np.int64)
 
 
+SPLIT_LISTS = "rows of one ranked list are in several groups, so groups cannot be resampled"
+"""Why a ranking metric has no interval."""
+
+
+def splits_lists(p: Predictions, units: IntArray | None) -> bool:
+    """Whether the groups of the predictions divide a ranked list."""
+    if units is None or p.groups is None:
+        return False
+    return len(set(zip(units.tolist(), p.groups, strict=True))) > len(set(units.tolist()))
+
+
 def resamples(
     n: int, codes: IntArray | None, how: Bootstrap, start: int = 0
 ) -> Iterator[RowWeights]:
@@ -216,12 +227,15 @@ def replicate_all(
 ) -> dict[str, tuple[Replicates | Undefined, IntArray | None]]:
     """Replicates of statistics that may differ in their units, and the codes of these units."""
     alike: dict[bytes, tuple[IntArray | None, dict[str, Evaluate]]] = {}
+    found: dict[str, tuple[Replicates | Undefined, IntArray | None]] = {}
     for name, s in statistics.items():
         codes = unit_codes(p, s.units)
+        if splits_lists(p, s.units):
+            found[name] = Undefined(SPLIT_LISTS), codes
+            continue
         key = b"" if codes is None else codes.tobytes()
         alike.setdefault(key, (codes, {}))[1][name] = s.evaluate
     heavy = {name for name, s in statistics.items() if s.heavy}
-    found: dict[str, tuple[Replicates | Undefined, IntArray | None]] = {}
     for codes, same in alike.values():
         drawn = replicate(same, len(p), codes, how, heavy)
         found |= {name: (r, codes) for name, r in drawn.items()}

@@ -24,7 +24,14 @@ from typing import Any
 import numpy as np
 
 from ecomfs_eval.errors import EmptyDataError, OptionError
-from ecomfs_eval.intervals import Bootstrap, resamples, unit_codes
+from ecomfs_eval.intervals import (
+    CONSTANT,
+    SPLIT_LISTS,
+    Bootstrap,
+    resamples,
+    splits_lists,
+    unit_codes,
+)
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.base import Metric, Statistic
 from ecomfs_eval.metrics.score import Undefined, Unit
@@ -151,18 +158,21 @@ def _point(size: int, runs: Sequence[LearningRun], metric: Metric, how: Bootstra
         why = next(s.reason for s in scores if s.value is None)
         return CurvePoint(size, None, None, None, len(runs), f"undefined in a run: {why}")
     statistics = [s for s in prepared if not isinstance(s, Undefined)]
+    value = float(np.mean(values))
+    if any(splits_lists(p, s.units) for p, s in zip(systems, statistics, strict=True)):
+        return CurvePoint(size, value, None, None, len(runs), SPLIT_LISTS)
     drawn = _replicates(systems, statistics, how)
     rng = np.random.default_rng([how.seed, 1])
     picked = rng.integers(len(runs), size=(drawn.shape[1], len(runs)))
     means = np.take_along_axis(drawn.T, picked, axis=1).mean(axis=1)
     note = "" if len(runs) > 1 else "one run: the band leaves out the draw of examples"
     if np.isnan(means).mean() > 0.01:
-        return CurvePoint(
-            size, float(np.mean(values)), None, None, len(runs), "undefined in resamples: few rows"
-        )
+        return CurvePoint(size, value, None, None, len(runs), "undefined in resamples: few rows")
+    if np.nanmax(means) - np.nanmin(means) <= 1e-12 * max(1.0, abs(value)):
+        return CurvePoint(size, value, None, None, len(runs), CONSTANT)
     edges = [(1 - how.level) / 2, (1 + how.level) / 2]
     low, high = np.quantile(means[~np.isnan(means)], edges)
-    return CurvePoint(size, float(np.mean(values)), float(low), float(high), len(runs), note)
+    return CurvePoint(size, value, float(low), float(high), len(runs), note)
 
 
 def _replicates(

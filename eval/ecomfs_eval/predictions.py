@@ -287,7 +287,7 @@ class Predictions:
 
         Args:
             labels: the new space; it holds every label of the old one.
-            positive: the positive class in it.
+            positive: the positive class in it; if the space is not larger, by default as before.
             structure: what the labels are made of; by default as before.
 
         >>> p = Predictions.of(["a", "b"], probabilities=[[0.9, 0.1], [0.2, 0.8]])
@@ -296,7 +296,7 @@ class Predictions:
         """
         structure = structure or self.structure
         if self.labels == tuple(labels):
-            return self if structure == self.structure else replace(self, structure=structure)
+            return replace(self, structure=structure, positive=positive or self.positive)
         table = self.probabilities
         if table is not None:
             table = _check.widen(table, self.labels, labels, rows=len(self))

@@ -29,7 +29,14 @@ from ecomfs_eval.compare.differences import (
 )
 from ecomfs_eval.compare.paired import pair
 from ecomfs_eval.errors import EmptyDataError, OptionError
-from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, scores
+from ecomfs_eval.intervals import (
+    SPLIT_LISTS,
+    Bootstrap,
+    Replicates,
+    replicate,
+    scores,
+    splits_lists,
+)
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
 from ecomfs_eval.metrics.score import Score, Undefined
@@ -175,6 +182,8 @@ def _replicate(
     for run in runs:
         names = run.groups or (run.queries if ranked and run.queries else run.ids)
         codes.append(np.array([numbers.setdefault(n, len(numbers)) for n in names]))
+    if any(splits_lists(run, s.units) for run, s in zip(runs, statistics, strict=True)):
+        return Undefined(SPLIT_LISTS), len(numbers)
 
     def mean(weights: RowWeights) -> FloatArray:
         values = [s.evaluate(weights[:, c]) for s, c in zip(statistics, codes, strict=True)]

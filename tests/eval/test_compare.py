@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -249,6 +250,22 @@ def test_a_label_of_only_one_system_gets_probability_zero() -> None:
     assert left.probabilities[0].tolist() == [0.9, 0.1, 0.0]
     assert right.probabilities[0].tolist() == [0.8, 0.1, 0.1]
     assert left.positive is None
+
+
+def test_both_systems_have_one_positive_class() -> None:
+    gold, table = ["x", "y", "x", "y"], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]]
+
+    def made(name: str, positive: str, labels: Sequence[str] = ("x", "y")) -> Predictions:
+        wide = [[*row, *[0.0] * (len(labels) - 2)] for row in table]
+        return Predictions.of(gold, probabilities=wide, labels=labels, name=name, positive=positive)
+
+    with pytest.raises(RowsDifferError, match=r"positive class of A is 'x', that of B 'y'"):
+        compare(made("A", "x"), made("B", "y"), primary="pr_auc")
+    a = Predictions.of(["x"] * 4, ["x"] * 4, name="A")
+    b = Predictions.of(["x"] * 4, ["x", "y", "x", "x"], labels=["x", "y"], name="B", positive="x")
+    assert [p.positive for p in pair(a, b)] == ["x", "x"]
+    three = made("B", "x", ("x", "y", "z"))
+    assert [p.positive for p in pair(made("A", "y"), three)] == ["x", "x"]
 
 
 @pytest.mark.parametrize(

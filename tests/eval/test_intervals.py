@@ -16,7 +16,9 @@ from strategies import quick
 from ecomfs_eval import METRICS, Bootstrap, Predictions, get_metric, score, scores, wilson
 from ecomfs_eval.errors import OptionError
 from ecomfs_eval.intervals import leave_out, replicate, resamples
+from ecomfs_eval.learning_curve import LearningRun, learning_curve
 from ecomfs_eval.metrics import Undefined
+from ecomfs_eval.repeated import average
 
 
 @quick
@@ -144,6 +146,28 @@ def test_ranked_lists_are_resampled_as_lists() -> None:
     assert found.interval is not None
     assert found.interval.method == "bca cluster"
     assert "40 groups resampled" in found.note
+
+
+def test_groups_that_divide_a_ranked_list_cannot_be_resampled() -> None:
+    rng = np.random.default_rng(0)
+    score_ = rng.random(200)
+    p = Predictions.of(
+        rng.integers(0, 2, 200),
+        probabilities=np.column_stack([1 - score_, score_]),
+        labels=["0", "1"],
+        queries=tuple(f"user{i // 5}" for i in range(200)),
+        groups=tuple(f"item{i % 50}" for i in range(200)),
+    )
+    found = scores({name: get_metric(name) for name in ("ndcg@5", "accuracy")}, p)
+    assert found["ndcg@5"].value is not None
+    assert found["ndcg@5"].interval is None
+    assert "rows of one ranked list are in several groups" in found["ndcg@5"].note
+    assert found["accuracy"].interval is not None
+    several = average([p, p], ["ndcg@5"])["ndcg@5"].score
+    assert several.interval is None
+    assert "in several groups" in several.note
+    [point] = learning_curve([LearningRun(8, p)], "ndcg@5").points
+    assert (point.value, point.low) == (pytest.approx(found["ndcg@5"].value), None)
 
 
 @pytest.mark.parametrize(

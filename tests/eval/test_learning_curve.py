@@ -75,6 +75,13 @@ def test_an_undefined_point_says_why() -> None:
     assert point.note == "undefined in a run: no row has probabilities"
 
 
+def test_a_value_without_spread_has_no_band() -> None:
+    right = [run(8, 1.0, seed) for seed in range(2)]
+    [point] = learning_curve(right, "accuracy", how=FAST).points
+    assert (point.value, point.low, point.high) == (1.0, None, None)
+    assert point.note == "every resample gives the same value, so its spread is unknown"
+
+
 def test_senseless_input_is_refused() -> None:
     with pytest.raises(EmptyDataError):
         learning_curve([], "accuracy")

@@ -25,7 +25,7 @@ def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     and slices that only one system has hold for both.
 
     Raises:
-        RowsDifferError: ids, gold labels, groups or queries differ.
+        RowsDifferError: ids, gold labels, groups, queries or positive classes differ.
         OptionError: both have the same name.
 
     >>> from ecomfs_eval import Predictions
@@ -74,7 +74,7 @@ def one_space(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]
     """Both systems over the union of their labels.
 
     Raises:
-        RowsDifferError: the label structures differ.
+        RowsDifferError: the label structures or the positive classes differ.
     """
     if a.kind != b.kind:
         raise RowsDifferError(
@@ -85,7 +85,15 @@ def one_space(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]
     if a.structure is not None and b.structure is not None:
         both = a.structure.merged(b.structure)
     space = (*a.labels, *label_order(set(b.labels) - set(a.labels)))
-    positive = a.positive if a.positive == b.positive else None
+    # The positive class of a system that has all labels; that of fewer labels is its default.
+    whole = [p for p in (a, b) if len(p.labels) == len(space)]
+    if len(whole) == 2 and a.positive != b.positive:
+        raise RowsDifferError(
+            f"the positive class of {a.name} is {a.positive!r}, that of {b.name} {b.positive!r}",
+            hint="name the same positive= for both",
+        )
+    same = a.positive if a.positive == b.positive else None
+    positive = whole[0].positive if whole else same
     return a.with_labels(space, positive, both), b.with_labels(space, positive, both)
 
 
