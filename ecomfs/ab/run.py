@@ -28,8 +28,13 @@ from ecomfs.core.progress import LOADING, MEASURING, Progress, showing, silent
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.estimators import Examples
 from ecomfs.estimators.inputs import given_examples
-from ecomfs.estimators.multilabel.pipeline import MultiLabelPipeline
-from ecomfs.evaluation.harness import as_predictions, at_stage, check_metrics, harness_errors
+from ecomfs.evaluation.harness import (
+    as_predictions,
+    at_stage,
+    check_metrics,
+    harness_errors,
+    positive_of,
+)
 from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.pool import Pool
 from ecomfs.task import TaskCard, load_task
@@ -194,7 +199,7 @@ class VariantAnswers:
             pipeline.card,
             pipeline.space.names,
             ids=[row.id for row in rows],
-            positive=_positive(pipeline),
+            positive=positive_of(pipeline.card, pipeline.space),
             slices=self._slices(asked, [case.language for case in cases], texts),
             extra={
                 "text": texts,
@@ -224,15 +229,6 @@ async def _answered(pipeline: VariantPipeline, states: Sequence[Any]) -> Sequenc
 
 def _model_alone(prediction: Prediction) -> Prediction:
     return at_stage(prediction, ("calibrated", "read"))
-
-
-def _positive(pipeline: VariantPipeline) -> str | None:
-    """The card's positive label, if the task has two labels and it is one of them."""
-    wanted, names = pipeline.card.positive, pipeline.space.names
-    if not wanted or len(names) != 2 or isinstance(pipeline, MultiLabelPipeline):
-        return None
-    at = pipeline.space.index(wanted)
-    return None if at is None else names[at]
 
 
 def run_sequential(

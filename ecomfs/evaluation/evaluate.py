@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.batch import Gold
 from ecomfs.errors import ConfigError
-from ecomfs.evaluation.harness import SupportsBaselines, at_stage, harness_errors, to_harness
+from ecomfs.evaluation.harness import (
+    SupportsBaselines,
+    at_stage,
+    harness_errors,
+    positive_of,
+    to_harness,
+)
 from ecomfs.evaluation.rules import MAJORITY, trivial_rule
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, label_order
@@ -67,6 +74,7 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
     Model and experts together are called ``ecomfs``, the calibrated model alone ``LLM alone``, and
     the experts alone ``without LLM``. A row that skipped the model has its final prediction in
     both parts. A model without experts is called ``LLM``, experts without a model ``without LLM``.
+    The positive class is that of the card (:func:`ecomfs.evaluation.harness.positive_of`).
     The trivial rule of the task (:mod:`ecomfs.evaluation.rules`) is called ``rule: NAME``, unless
     it is the majority.
 
@@ -77,29 +85,32 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
     truth, ids, predictions = gold.labels, gold.ids, gold.predictions
     names = list(pipeline.space.names)
     space = names + label_order(set(truth) - set(names))
+    shared: dict[str, Any] = {"ids": ids, "positive": positive_of(pipeline.card, pipeline.space)}
     together = any(p.source in ("fused", "experts") for p in predictions)
     name = "ecomfs" if together else "LLM"
     if not pipeline.has_model:
         name, together = EXPERTS_ALONE, False
-    out = {name: to_harness(predictions, truth, space, ids=ids, name=name)}
+    out = {name: to_harness(predictions, truth, space, name=name, **shared)}
     for part, stages in ((MODEL_ALONE, ("calibrated", "read")), (EXPERTS_ALONE, ("experts",))):
         if together:
             then = [at_stage(p, stages) for p in predictions]
-            out[part] = to_harness(then, truth, space, tokens=False, ids=ids, name=part)
+            out[part] = to_harness(then, truth, space, tokens=False, name=part, **shared)
     if pipeline.retriever is not None:
         texts = [pipeline.text(row) for row in gold.rows]
         table = vote(pipeline, texts, space, gold.rows)
-        out["kNN only"] = _baseline(table, truth, ids, space, "kNN only")
+        out["kNN only"] = _baseline(table, truth, space, name="kNN only", **shared)
         shares = Counter(e.label for e in pipeline.retriever.examples)
         prior = np.array([[shares[label] for label in names]] * len(truth), dtype=np.float64)
-        out["majority"] = _baseline(prior, truth, ids, space, "majority")
+        out["majority"] = _baseline(prior, truth, space, name="majority", **shared)
         rule = trivial_rule(pipeline, gold.rows)
         if rule.name != MAJORITY:
             named = f"{RULE}{rule.name}"
-            out[named] = _baseline(rule.probabilities, truth, ids, space, named)
+            out[named] = _baseline(rule.probabilities, truth, space, name=named, **shared)
             if not rule.scored:
                 answers = list(out[named].predicted)
-                out[named] = Predictions.of(truth, answers, None, labels=space, ids=ids, name=named)
+                out[named] = Predictions.of(
+                    truth, answers, None, labels=space, name=named, **shared
+                )
     return out
 
 
@@ -140,11 +151,10 @@ def vote(
 def _baseline(
     scores: NDArray[np.float64],
     truth: Sequence[str],
-    ids: Sequence[str],
     space: Sequence[str],
-    name: str,
+    **columns: Any,
 ) -> Predictions:
     """A baseline over the whole label space; labels without an example have probability 0."""
     full = np.zeros((len(truth), len(space)))
     full[:, : scores.shape[1]] = scores / scores.sum(axis=1, keepdims=True)
-    return Predictions.of(truth, None, full, labels=space, ids=ids, name=name)
+    return Predictions.of(truth, None, full, labels=space, **columns)

@@ -176,6 +176,21 @@ def kind_of(card: TaskCard) -> LabelKind:
     return "flat" if card.hierarchy is None else "hierarchy"
 
 
+def positive_of(card: TaskCard, space: LabelSpace) -> str | None:
+    """The positive class of binary metrics: the card's, in the pool's spelling, if there are two
+    labels and it is one of them.
+
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("purchase_intent")
+    >>> positive_of(card, LabelSpace.resolve(card, ["leave", "Buy"]))
+    'Buy'
+    """
+    if card.positive is None or card.multi_label or len(space) != 2:
+        return None
+    at = space.index(card.positive)
+    return None if at is None else space.names[at]
+
+
 def structure_of(
     card: TaskCard, labels: Iterable[str], classes: Sequence[str] = ()
 ) -> LabelStructure | None:
@@ -249,6 +264,7 @@ __all__ = [
     "check_metrics",
     "harness_errors",
     "kind_of",
+    "positive_of",
     "structure_of",
     "to_harness",
 ]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ecomfs.batch import Gold
 from ecomfs.errors import RowError
-from ecomfs.evaluation.harness import SupportsBaselines, harness_errors
+from ecomfs.evaluation.harness import SupportsBaselines, harness_errors, positive_of
 from ecomfs.features import FeatureSet, comparable_value, has_features, read_cell
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import NUMBERS, TaskCard, label_order
@@ -48,11 +48,12 @@ def trained(gold: Gold, pipeline: Pipeline, seed: int = 0) -> dict[str, Predicti
     labelled, test = baseline_tables(pipeline, pipeline.retriever.examples, rows, _SHOWN)
     names = list(pipeline.space.names)
     space = names + label_order(set(test.labels) - set(names))
+    positive = positive_of(pipeline.card, pipeline.space)
     out = {}
     for name, got in run_baselines(labelled, test, list(_SHOWN), seed=seed).items():
         if isinstance(got, Predictions):
             shown = _SHOWN[name]
-            out[shown] = replace(got.with_labels(space), name=shown)
+            out[shown] = replace(got.with_labels(space, positive), name=shown)
     return out
 
 

@@ -13,6 +13,7 @@ from ecomfs.evaluation.evaluate import systems
 from ecomfs.evaluation.trained import raw_columns, trained
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import load_task
+from ecomfs_eval import get_metric
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -36,6 +37,21 @@ def test_texts_have_a_linear_model_and_tables_have_boosting_too() -> None:
         assert len(p) == 20
         assert p.probabilities is not None
         assert p.probabilities.sum(axis=1) == pytest.approx(1)
+
+
+def test_the_positive_class_is_that_of_the_card() -> None:
+    from dataclasses import replace
+
+    rows = gold("purchase_intent", 40)
+    made = pipeline("purchase_intent")
+    clf = FewShotClassifier(
+        "purchase_intent", ScriptedEngine(), embedder="hashed", calibration_size=0
+    ).fit(made.retriever.examples if made.retriever else [])
+    rows = replace(rows, predictions=clf.classify(list(rows.rows)))
+    found = {**systems(rows, made), **trained(rows, made)}
+    assert {p.positive for p in found.values()} == {"buy"}
+    prevalence = rows.labels.count("buy") / len(rows.labels)
+    assert get_metric("pr_auc")(found["majority"]).value == pytest.approx(prevalence)
 
 
 def test_rows_pair_with_those_of_the_other_baselines() -> None:
