@@ -150,12 +150,27 @@ def _read(
     kept = [
         e
         for e in examples
-        if all(cells[e.id][column] == str(value) for column, value in table.filter.items())
+        if all(_is(cells[e.id][column], value) for column, value in table.filter.items())
     ]
     if not kept:
         said = ", ".join(f"{c} = {v}" for c, v in table.filter.items())
         raise EmptyInputError(f"{path.name}: no row has {said}", hint="check the filter")
+    if group is not None:
+        for e in kept:
+            if not cells[e.id][group].strip():
+                raise InputError(
+                    f"{path.name}: row {e.id!r}: column {group!r} is empty",
+                    hint="fill it in: every row belongs to a group",
+                )
     return kept, cells
+
+
+def _is(cell: str, value: str | int | bool) -> bool:
+    """Whether a cell has a value of a filter; true and false in any case."""
+    text = cell.strip()
+    if isinstance(value, bool):
+        return text.casefold() == str(value).casefold()
+    return text == str(value).strip()
 
 
 def _draw(rows: Sequence[Example], n: int | None, seed: int, name: str) -> list[Example]:

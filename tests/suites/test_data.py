@@ -80,6 +80,25 @@ def test_a_test_file_gives_rows_that_the_pool_lacks(folder: Path) -> None:
     assert list(data.files) == ["all.csv", "test.csv"]
 
 
+@pytest.mark.parametrize("spelt", ["true", "True", "TRUE"])
+def test_a_filter_by_a_boolean_takes_every_spelling(tmp_path: Path, spelt: str) -> None:
+    labels = ["positive", "negative"]
+    rows = [
+        [f"r{i}", f"text {i}", labels[i % 2], "u", spelt if i < 6 else "false"] for i in range(9)
+    ]
+    save(tmp_path / "all.csv", rows)
+    data = read_data(make({"rows": 2}, filter={"fold": True}), tmp_path)
+    assert len(data.pool) + len(data.test) == 6
+
+
+def test_a_row_without_a_group_is_an_error(tmp_path: Path) -> None:
+    labels = ["positive", "negative"]
+    rows = [[f"r{i}", f"text {i}", labels[i % 2], "u" if i != 3 else " ", 0] for i in range(9)]
+    save(tmp_path / "all.csv", rows)
+    with pytest.raises(InputError, match=r"all.csv: row 'r3': column 'user' is empty \(fill it in"):
+        read_data(make({"rows": 2, "group": "user"}), tmp_path)
+
+
 def test_a_filter_keeps_the_rows_of_a_fold(folder: Path) -> None:
     data = read_data(make({"file": "test.csv", "rows": 4}, filter={"fold": 1}), folder)
     assert ids(data.pool) == [f"r{i}" for i in range(1, 40, 2)]
