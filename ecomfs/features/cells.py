@@ -207,9 +207,10 @@ def day_number(moment: datetime) -> float:
     >>> day_number(datetime(2024, 5, 2, 12)) - day_number(datetime(2024, 5, 1))
     1.5
     """
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC)
-    return moment.toordinal() + (moment.hour * 3600 + moment.minute * 60 + moment.second) / 86400
+    clock = moment.hour * 3600 + moment.minute * 60 + moment.second
+    away = moment.utcoffset() or timedelta(0)
+    # Not converted to UTC first: 9999-12-31 and 0001-01-01, which stand for no date, may overflow.
+    return (moment.toordinal() * 86400 + clock - int(away.total_seconds())) / 86400
 
 
 def _wrong(spec: FieldSpec, value: object, what: str, hint: str = "") -> RowError:

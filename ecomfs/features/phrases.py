@@ -109,7 +109,8 @@ def json_phrase(value: Any, language: Language) -> str:
 
 def _leaves(path: str, value: Any, language: Language) -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
-        named = ((f"{path}.{readable(k)}" if path else readable(k), v) for k, v in value.items())
+        keys = ((readable(str(k)), v) for k, v in value.items())  # Python allows other keys
+        named = ((f"{path}.{k}" if path else k, v) for k, v in keys)
         return [leaf for key, inner in named for leaf in _leaves(key, inner, language)]
     if isinstance(value, list | tuple):
         if any(isinstance(item, Mapping | list | tuple) for item in value):

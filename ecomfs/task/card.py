@@ -139,7 +139,7 @@ class FieldSpec(_Strict):
         if self.name in row:
             return row[self.name]
         wanted = {name.casefold() for name in (self.name, *self.aliases)}
-        return next((value for key, value in row.items() if key.casefold() in wanted), None)
+        return next((value for key, value in row.items() if str(key).casefold() in wanted), None)
 
 
 def readable(name: str) -> str:

@@ -56,6 +56,8 @@ def as_table(given: Any, where: str) -> InputTable | None:
                 f"{where}: its columns have several levels", hint="join the levels to one name each"
             )
         names, rows = list(given.columns), iter(given.itertuples(index=False, name=None))
+        if any(dtype.kind == "O" for dtype in given.dtypes):
+            rows = (tuple(map(_without_arrays, row)) for row in rows)
     elif hasattr(given, "to_pylist") and hasattr(given, "schema"):  # pyarrow
         names = list(given.schema.names)
         rows = (row for row in zip(*(c.to_pylist() for c in given.columns), strict=True))
@@ -73,6 +75,17 @@ def as_table(given: Any, where: str) -> InputTable | None:
                 hint="give each column a name of its own",
             )
     return header, rows
+
+
+def _without_arrays(cell: Any) -> Any:
+    """The cell with lists in place of arrays, which pandas reads from lists in a Parquet file."""
+    import numpy as np
+
+    if isinstance(cell, np.ndarray) and cell.ndim:
+        return [_without_arrays(item) for item in cell.tolist()]
+    if isinstance(cell, dict):
+        return {key: _without_arrays(value) for key, value in cell.items()}
+    return [_without_arrays(item) for item in cell] if isinstance(cell, list) else cell
 
 
 def as_column(given: Any, where: str) -> list[Any]:

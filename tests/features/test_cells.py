@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from ecomfs.errors import RowError
 from ecomfs.features import read_cell
-from ecomfs.features.cells import Price, days_first
+from ecomfs.features.cells import Price, day_number, days_first
+from ecomfs.features.phrases import json_phrase
 from ecomfs.task import Bilingual, FieldSpec
 
 
@@ -129,6 +130,24 @@ def test_a_date_with_two_readings_needs_the_pool_or_the_card() -> None:
         (["30/4/2024", "4/30/2024"], None),
     ):
         assert days_first([spec], [{"f": value} for value in cells]) == {"f": first}
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("9999-12-31T23:59:59-05:00", day_number(datetime(9999, 12, 31, 23, 59, 59)) + 5 / 24),
+        ("0001-01-01T00:00:00+08:00", 1 - 8 / 24),
+        ("2024-05-01T08:00:00+08:00", day_number(datetime(2024, 5, 1))),
+    ],
+)
+def test_days_of_a_date_with_a_time_zone(text: str, days: float) -> None:
+    assert day_number(cell("date", text)) == pytest.approx(days, abs=1e-9)
+
+
+def test_keys_that_are_no_text() -> None:
+    spec = FieldSpec(name="a", kind="number")
+    assert spec.find({38: 1, None: 2, "A": 3}) == 3
+    assert json_phrase({38: {39: 2}}, "en") == "38.39: 2"
 
 
 def test_histories() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections import namedtuple
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,6 +69,14 @@ def test_every_table_is_its_rows(form: str) -> None:
 @pytest.mark.parametrize("form", TEXTS)
 def test_every_column_is_its_texts(form: str) -> None:
     assert as_items(TEXTS[form]) == ["a", "b"]
+
+
+def test_lists_of_a_parquet_file_are_lists(tmp_path: Path) -> None:
+    rows = [{"seen": [{"title": "Mug", "tags": ["a", "b"]}, {"title": "Rug", "tags": []}], "n": 1}]
+    pd.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")
+    frame = pd.read_parquet(tmp_path / "rows.parquet")
+    assert isinstance(frame["seen"][0], np.ndarray)
+    assert as_items(frame) == rows
 
 
 def test_missing_values_stay_missing_and_others_become_text() -> None:
