@@ -134,7 +134,7 @@ def guess_hierarchy_separator(labels: Iterable[str]) -> str | None:
 def _json(text: str, where: str, separator: str) -> list[Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{where}: {text[:60]!r} is not a JSON list: {error}",
             hint=f'write ["label", "label"], or label{separator}label',

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecomfs_eval import Bootstrap, Predictions, compare, compare_many
+from ecomfs_eval import Bootstrap, Predictions, compare, compare_many, confusion_matrix
 from ecomfs_eval.compare import compare_arms
 from ecomfs_eval.errors import OptionError, WriteError
 from ecomfs_eval.learning_curve import LearningRun, learning_curve
@@ -206,6 +206,17 @@ def test_many_labels_get_a_list_of_confusions_instead_of_a_matrix() -> None:
     page = render_html(build_report([system("s", 0.5, 0, labels=30)], how=HOW))
     assert EN["confusion_note"] not in page
     assert EN["top_confusions"] in page
+
+
+def test_a_label_called_like_the_column_of_rows_without_an_answer() -> None:
+    gold = ["no answer", "busy", "no answer", "busy", "无回答"]
+    p = Predictions.of(gold, ["busy", "no answer", None, "no answer", "busy"])
+    matrix = confusion_matrix(p)
+    assert matrix.columns[-2:] == ("无回答", "[no answer]")
+    assert ("no answer", "[no answer]", 1) in matrix.top_confusions()
+    for language, column in (("en", "[no answer]"), ("zh", "[无回答]")):
+        text = render_markdown(build_report([p], how=HOW, language=language))
+        assert column.replace("[", "\\[") in text
 
 
 def test_labels_only_one_class_and_nothing_answered() -> None:

@@ -51,6 +51,7 @@ def test_cells(cell: Any, labels: tuple[str, ...]) -> None:
         (float("nan"), "row 7 has no label"),
         ("a||b", "row 7: '' is not a label"),
         ('["a"', "row 7: .* is not a JSON list"),
+        ("[" * 100_000, "row 7: .* is not a JSON list"),
         ("[[1]]", r"row 7: \[1\] is not a label"),
         ([None], "row 7: None is not a label"),
         ({"a": 1}, "row 7: .* is not a set of labels"),

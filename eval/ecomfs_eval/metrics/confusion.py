@@ -33,9 +33,14 @@ class ConfusionMatrix:
     counts: IntArray
 
     @property
+    def no_answer(self) -> str:
+        """Name of the last column, which no label has."""
+        return NO_ANSWER if NO_ANSWER not in self.labels else f"[{NO_ANSWER}]"
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns."""
-        return (*self.labels, NO_ANSWER)
+        return (*self.labels, self.no_answer)
 
     def top_confusions(self, most: int = 10) -> list[tuple[str, str, int]]:
         """(gold, answer, rows), the most frequent errors first."""

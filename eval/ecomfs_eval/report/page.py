@@ -9,7 +9,7 @@ from ecomfs_eval.compare.differences import p_text, signed
 from ecomfs_eval.compare.paired import Flip, FlipKind
 from ecomfs_eval.compare.slices import SliceDifference
 from ecomfs_eval.metrics import get_metric
-from ecomfs_eval.metrics.confusion import NO_ANSWER, ConfusionMatrix
+from ecomfs_eval.metrics.confusion import ConfusionMatrix
 from ecomfs_eval.metrics.score import Score, Undefined, format_value
 from ecomfs_eval.report import charts
 from ecomfs_eval.report.document import (
@@ -229,7 +229,7 @@ def _system(s: SystemReport, words: ReportWords, *, is_first: bool) -> list[Docu
         blocks.append(Details(words("confusion"), [_matrix(matrix, words)], is_first))
     if confusions := matrix.top_confusions():
         title = words("top_confusions")
-        pairs = [[gold, _answer(answer, words), str(n)] for gold, answer, n in confusions]
+        pairs = [[gold, _answer(answer, matrix, words), str(n)] for gold, answer, n in confusions]
         columns = [words("gold"), words("answer"), words("rows")]
         table = TableBlock(title, columns, pairs, text_columns=(0, 1))
         blocks.append(Details(title, [table]))
@@ -261,8 +261,11 @@ def _worst(w: WrongRow, words: ReportWords) -> RowEntry:
     return RowEntry(w.id, values, [Panel("", _gold_probability(w.p_gold, words), w.extra)])
 
 
-def _answer(answer: str, words: ReportWords) -> str:
-    return words("no_answer") if answer == NO_ANSWER else answer
+def _answer(answer: str, m: ConfusionMatrix, words: ReportWords) -> str:
+    if answer != m.no_answer:
+        return answer
+    said = words("no_answer")
+    return said if said not in m.labels else f"[{said}]"
 
 
 def _matrix(m: ConfusionMatrix, words: ReportWords) -> TableBlock:
@@ -278,7 +281,7 @@ def _matrix(m: ConfusionMatrix, words: ReportWords) -> TableBlock:
                 TableCell(str(n), mark=f"{'hit' if i == j else 'miss'}{shade}" if n else "")
             )
         rows.append([label, *cells])
-    header = ["", *(_answer(c, words) for c in columns)]
+    header = ["", *(_answer(c, m, words) for c in columns)]
     title, note = words("confusion"), words("confusion_note")
     return TableBlock(title, header, rows, note, matrix=True)
 
@@ -297,7 +300,7 @@ def sentences(report: Report, words: ReportWords) -> list[str]:
     found += _coverage(first, words)
     found += _weakest(first, words)
     for gold, answer, n in summary.confusion.top_confusions(1):
-        said = _answer(answer, words)
+        said = _answer(answer, summary.confusion, words)
         found.append(words("s_confusion", name=first.name, gold=gold, answer=said, n=n))
     return found
 
