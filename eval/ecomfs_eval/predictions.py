@@ -296,7 +296,10 @@ class Predictions:
         """
         structure = structure or self.structure
         if self.labels == tuple(labels):
-            return replace(self, structure=structure, positive=positive or self.positive)
+            wanted = positive or self.positive
+            if (structure, wanted) == (self.structure, self.positive):
+                return self
+            return replace(self, structure=structure, positive=wanted)
         table = self.probabilities
         if table is not None:
             table = _check.widen(table, self.labels, labels, rows=len(self))
