@@ -41,6 +41,7 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import reopen_engine, shared_engine
 from ecomfs.errors import ArgumentError, ConfigError, InputError, NotFittedError
 from ecomfs.estimators.inputs import Rows, as_rows, row_ids
+from ecomfs.fit.guarantees import NAMES
 from ecomfs.pipeline import Options
 from ecomfs.pool import Pool, sample_queries
 from ecomfs.task import TaskCard, load_task
@@ -204,8 +205,8 @@ class Estimator(FallbackEstimator, Generic[PipelineT]):
         profile = params["profile"] = getattr(self, "profile_", None)
         if profile is None:
             params["calibration_size"] = 0
-            guarantees = ("precision", "coverage", "novel_below")
-            params |= {name: None for name in guarantees if name in known}
+        # The profile has the guarantees that were fitted.
+        params |= {name: None for name in NAMES if name in known}
         twin = type(self)(**params)
         with warnings.catch_warnings():
             # The warning that the pool changed is expected here.

@@ -114,6 +114,7 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
 
         Raises:
             InputError: see :func:`ecomfs.estimators.inputs.given_examples`.
+            ConfigError: a guarantee that cannot be fitted, such as without examples.
             EngineError: the engine cannot be opened.
             ArgumentError: an argument that ``fit`` does not take, such as ``sample_weight``.
         """

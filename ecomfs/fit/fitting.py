@@ -169,6 +169,10 @@ async def fit(
             steps |= {"experts": alone, "fused": fused}
         skip = fit_skip_threshold(guarantees, answers, labels, notes)
         policy = replace(policy, skip_from=None if skip is None else skip.value)
+    elif guarantees.max_loss is not None:
+        notes.append(
+            "the model reads every row: no reading gave probabilities, which max_loss needs"
+        )
     if readings:
         usual = UsualReadings.of(
             unseen.tolist(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,13 @@ from ecomfs.calibration import (
     skip_threshold,
 )
 from ecomfs.calibration.novelty import MINIMUM
-from ecomfs.core.options import OPTIONS
+from ecomfs.core.options import GUARANTEES, OPTIONS, options_of
 from ecomfs.errors import ConfigError
 from ecomfs.pipeline import RowState, needs_uniform_draw
 from ecomfs.types import Posterior
 
+NAMES = tuple(option.name for option in options_of(groups=[GUARANTEES]))
+"""Names of the guarantees."""
 NEVER = 2.0
 """A threshold that no row reaches."""
 
@@ -70,10 +72,45 @@ class Guarantees:
         return needs_uniform_draw(asdict(self))
 
     def __post_init__(self) -> None:
-        for name in ("max_loss", "precision", "coverage", "novel_below"):
+        for name in NAMES:
             OPTIONS[name].check(getattr(self, name))
         if self.max_loss is not None and not self.fusion:
             raise ConfigError("max_loss needs the experts", hint="use it with fusion")
+
+
+def require_fit(
+    wanted: Mapping[str, Any], readings: int, fitted: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse guarantees that cannot be fitted: rows would be answered without them.
+
+    Args:
+        wanted: name of a guarantee → its value; ``None``: not asked for. Other options are ignored.
+        readings: examples that are classified leave-one-out for the guarantees.
+        fitted: the guarantees of a profile, if one is given; nothing is fitted then.
+
+    Raises:
+        ConfigError: a guarantee without readings, or one that the profile does not give.
+
+    >>> require_fit({"precision": 0.9, "coverage": None}, readings=48)
+    >>> require_fit({"precision": 0.9}, readings=0)
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: precision = 0.9 is fitted on examples read leave-one-out, and ...
+    """
+    for name in NAMES:
+        value = wanted.get(name)
+        if value is None:
+            continue
+        if fitted is not None:
+            if fitted.get(name) != value:
+                raise ConfigError(
+                    f"{name} = {value} together with a profile, which has its own guarantees",
+                    hint=f"leave one of them out, or fit again with {name} and without a profile",
+                )
+        elif readings < 1:
+            raise ConfigError(
+                f"{name} = {value} is fitted on examples read leave-one-out, and there are none",
+                hint="give labelled examples, and a calibration_size of 48 or more",
+            )
 
 
 def fit_skip_threshold(
@@ -161,4 +198,12 @@ def with_thresholds(
     return replace(policy, novelty=Novelty.fit(known), novel_below=guarantees.novel_below), accept
 
 
-__all__ = ["NEVER", "Guarantees", "LeftOut", "fit_skip_threshold", "with_thresholds"]
+__all__ = [
+    "NAMES",
+    "NEVER",
+    "Guarantees",
+    "LeftOut",
+    "fit_skip_threshold",
+    "require_fit",
+    "with_thresholds",
+]

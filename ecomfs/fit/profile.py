@@ -24,19 +24,17 @@ from ecomfs.calibration import (
     Novelty,
     UsualReadings,
 )
-from ecomfs.core.options import GUARANTEES, NO_MODEL, options_of
+from ecomfs.core.options import NO_MODEL
 from ecomfs.engine.canary import same_model
 from ecomfs.errors import ConfigError
 from ecomfs.experts import Experts
 from ecomfs.fit.fitting import Fitted
-from ecomfs.fit.guarantees import Guarantees
+from ecomfs.fit.guarantees import NAMES, Guarantees
 from ecomfs.fit.profile_file import ProfileFile, StrictRecord
 from ecomfs.pipeline import Pipeline
 from ecomfs.readout import CHAIN, StepName
 from ecomfs.retrieve import Layout
 from ecomfs.types import Example, Language
-
-_GUARANTEES = tuple(option.name for option in options_of(groups=[GUARANTEES]))
 
 
 class FittedOn(StrictRecord):
@@ -127,13 +125,12 @@ class BlendWeights(StrictRecord):
 
     def read(self, names: Sequence[str]) -> Blend:
         """The blend over a label space; a missing label gets the smallest share."""
-        least = min(self.shares.values())
-        shares = [self.shares.get(name, least) for name in names]
-        return Blend(
+        found = Blend(
             tuple(Fusion(c.weights, c.readings) for c in self.components),
             self.weights,
-            tuple(share / sum(shares) for share in shares),
+            tuple(self.shares.values()),
         )
+        return found.relabelled(tuple(self.shares), names)
 
     def sources(self) -> set[str]:
         """All sources with a weight."""
@@ -403,7 +400,7 @@ class Profile(ProfileFile):
                 "them",
                 hint="fit again: ecomfs fit --engine none",
             )
-        kept = [name for name in _GUARANTEES if self.guarantees.get(name) is not None]
+        kept = [name for name in NAMES if self.guarantees.get(name) is not None]
         if kept:
             raise ConfigError(
                 f"the profile guarantees {kept[0]} = {self.guarantees[kept[0]]} for answers with "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -17,7 +17,7 @@ from ecomfs.engine.chat import chat_model
 from ecomfs.engine.protocol import Engine, SupportsPricing, has_model
 from ecomfs.errors import ConfigError
 from ecomfs.fit.fitting import fit
-from ecomfs.fit.guarantees import Guarantees
+from ecomfs.fit.guarantees import Guarantees, require_fit
 from ecomfs.fit.notes import rare_labels
 from ecomfs.fit.profile import Profile
 from ecomfs.fit.tune import Factor, TuneCandidate, tune
@@ -99,6 +99,9 @@ def fit_pipeline(
 
     Raises
     ------
+    ConfigError
+        A guarantee that cannot be fitted: without readings, or together with a profile that does
+        not give it.
     EcomfsError
         See :func:`ecomfs.pipeline.build_pipeline`.
 
@@ -131,6 +134,13 @@ def fit_pipeline(
             progress=progress,
         )
 
+    real = len(real_examples(examples))
+    readings = min(plan.readings, real)
+    require_fit(
+        asdict(plan.guarantees),
+        readings if has_model(engine) else real,  # the experts need no readings
+        None if plan.profile is None else plan.profile.guarantees,
+    )
     if plan.profile is not None:
         options = _as_profiled(options, plan.profile)
         pipeline = build(options, plan.profile.block)
@@ -158,7 +168,6 @@ def fit_pipeline(
         options, variant = _with(options, tuned.chosen), tuned.chosen.block
         notes = (tuned.text(),)
     pipeline = build(options, variant=variant)
-    readings = min(plan.readings, len(real_examples(examples)))
     if not readings and pipeline.has_model:
         return pipeline, options, None
     pipeline, found = event_loop.run(fit(pipeline, readings, plan.guarantees, progress))

@@ -348,3 +348,22 @@ def test_an_explanation_needs_a_fit_and_a_failed_row_says_why() -> None:
     assert found.prompt is None
     assert found.to_dict()["labels"] is None
     assert "is empty" in str(found)
+
+
+def test_a_precision_that_cannot_be_fitted_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^precision = 0.9 is fitted on examples read"):
+        fitted(precision=0.9)
+    profile = fitted(calibration_size=16).profile_
+    with pytest.raises(ConfigError, match=r"^precision = 0.9 together with a profile"):
+        fitted(profile=profile, precision=0.9)
+
+
+@pytest.mark.parametrize(("first", "second"), [(None, "none"), ("none", None)])
+def test_thresholds_with_a_model_do_not_hold_without_it(
+    first: str | None, second: str | None
+) -> None:
+    profile = fitted(first, calibration_size=16).profile_
+    assert profile is not None
+    assert fitted(first, profile=profile).profile_ == profile
+    with pytest.raises(ConfigError, match="its thresholds do not hold with"):
+        fitted(second, profile=profile)

@@ -288,3 +288,39 @@ def test_an_explanation_needs_a_fit_and_a_failed_row_says_why() -> None:
     assert found.prediction.status is Status.FAILED
     assert "field 'title' is empty" in str(found)
     assert found.to_dict()["label"] is None
+
+
+@pytest.mark.parametrize("name", ["precision", "coverage", "novel_below"])
+def test_a_guarantee_that_cannot_be_fitted_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} = 0.1 is fitted on examples read"):
+        fitted(**{name: 0.1})
+    profile = fitted(calibration_size=8).profile_
+    with pytest.raises(ConfigError, match=f"^{name} = 0.1 together with a profile"):
+        fitted(profile=profile, **{name: 0.1})
+
+
+def test_novelty_needs_a_level_one() -> None:
+    tree = {"Home": {"Lamps": 3, "Chairs": 3}}
+    with pytest.raises(ConfigError, match=r"novel_below = 0.1 with the only parent 'Home'"):
+        fitted(pool(tree), calibration_size=8, novel_below=0.1)
+
+
+def test_guarantees_of_answers_with_a_model_do_not_hold_without_it() -> None:
+    profile = fitted(calibration_size=16, coverage=0.5).profile_
+    assert profile is not None
+    with pytest.raises(ConfigError, match=r"guarantees coverage = 0.5 for answers with the model"):
+        fitted(engine="none", profile=profile)
+    without = fitted(engine="none", calibration_size=16, coverage=0.5)
+    again = fitted(engine="none", profile=without.profile_)
+    assert again.classify(ROWS) == without.classify(ROWS)
+
+
+def test_a_refresh_keeps_the_guarantee() -> None:
+    examples = pool()
+    with Pool.in_memory(examples) as store:
+        clf = TaxonomyClassifier(
+            "product_category", "none", embedder="hashed", calibration_size=16, precision=0.5
+        ).fit(store)
+        before = clf.pipeline_.policy.accept_from
+        store.add([Example("new", {"title": "Lamps number 9"}, "Home > Lamps")])
+        assert clf.refresh().policy.accept_from == before

@@ -290,3 +290,34 @@ def test_a_model_that_adds_to_a_feature_model_takes_part() -> None:
     clf = FewShotClassifier("query_relevance", Knowing(), **how).fit(unlike_pairs())
     assert clf.profile_.fusion.read(clf.pipeline_.space.names).asks_model
     assert not any("no part" in note for note in clf.profile_.found["notes"])
+
+
+@pytest.mark.parametrize("name", ["precision", "coverage", "max_loss", "novel_below"])
+def test_a_guarantee_without_readings_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} = 0.1 is fitted on examples read"):
+        classifier(calibration_size=0, **{name: 0.1}).fit(reviews())
+    with pytest.raises(ConfigError, match=f"^{name} = 0.1 .* there are none"):
+        classifier(**{name: 0.1}).fit([])
+
+
+def test_experts_alone_need_no_readings_for_a_guarantee() -> None:
+    clf = classifier(engine="none", calibration_size=0, precision=0.8).fit(reviews())
+    assert clf.pipeline_.policy.accept_from is not None
+
+
+def test_a_profile_gives_its_own_guarantees_and_no_others() -> None:
+    profile = classifier(calibration_size=40, precision=0.8).fit(reviews()).profile_
+    again = classifier(profile=profile, precision=0.8).fit(reviews())
+    assert again.pipeline_.policy.accept_from == profile.accept_from
+    for other in ({"precision": 0.99}, {"coverage": 0.9}):
+        with pytest.raises(ConfigError, match="together with a profile, which has its own"):
+            classifier(profile=profile, **other).fit(reviews())
+
+
+def test_a_loss_is_not_shown_by_answers_without_probabilities() -> None:
+    engine = ScriptedEngine(logprobs=False, answer="positive")
+    clf = classifier(engine=engine, calibration_size=20, max_loss=0.1).fit(reviews())
+    assert clf.pipeline_.policy.skip_from is None
+    assert "no reading gave probabilities, which max_loss needs" in " ".join(
+        clf.profile_.found["notes"]
+    )

@@ -38,6 +38,7 @@ from ecomfs.estimators.multilabel.fit import (
 from ecomfs.estimators.multilabel.pipeline import MultiLabelPipeline, YesNoSetup
 from ecomfs.estimators.multilabel.prompts import label_prompts
 from ecomfs.fit import NEVER, ProfileWarning
+from ecomfs.fit.guarantees import require_fit
 from ecomfs.pipeline import (
     ANSWER_TOKENS,
     Options,
@@ -45,7 +46,7 @@ from ecomfs.pipeline import (
     prompt_languages,
     same_engine,
 )
-from ecomfs.pool import Pool, sample_queries
+from ecomfs.pool import Pool, real_examples, sample_queries
 from ecomfs.readout import words
 from ecomfs.screen import Mask, Screen
 from ecomfs.task import LabelSpace, MultiLabelSpace, TaskCard, label_text, read_labels
@@ -207,7 +208,8 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelPipeline]):
         Raises:
             InputError: rows and labels differ in number, an empty cell (write ``[]`` for a row
                 without labels), or a label that a closed task does not have.
-            ConfigError: only one label; neither a model nor examples.
+            ConfigError: only one label; neither a model nor examples; or ``precision`` cannot be
+                fitted.
             PoolError: no example has a label, and the task names none.
             EngineError: the engine cannot be opened.
             ArgumentError: an argument that ``fit`` does not take, such as ``sample_weight``.
@@ -217,19 +219,24 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelPipeline]):
         header = columns(X)
         version, examples, cells, given = as_labelled(X, y, card, self.fields)
         labels, sets = label_space(card, examples, cells)
+        profile = self.profile
+        if isinstance(profile, str | Path):
+            profile = MultiLabelProfile.load(profile)
+        require_fit(
+            {"precision": self.precision},
+            min(self.calibration_size, len(real_examples(examples))),
+            None if profile is None else profile.guarantees,
+        )
         kept = _StoredState(card, examples, labels, sets, options, self.embedder, self.fusion)
         with showing(progress) as report:
             if self.engine not in (None, NO_MODEL):
                 report(LOADING)
             rows = kept.rows(self._open_engine(), report)
-        profile = self.profile
-        if isinstance(profile, str | Path):
-            profile = MultiLabelProfile.load(profile)
         notes: tuple[str, ...] = ()
         if profile is not None:
-            for difference in profile.differences(rows, examples):
+            fresh, (rows, thresholds) = rows, profile.applied(rows)
+            for difference in profile.differences(fresh, examples):
                 warnings.warn(f"profile: {difference}; fit again", ProfileWarning, stacklevel=2)
-            rows, thresholds = profile.applied(rows)
         else:
             with showing(progress) as report:
                 rows, thresholds, notes, profile = self._fitted(kept, rows, report)

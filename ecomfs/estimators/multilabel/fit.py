@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from ecomfs.calibration import Threshold, accept_threshold, fit_calibration
+from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import FITTING, Progress, silent
+from ecomfs.errors import ConfigError
 from ecomfs.estimators.multilabel.neighbours import fit_cells
 from ecomfs.estimators.multilabel.pipeline import LabelReadings, MultiLabelPipeline, RowPrompts
 from ecomfs.estimators.multilabel.prompts import NO, YES, YES_NO
@@ -327,7 +329,18 @@ class MultiLabelProfile(ProfileFile):
         self, rows: MultiLabelPipeline
     ) -> tuple[MultiLabelPipeline, dict[str, LabelThreshold]]:
         """The pipeline with the fitted parameters, and the thresholds by label; 0.5 for a label
-        that the profile lacks."""
+        that the profile lacks.
+
+        Raises:
+            ConfigError: it was fitted with a model and is used without one, or the reverse: its
+                thresholds are for other probabilities.
+        """
+        if rows.has_model == (self.engine == NO_MODEL):
+            then, now = ("without", "with") if rows.has_model else ("with", "without")
+            raise ConfigError(
+                f"the profile was fitted {then} a model, and its thresholds do not hold {now} one",
+                hint="fit again with this engine: ecomfs fit --engine …",
+            )
         names = YES_NO.names
         kept = {language: found.read(names) for language, found in self.calibration.items()}
         setups = {

@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 
 from ecomfs.calibration import DecisionPolicy
 from ecomfs.core import event_loop
-from ecomfs.core.options import TaxonomyOptions, documented
+from ecomfs.core.options import NO_MODEL, TaxonomyOptions, documented
 from ecomfs.core.progress import Progress, showing, within
 from ecomfs.errors import ConfigError
 from ecomfs.estimators.few_shot import FewShotClassifier
@@ -32,7 +32,8 @@ from ecomfs.estimators.taxonomy.pipeline import TaxonomyPipeline, level_readings
 from ecomfs.estimators.taxonomy.report import TaxonomyExplanation, TaxonomyProfile
 from ecomfs.estimators.taxonomy.tree import Branch, beam_of, combine, group_by_parent
 from ecomfs.fit import Guarantees
-from ecomfs.pool import Pool
+from ecomfs.fit.guarantees import require_fit
+from ecomfs.pool import Pool, real_examples
 from ecomfs.task import HierarchySpace, InputLabels, TaskCard
 from ecomfs.types import Example, Row
 
@@ -116,7 +117,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyPipeline]):
         Raises:
             UnknownLabelError: an example is labelled with only a parent or only a child.
             PoolError: there are no examples, or all have one label.
-            ConfigError: the task's label space is closed.
+            ConfigError: the task's label space is closed; or a guarantee cannot be fitted.
             InputError, EngineError, ArgumentError: as in :meth:`FewShotClassifier.fit`.
         """
         self._check_fit_arguments(X, y, refused)
@@ -147,6 +148,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyPipeline]):
         profile = self.profile
         if isinstance(profile, str | Path):
             profile = TaxonomyProfile.load(profile)
+        self._check_guarantees(grouped, examples, profile)
         branches = []
         with showing(progress) as report:
             if len(grouped) > 1:
@@ -176,6 +178,23 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyPipeline]):
             self._set_feature_names(header, labelled=y is None)
         return self
 
+    def _check_guarantees(
+        self,
+        grouped: Sequence[tuple[Branch, list[Example]]],
+        examples: Sequence[Example],
+        profile: TaxonomyProfile | None,
+    ) -> None:
+        """Refuse guarantees that cannot be fitted, before anything is read."""
+        wanted = {name: getattr(self, name) for name in _WHOLE if name != "profile"}
+        readings = min(self.calibration_size, len(real_examples(examples)))
+        require_fit(wanted, readings, None if profile is None else profile.guarantees)
+        if self.novel_below is not None and len(grouped) == 1:
+            raise ConfigError(
+                f"novel_below = {self.novel_below} with the only parent {grouped[0][0].name!r}: "
+                "it finds rows that belong to none of several parents",
+                hint="leave it out, or add examples of another parent",
+            )
+
     def _guaranteed(
         self,
         rows: TaxonomyPipeline,
@@ -187,6 +206,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyPipeline]):
         """The thresholds for whole labels, and the profile; taken from the given profile, if
         any."""
         if profile is not None:
+            _require_same_answers(profile, rows)
             kept = DecisionPolicy(accept_from=profile.accept_from, set_from=profile.set_from)
             return kept, profile
         wanted = Guarantees(precision=self.precision, coverage=self.coverage)
@@ -290,6 +310,21 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyPipeline]):
 
 _WHOLE = ("precision", "coverage", "novel_below", "profile")
 """Options of the taxonomy that its levels do not have."""
+
+
+def _require_same_answers(profile: TaxonomyProfile, rows: TaxonomyPipeline) -> None:
+    """Refuse guarantees of answers with a model for answers without one. (The profiles of the
+    levels refuse the reverse.)"""
+    levels = (profile.parents, *profile.children.values())
+    with_model = any(p is not None and p.fitted_on.engine != NO_MODEL for p in levels)
+    for name in ("precision", "coverage"):
+        value = profile.guarantees.get(name)
+        if with_model and not rows.has_model and value is not None:
+            raise ConfigError(
+                f"the profile guarantees {name} = {value} for answers with the model, which does "
+                "not hold without it (--engine none)",
+                hint="fit again: ecomfs fit --engine none",
+            )
 
 
 def _kept(profile: TaxonomyProfile | None, parent: str | None) -> dict[str, Any]:
