@@ -96,7 +96,9 @@ def refreshed(
     # Expert weights and thresholds do not depend on labels, so they are kept. The linear probe is
     # fitted again on the new pool at its first use.
     policy = _relabelled(old.policy, old.space.names, new.space.names)
-    return replace(new, setups=setups, policy=policy, experts=_experts(old, new))
+    # A shortlist, which more labels may need now, brings its own experts.
+    experts = _experts(old, new) or new.experts
+    return replace(new, setups=setups, policy=policy, experts=experts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,3 +98,14 @@ def test_probabilities_do_not_depend_on_the_rows_beside() -> None:
     rows = ["track order", "pay for invoice", "return parcel"]
     alone = [clf.predict_proba([row])[0] for row in rows]
     np.testing.assert_allclose(clf.predict_proba(rows), alone)
+
+
+def test_a_label_added_to_twenty_brings_a_shortlist_also_without_fusion() -> None:
+    known = set(LABELS[:20])
+    pool, more = messages(), [e for e in messages() if e.label == LABELS[20]]
+    clf = classifier(calibration_size=0, fusion=False).fit([e for e in pool if e.label in known])
+    assert clf.pipeline_.label_shortlist is None
+    clf.pool_.add(more)
+    shown = clf.explain("hello how do I cancel my parcel")
+    assert len(shown.state.shortlist) == 8
+    assert len(shown.state.demonstrations) == clf.pipeline_.k
