@@ -28,6 +28,7 @@ from ecomfs.estimators.integer_labels import LabelReading, numbered_by_sklearn
 from ecomfs.estimators.one_label import OneLabelClassifier
 from ecomfs.fit import FitPlan, Guarantees, Profile, fit_pipeline
 from ecomfs.pipeline import (
+    DECIDED,
     Explanation,
     Pipeline,
     StoredPipeline,
@@ -212,18 +213,20 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
 
     def explain(self, row: str | Row, *, influence: bool = False) -> Explanation:
         """How one row is classified: demonstrations, prompt, and each step from the reading to the
-        prediction. The model reads the row even if it could not change the label, but not if
-        ``max_loss`` lets the experts answer.
+        prediction. The model reads the row even if it could not change the label, but not if it
+        could and ``max_loss`` lets the experts answer.
 
         Args:
             influence: also read the row once without each demonstration (in one engine call), to
                 see which of them changed the answer.
         """
         pipeline = self.refresh()
-        # Without the cascade the label is the same, and all steps are shown.
-        pipeline = replace(pipeline, cascade=pipeline.policy.skip_from is not None)
         rows = as_rows(cast(Rows, [row]), pipeline.card, self.fields)
         [(case, posterior, prediction)] = event_loop.run(pipeline.trace(rows, ["row"]))
+        if case.unread == DECIDED:
+            # Without the cascade the label is the same, and all steps are shown.
+            pipeline = replace(pipeline, cascade=False)
+            [(case, posterior, prediction)] = event_loop.run(pipeline.trace(rows, ["row"]))
         moved = None
         if influence:
             moved = event_loop.run(influences(pipeline, rows[0], case, posterior, prediction))

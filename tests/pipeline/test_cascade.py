@@ -165,3 +165,23 @@ def test_levels_of_a_hierarchy_are_read() -> None:
 def test_probabilities_of_decided_rows_are_distributions(pipeline: Pipeline) -> None:
     for p in classify(with_fusion(pipeline, "no model")):
         assert np.isclose(sum(p.probabilities.values()), 1.0)
+
+
+def test_an_explanation_reads_a_decided_row_also_with_a_loss() -> None:
+    clf = fitted(max_loss=0.3, calibration_size=40)
+    assert clf.pipeline_.policy.skip_from is not None
+    decided = [t for t, p in zip(TEXTS, clf.classify(TEXTS), strict=True) if p.note == DECIDED]
+    assert decided
+    shown = clf.explain(decided[0]).prediction
+    assert (shown.source, shown.note) == ("fused", "")
+    assert shown.label == clf.classify(decided[:1])[0].label
+
+
+def test_an_explanation_of_a_row_that_is_read_shows_the_reading() -> None:
+    clf = fitted(max_loss=0.3, calibration_size=40, cascade=False)
+    assert clf.pipeline_.policy.skip_from is not None
+    for text in TEXTS[:6]:
+        [answered] = clf.classify([text])
+        shown = clf.explain(text).prediction
+        assert shown.source == answered.source == "fused"
+        assert shown.probabilities == answered.probabilities
