@@ -258,14 +258,16 @@ async def _try(
                 trial.candidate = replace(
                     candidate, why=f"{lost} of {done} readings gave no distribution"
                 )
+                trial.found = []  # earlier readings do not make it usable
                 return trial, done
             trial.found += [item for item in kept if item is not None]
             tokens += mean * len(some)
             if against is not None and done < len(examples) and _decided(trial, against):
                 break
     except EcomfsError as error:
+        done = len(trial.found)
         trial.candidate, trial.found = replace(candidate, why=str(error)), []
-        return trial, len(trial.found)
+        return trial, done
     losses = trial.losses(len(trial.found))
     trial.candidate = replace(
         candidate,

@@ -95,3 +95,18 @@ def test_an_equal_candidate_stops_early_and_a_broken_one_is_reported() -> None:
     few = event_loop.run(tune(build, TuneCandidate(8, "words"), factors, pool, 30))
     assert few.readings == 15 + LEAST
     assert "not compared within 30 readings: readout" in few.note
+
+
+def test_a_candidate_that_loses_a_later_reading_cannot_be_used() -> None:
+    pool = reviews()
+    reads = classifier(ScriptedEngine(), k=0, calibration_size=0).fit(pool).pipeline_
+    broken = ScriptedEngine(fails_on=str(pool[LEAST].fields["text"]))  # in the second part
+    loses = classifier(broken, k=0, calibration_size=0).fit(pool).pipeline_
+
+    def build(candidate: TuneCandidate) -> Any:
+        return loses if candidate.k == 8 else reads
+
+    found = event_loop.run(tune(build, TuneCandidate(8, "words"), [Factor("k", (4,))], pool, 60))
+    assert found.chosen.k == 4
+    assert found.chosen.loss is not None
+    assert f"the default cannot be used (1 of {2 * LEAST} readings gave no" in found.note
