@@ -170,12 +170,16 @@ class LabelParser:
             rest, hits = re.subn(edge + re.escape(spelling) + tail, "\0", rest)
             if hits:
                 found.add(self._words[spelling])
-        if len(found) != 1 or _NEGATION.search(text):
+        # The rest has no spellings: "not relevant" may be a label.
+        if len(found) != 1 or _NEGATION.search(rest):
             return None
         return found.pop()
 
 
-_NEGATION = re.compile(r"\b(?:not|isn't|neither|nor|no)\b|不是|并非|无法|不确定")
+_NEGATION = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|no|hardly|far from)\b|n['’]t\b"
+    r"|不是|并非|并不|无法|不确定|不属于|不算|不能|不像|没有|难以"
+)
 # "AA" is not mentioned in "AA+", nor "5mm" in "3.5mm", nor "positive" in "non-positive".
 _SIGN = r"0-9a-z+#%&/\-–²³¹⁰-₉½¼¾"
 _NO_WORD_BEFORE = rf"(?<![{_SIGN}])(?<!\d[.,])"

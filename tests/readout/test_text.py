@@ -131,3 +131,33 @@ def test_the_exact_one_of_similar_labels_is_chosen(names: list[str], around: str
     for position, name in enumerate(names):
         assert parser.parse(around + name + around) in (position, None)
         assert parser.parse(name) == position
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This isn’t positive.",
+        "It doesn't seem positive",
+        "I can't say that it is negative",
+        "I cannot call it positive",
+        "It is never positive",
+        "The review is far from positive",
+        "这条评论不算正面",
+        "不属于负面",
+        "没有正面的内容",
+    ],
+)
+def test_a_label_that_is_denied_is_no_answer(text: str) -> None:
+    space = LabelSpace.resolve(load_task("review_sentiment"), [])
+    assert LabelParser(space, ["positive", "negative"]).parse(text) is None
+
+
+def test_a_label_that_denies_is_an_answer() -> None:
+    labels = ["relevant", "not relevant"]
+    parser = LabelParser(LabelSpace([Label(name) for name in labels]), labels)
+    found = [
+        "The product is not relevant to the query",
+        "I would say relevant",
+        "It isn't relevant",
+    ]
+    assert [parser.parse(text) for text in found] == [1, 0, None]
