@@ -150,7 +150,7 @@ def _lowest_for(
 ) -> int | None:
     """The last labelled row, from the most confident on, whose confidence is a valid threshold for
     the batch."""
-    if batch.ndim != 1 or np.isnan(batch).any() or np.isnan(score).any():
+    if batch.ndim != 1 or np.isnan(batch).any():
         raise ConfigError(
             "the batch must be a list of confidences",
             hint="give one number per row, and leave out rows without an answer in both groups",
@@ -187,13 +187,18 @@ def set_threshold(true_probability: ArrayLike, coverage: float) -> float:
     Returns:
         The threshold; 0 (sets contain all labels) if there are too few rows for the guarantee.
 
+    Raises:
+        ConfigError: ``coverage`` is out of range, or a probability is not a number.
+
     >>> set_threshold([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 0.9)
     0.1
     >>> set_threshold([0.9, 0.8], 0.9)
     0.0
     """
     _between(coverage, "coverage")
-    p = np.sort(np.asarray(true_probability, dtype=np.float64))[::-1]
+    given = np.asarray(true_probability, dtype=np.float64)
+    _numbers(given)
+    p = np.sort(given)[::-1]
     rank = math.ceil(round((len(p) + 1) * coverage, 9))
     return float(p[rank - 1]) if 0 < rank <= len(p) else 0.0
 
@@ -225,6 +230,9 @@ def skip_threshold(confidence: ArrayLike, right: ArrayLike, max_loss: float) -> 
         The threshold; ``None`` if the rows do not support it: it needs at least
         ``1 / max_loss - 1`` rows.
 
+    Raises:
+        ConfigError: as for :func:`accept_threshold`.
+
     >>> scores = [0.9] * 150 + [0.6] * 50
     >>> skip_threshold(scores, [True] * 150 + [False] * 50, 0.01).share
     0.75
@@ -250,7 +258,17 @@ def _paired(
     score, good = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=bool)
     if score.shape != good.shape or score.ndim != 1:
         raise ConfigError(f"{score.shape} confidences but {good.shape} outcomes")
+    _numbers(score)
     return score, good
+
+
+def _numbers(values: NDArray[np.float64]) -> None:
+    """Refuse NaN, which would be sorted like a number, and become a threshold."""
+    if np.isnan(values).any():
+        raise ConfigError(
+            f"{np.isnan(values).sum()} of {len(values)} confidences are not numbers",
+            hint="leave out rows without an answer",
+        )
 
 
 def _ends(score: NDArray[np.float64]) -> NDArray[np.int64]:

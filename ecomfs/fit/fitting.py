@@ -9,6 +9,7 @@ From these readings come the calibration of label bias and confidence
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -232,7 +233,9 @@ def _without_model(pipeline: Pipeline, guarantees: Guarantees) -> tuple[Pipeline
         )
     experts_only, answers, truth = _experts_alone(experts)
     notes: list[str] = []
-    similar = [float(hits.similarities[0]) for hits in experts.data.queries.hits if len(hits)]
+    similar = [
+        float(hits.similarities[0]) if len(hits) else math.nan for hits in experts.data.queries.hits
+    ]
     policy, accept = with_thresholds(
         DecisionPolicy(experts_only=experts_only),
         answers,

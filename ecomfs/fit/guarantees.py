@@ -155,7 +155,8 @@ def with_thresholds(
     Args:
         answers: cross-fitted distributions of the examples, shape (n, L).
         truth: positions of their true labels.
-        similarities: similarity to the nearest example; fewer than n if some have none.
+        similarities: similarity to the nearest example; NaN for an example without one. Empty: not
+            known, so that there are no p-values of novelty.
         masses: label masses; ``None``: unknown.
         notes: a note is added for each guarantee that cannot be given.
         what: name of the examples in the notes.
@@ -187,14 +188,17 @@ def with_thresholds(
     if guarantees.coverage is not None:
         true = answers[np.arange(len(truth)), truth]
         policy = replace(policy, set_from=set_threshold(true, guarantees.coverage))
-    if len(similarities) < len(truth) or len(truth) < MINIMUM:
+    similar = np.asarray(similarities, dtype=np.float64)
+    near = np.flatnonzero(~np.isnan(similar))  # new rows always have a nearest example
+    if len(similar) < len(truth) or len(near) < MINIMUM:
         if guarantees.novel_below is not None:
             notes.append(
-                f"{len(similarities)} {what} with neighbours are too few to detect rows that "
+                f"{len(near)} {what} with neighbours are too few to detect rows that "
                 f"belong to no label (at least {MINIMUM} are needed)"
             )
         return policy, accept
-    known = novelty_signs(similarities, answers, [np.nan if m is None else m for m in masses])
+    mass = np.array([np.nan if m is None else m for m in masses])
+    known = novelty_signs(similar[near], answers[near], mass[near])
     return replace(policy, novelty=Novelty.fit(known), novel_below=guarantees.novel_below), accept
 
 

@@ -156,3 +156,12 @@ def test_numbers_out_of_range_are_reported(value: float) -> None:
 def test_lists_of_different_lengths_are_reported() -> None:
     with pytest.raises(ConfigError, match="confidences but"):
         accept_threshold([0.5, 0.6], [True], 0.9)
+
+
+def test_confidences_that_are_no_numbers_are_refused() -> None:
+    scores, right = [0.9] * 60 + [float("nan")], [True] * 61
+    for choose in (accept_threshold, skip_threshold):
+        with pytest.raises(ConfigError, match="1 of 61 confidences are not numbers"):
+            choose(scores, right, 0.1)
+    with pytest.raises(ConfigError, match="1 of 61 confidences are not numbers"):
+        set_threshold(scores, 0.9)

@@ -118,6 +118,18 @@ def test_rows_unlike_the_pool_are_novel() -> None:
     assert strange.status == Status.ABSTAINED
 
 
+@pytest.mark.parametrize("engine", [None, "none"])
+def test_examples_without_a_neighbour_do_not_say_what_is_novel(engine: str | None) -> None:
+    # Left out, an example of a repeated text has no other text as a neighbour.
+    same = [
+        Example(str(i), {"text": "same"}, "positive" if i % 2 else "negative") for i in range(24)
+    ]
+    clf = classifier(engine=engine, calibration_size=24, novel_below=0.1).fit(same)
+    assert clf.pipeline_.policy.novelty is None
+    what = "readings" if engine is None else "examples"
+    assert f"0 {what} with neighbours are too few" in " ".join(clf.profile_.found["notes"])
+
+
 @pytest.mark.parametrize("name", ["max_loss", "precision", "coverage", "novel_below"])
 def test_guarantees_out_of_range_are_reported(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} = 95"):
