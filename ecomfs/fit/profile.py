@@ -31,7 +31,7 @@ from ecomfs.experts import Experts
 from ecomfs.fit.fitting import Fitted
 from ecomfs.fit.guarantees import NAMES, Guarantees
 from ecomfs.fit.profile_file import ProfileFile, StrictRecord
-from ecomfs.pipeline import Pipeline
+from ecomfs.pipeline import LanguageSetup, Pipeline
 from ecomfs.readout import CHAIN, StepName
 from ecomfs.retrieve import Layout
 from ecomfs.types import Example, Language
@@ -47,6 +47,8 @@ class FittedOn(StrictRecord):
         examples: number of labelled examples.
         labels: the label space.
         similarity: similarity of the retriever.
+        answers: language → label → its answer in the prompt: its word, or its code.
+        settings: option → its value; ``embedder`` is a fingerprint. Empty: not recorded.
     """
 
     engine: str
@@ -55,6 +57,8 @@ class FittedOn(StrictRecord):
     examples: int
     labels: tuple[str, ...]
     similarity: str
+    answers: dict[Language, dict[str, str]] = Field(default_factory=dict)
+    settings: dict[str, bool | int | str] = Field(default_factory=dict)
 
 
 class LanguageCalibration(StrictRecord):
@@ -313,6 +317,8 @@ class Profile(ProfileFile):
         if not same_model(then.engine, now.engine) and pipeline.has_model:
             out.append(f"fitted on engine {then.engine}, used with {now.engine}")
         for language, template in now.templates.items():
+            if then.templates and language not in then.templates:
+                out.append(f"fitted in {', '.join(then.templates)}, used in {language}")
             if then.templates.get(language, template) != template:
                 out.append(f"fitted on template {then.templates[language]}, used with {template}")
         if set(then.labels) != set(now.labels):
@@ -322,6 +328,11 @@ class Profile(ProfileFile):
             out.append(f"fitted on {then.examples} examples, used with {now.examples} others")
         if then.similarity != now.similarity:
             out.append(f"fitted with similarity {then.similarity}, used with {now.similarity}")
+        for name, value in now.settings.items():
+            if name in _PROMPTED and not pipeline.has_model:
+                continue
+            if then.settings.get(name, value) != value:
+                out.append(f"fitted with {name} {then.settings[name]}, used with {value}")
         if self.k != pipeline.k and pipeline.has_model:
             out.append(f"fitted with k = {self.k}, used with k = {pipeline.k}")
         if pipeline.layout is not None and self.k:
@@ -339,7 +350,24 @@ class Profile(ProfileFile):
                 out.append(
                     f"fitted with read-out {self.readout[language]}, used with {setup.readout.name}"
                 )
+            elif other := self._other_answers(language, setup):
+                label, before, after = other
+                out.append(
+                    f"fitted with the answer {before!r} for label {label!r}, used with {after!r}: "
+                    "readings are not calibrated"
+                )
         return out
+
+    def _other_answers(
+        self, language: Language, setup: LanguageSetup
+    ) -> tuple[str, str, str] | None:
+        """A label with another answer than in the fit, and both answers; ``None`` if there is none.
+        The bias of a model belongs to an answer: codes are permuted by the seed and the labels."""
+        then = self.fitted_on.answers.get(language, {})
+        for name, answer in _answers(setup).items():
+            if then.get(name, answer) != answer:
+                return name, then[name], answer
+        return None
 
     def apply(self, pipeline: Pipeline) -> Pipeline:
         """Apply the profile to a pipeline.
@@ -354,6 +382,8 @@ class Profile(ProfileFile):
         for language, setup in pipeline.setups.items():
             kept = self.calibration.get(language)
             if kept is None or self.readout.get(language) != setup.readout.name:
+                continue
+            if self._other_answers(language, setup):
                 continue
             setups[language] = replace(setup, calibration=kept.read(names))
         experts = pipeline.experts
@@ -425,6 +455,31 @@ def pool_hash(examples: Iterable[Example]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
+_PROMPTED = ("facts", "passes", "shortlist", "strategy")
+"""Settings of prompts, which have no effect without a model."""
+
+
+def _answers(setup: LanguageSetup) -> dict[str, str]:
+    return dict(zip(setup.builder.space.names, setup.builder.answers, strict=True))
+
+
+def _settings(pipeline: Pipeline) -> dict[str, bool | int | str]:
+    """What determines the answers besides the other values of :class:`FittedOn`."""
+    rows, retriever = pipeline.rows, pipeline.retriever
+    shortlist = pipeline.label_shortlist
+    found: dict[str, bool | int | str] = {
+        "rendering": rows.rendering,
+        "mask": "none" if pipeline.mask is None else pipeline.mask.choice,
+        "facts": rows.with_facts,
+        "passes": 1 + len(pipeline.extra_passes),
+        "shortlist": 0 if shortlist is None else shortlist.size,
+    }
+    if retriever is not None:
+        found["embedder"] = retriever.source.fingerprint
+        found["strategy"] = type(retriever.strategy).__name__
+    return found
+
+
 def _fitted_on(pipeline: Pipeline) -> FittedOn:
     examples = pipeline.retriever.examples if pipeline.retriever is not None else ()
     return FittedOn(
@@ -434,6 +489,8 @@ def _fitted_on(pipeline: Pipeline) -> FittedOn:
         examples=len(examples),
         labels=pipeline.space.names,
         similarity=getattr(pipeline.retriever, "mode", "dense"),
+        answers={language: _answers(setup) for language, setup in pipeline.setups.items()},
+        settings=_settings(pipeline),
     )
 
 

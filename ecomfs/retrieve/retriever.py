@@ -266,7 +266,8 @@ class Retriever:
         self.labels: tuple[str, ...] = tuple(dict.fromkeys(e.label for e in self.examples))
         """The pool's labels in order of first appearance: the columns of :meth:`vote`."""
         self.mode = mode
-        self._source = embedder
+        self.source = embedder
+        """The embedder as it was given, not fitted to this pool."""
         self.embedder = embedder.fit(self.texts)
         self._encoder = open_encoder(
             mode, self.embedder, self.examples, self.texts, fields, tabular_weight
@@ -313,7 +314,7 @@ class Retriever:
         index: str | VectorIndex = self._kind
         if not self._learns and texts:
             index = update_index(self.index, self.texts, texts, self.embedder, self._kind)
-        made = Retriever(examples, texts, self._source, index=index, **self.options)
+        made = Retriever(examples, texts, self.source, index=index, **self.options)
         made._kind, made.choice = self._kind, self.choice
         return made
 

@@ -14,11 +14,20 @@ import pytest
 from pools import ROWS, reviews
 from scripted import ScriptedEngine
 
+from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.fit import Profile, ProfileWarning
 from ecomfs.pipeline import DECIDED, SURE
 from ecomfs.types import Example, Prompt, Question, Status
+
+
+class Reversed(HashedEmbedder):
+    """Another embedder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fingerprint = "reversed"
 
 
 def classifier(**options: Any) -> FewShotClassifier:
@@ -333,3 +342,48 @@ def test_a_loss_is_not_shown_by_answers_without_probabilities() -> None:
     assert "no reading gave probabilities, which max_loss needs" in " ".join(
         clf.profile_.found["notes"]
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"passes": 2}, "fitted with passes 1, used with 2"),
+        ({"rendering": "raw"}, "fitted with rendering words, used with raw"),
+        ({"mask": "patterns"}, "fitted with mask none, used with patterns"),
+        ({"strategy": "random"}, "fitted with strategy Balanced, used with Random"),
+        ({"language": "zh"}, "fitted in en, used in zh"),
+        ({"embedder": Reversed()}, "fitted with embedder hashed-.*, used with reversed"),
+    ],
+)
+def test_a_profile_that_is_used_with_other_options_says_so(
+    options: dict[str, Any], said: str
+) -> None:
+    usual = {"embedder": "hashed", "language": "en"}
+    profile = (
+        FewShotClassifier("review_sentiment", ScriptedEngine(), calibration_size=8, **usual)
+        .fit(reviews())
+        .profile_
+    )
+    with pytest.warns(ProfileWarning, match=f"^profile: {said}; fit again$"):
+        FewShotClassifier(
+            "review_sentiment", ScriptedEngine(), profile=profile, **{**usual, **options}
+        ).fit(reviews())
+
+
+def test_the_bias_for_a_code_is_not_that_of_another_label() -> None:
+    first = classifier(calibration_size=16, readout="codes").fit(reviews())
+    assert first.pipeline_.setups["en"].calibration is not None
+    same = classifier(profile=first.profile_, readout="codes").fit(reviews())
+    assert same.classify(ROWS) == first.classify(ROWS)
+    seed = next(
+        n
+        for n in range(1, 20)
+        if classifier(calibration_size=0, readout="codes", seed=n)
+        .fit(reviews())
+        .pipeline_.setups["en"]
+        .builder.answers
+        != first.pipeline_.setups["en"].builder.answers
+    )
+    with pytest.warns(ProfileWarning, match="readings are not calibrated; fit again"):
+        other = classifier(profile=first.profile_, readout="codes", seed=seed).fit(reviews())
+    assert other.pipeline_.setups["en"].calibration is None

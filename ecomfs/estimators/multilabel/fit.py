@@ -243,12 +243,17 @@ def _notes(thresholds: Mapping[str, LabelThreshold], read: int) -> tuple[str, ..
     return tuple(out)
 
 
+def _embedder(rows: MultiLabelPipeline) -> str:
+    return "" if rows.retriever is None else rows.retriever.source.fingerprint
+
+
 class MultiLabelProfile(ProfileFile):
     """The result of a fit for several labels per row; saved as JSON.
 
     Attributes:
         engine: fingerprint of the engine.
         pool: hash of the examples of the fit; ``examples`` is their number.
+        embedder: fingerprint of the embedder; empty: not recorded.
         calibration: language → calibration of yes and no.
         blend: weights of model and neighbours.
         thresholds: label → threshold.
@@ -265,6 +270,7 @@ class MultiLabelProfile(ProfileFile):
     engine: str
     pool: str
     examples: int
+    embedder: str = ""
     k: int
     calibration: dict[Language, LanguageCalibration] = Field(default_factory=dict)
     blend: BlendWeights | None = None
@@ -299,6 +305,7 @@ class MultiLabelProfile(ProfileFile):
             engine=rows.engine.fingerprint,
             pool=pool_hash(examples),
             examples=len(examples),
+            embedder=_embedder(rows),
             k=rows.k,
             calibration={
                 language: LanguageCalibration.of(setup.calibration, YES_NO.names)
@@ -321,6 +328,8 @@ class MultiLabelProfile(ProfileFile):
             out.append(f"other labels: {', '.join(other[:5])}{' …' if len(other) > 5 else ''}")
         if self.pool != pool_hash(examples):
             out.append(f"fitted on {self.examples} examples, used with {len(examples)} other ones")
+        if self.embedder and self.embedder != _embedder(rows):
+            out.append(f"fitted with embedder {self.embedder}, used with {_embedder(rows)}")
         if self.k != rows.k and rows.has_model:
             out.append(f"fitted with k = {self.k}, used with k = {rows.k}")
         return out
