@@ -350,8 +350,8 @@ class Profile(ProfileFile):
                 out.append(
                     f"fitted with read-out {self.readout[language]}, used with {setup.readout.name}"
                 )
-            elif other := self._other_answers(language, setup):
-                label, before, after = other
+            elif changed := self._other_answers(language, setup):
+                label, before, after = changed
                 out.append(
                     f"fitted with the answer {before!r} for label {label!r}, used with {after!r}: "
                     "readings are not calibrated"
