@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from ecomfs.calibration import (
     EXPERTS,
@@ -74,7 +75,7 @@ class LanguageCalibration(StrictRecord):
 
     offsets: dict[str, float]
     strength: float
-    temperature: float
+    temperature: float = Field(gt=0)
     readings: int
 
     @classmethod
@@ -96,7 +97,7 @@ class LanguageCalibration(StrictRecord):
 class FusionWeights(StrictRecord):
     """A fusion model with weights by source; see :class:`ecomfs.calibration.fusion.Fusion`."""
 
-    weights: dict[str, float]
+    weights: dict[str, NonNegativeFloat]
     readings: int
 
 
@@ -105,13 +106,23 @@ class BlendWeights(StrictRecord):
 
     Examples
     --------
-    >>> BlendWeights(components=(), weights=(), shares={"a": 0.5, "b": 0.5}).shares["a"]
+    >>> BlendWeights(components=(), weights=(1.0,), shares={"a": 0.5, "b": 0.5}).shares["a"]
     0.5
     """
 
     components: tuple[FusionWeights, ...]
-    weights: tuple[float, ...]
-    shares: dict[str, float]
+    weights: tuple[NonNegativeFloat, ...]
+    shares: dict[str, PositiveFloat]
+
+    @model_validator(mode="after")
+    def _distributions(self) -> Self:
+        """Refuse weights that would give answers that are not distributions."""
+        if len(self.weights) != len(self.components) + bool(self.shares):
+            raise ValueError("give one weight per component, and one for the label shares")
+        for name, values in (("weights", self.weights), ("shares", [*self.shares.values()])):
+            if values and not math.isclose(sum(values), 1, abs_tol=1e-6):
+                raise ValueError(f"the {name} sum to {sum(values):g}, and not to 1")
+        return self
 
     @classmethod
     def of(cls, blend: Blend | None, names: Sequence[str]) -> Self | None:
@@ -397,6 +408,11 @@ class Profile(ProfileFile):
                 raise ConfigError(
                     f"the profile weighs the expert {absent[0]!r}, which this pool does not have",
                     hint="fit again on this pool",
+                )
+            if self.cheap is None and EXPERTS in used:
+                raise ConfigError(
+                    "the profile weighs the experts together, and lacks the weight of each (cheap)",
+                    hint="fit again: ecomfs fit",
                 )
         cheap = None if self.cheap is None else self.cheap.read(names)
         if not pipeline.has_model and self.fitted_on.engine != NO_MODEL:

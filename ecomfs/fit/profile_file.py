@@ -13,9 +13,9 @@ from ecomfs.io import read_text, write_text
 
 
 class StrictRecord(BaseModel):
-    """An immutable part of a profile; unknown keys are an error."""
+    """An immutable part of a profile; unknown keys and numbers such as NaN are an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ProfileFile(StrictRecord):

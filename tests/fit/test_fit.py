@@ -387,3 +387,28 @@ def test_the_bias_for_a_code_is_not_that_of_another_label() -> None:
     with pytest.warns(ProfileWarning, match="readings are not calibrated; fit again"):
         other = classifier(profile=first.profile_, readout="codes", seed=seed).fit(reviews())
     assert other.pipeline_.setups["en"].calibration is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("calibration", "en", "temperature"), 0, "greater than 0"),
+        (("accept_from",), float("nan"), "finite number"),
+        (("fusion", "weights"), [1.0], "one weight per component, and one for the label shares"),
+        (("cheap", "weights"), [0.9, 0.9], "the weights sum to 1.8"),
+        (("cheap", "shares", "positive"), 0.9, "the shares sum to 1.4"),
+        (("cheap",), None, "lacks the weight of each"),
+    ],
+)
+def test_a_profile_with_impossible_numbers_is_refused(
+    tmp_path: Path, place: tuple[str, ...], value: object, said: str
+) -> None:
+    path = tmp_path / "p.json"
+    classifier(calibration_size=16).fit(reviews()).profile_.save(path)
+    values = inner = json.loads(path.read_text())
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=said):
+        classifier(profile=path).fit(reviews())
