@@ -396,6 +396,9 @@ class Estimator(FallbackEstimator, Generic[PipelineT]):
 def weighted_mean(right: Sequence[bool], weight: Any) -> float:
     """Weighted share of ``True`` values.
 
+    Raises:
+        InputError: no values, or weights that have no mean.
+
     >>> weighted_mean([True, False], None), weighted_mean([True, False], [3, 1])
     (0.5, 0.75)
     """
@@ -403,6 +406,13 @@ def weighted_mean(right: Sequence[bool], weight: Any) -> float:
         raise InputError(f"{len(right)} rows but {len(weight)} weights")
     if not right:
         raise InputError("no rows to score", hint="give at least one")
+    if weight is not None:
+        weight = np.asarray(weight, dtype=np.float64)
+        if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
+            raise InputError(
+                "sample_weight has a weight that is negative or not a number, or only zeros",
+                hint="give numbers of 0 or more, at least one of them above 0",
+            )
     return float(np.average(right, weights=weight))
 
 

@@ -249,3 +249,6 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
     def _text_of(self, label: Any, where: str) -> str | None:
         """The spelling in the pool of a label that the caller gave; ``None``: missing."""
         return self._labels.text(label_text(label, where))
+
+    def _pool_label(self, text: str) -> str | None:
+        return self.pipeline_.space.true_label(self._labels.text(text))

@@ -248,7 +248,11 @@ def _unique(examples: list[Example]) -> list[Example]:
     seen: set[str] = set()
     for example in examples:
         if example.id in seen:
-            raise DuplicateIdError(f"two examples have the id {example.id!r}")
+            raise DuplicateIdError(
+                f"two examples have the id {example.id!r}",
+                hint="give each example its own id; in a table, the column 'id' has them: rename "
+                "it if it is the id of something else",
+            )
         seen.add(example.id)
     return examples
 

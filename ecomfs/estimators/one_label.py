@@ -49,20 +49,25 @@ class OneLabelClassifier(Estimator[PipelineT]):
         return out
 
     def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
-        """Accuracy; a row without a predicted label or without a true label counts as wrong.
+        """Accuracy; a row without a predicted label or without a true label counts as wrong. True
+        labels are read as in ``fit``: an alias of the task is the label that it stands for.
 
         Raises:
-            InputError: labels or weights differ in number from the rows.
+            InputError: labels or weights differ in number from the rows, or weights have no mean.
         """
         predictions, truth = self.classify(X), InputLabels.of(y, "y").texts
         if len(truth) != len(predictions):
             raise InputError(f"{len(predictions)} rows but {len(truth)} labels")
-        named = {name: label_text(value) for name, value in self._classes.items()}
         right = [
-            p.label is not None and named[p.label] == label
+            p.label is not None and label is not None and p.label == self._pool_label(label)
             for p, label in zip(predictions, truth, strict=True)
         ]
         return weighted_mean(right, sample_weight)
+
+    def _pool_label(self, text: str) -> str | None:
+        """The label in the pool's spelling that a true label stands for; another text if there is
+        none."""
+        return {label_text(value): name for name, value in self._classes.items()}.get(text)
 
 
 __all__ = ["OneLabelClassifier"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ecomfs.errors import InputError, RowError
+from ecomfs.estimators import FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier
 from ecomfs.estimators.one_label import OneLabelClassifier
 from ecomfs.types import Prediction, Status
 
@@ -65,3 +66,30 @@ def test_labels_and_weights_are_one_a_row(truth: list[str], weight: Any, message
         Fixed(TEXTS).score([GOOD, BAD], truth, weight)
     with pytest.raises(InputError, match="no rows to score"):
         Fixed(TEXTS).score([], [])
+
+
+@pytest.mark.parametrize("weight", [[0, 0], [float("nan"), 1], [-1, 2]])
+def test_weights_without_a_mean_are_refused(weight: list[float]) -> None:
+    with pytest.raises(InputError, match="negative or not a number, or only zeros"):
+        Fixed(TEXTS).score([GOOD, BAD], ["good", "bad"], weight)
+
+
+def test_true_labels_are_read_as_in_fit() -> None:
+    texts = ["lovely soft", "lovely nice", "torn bad", "torn ugly"] * 2
+    labels = ["positive", "pos", "negative", "NEG"] * 2
+    few = FewShotClassifier("review_sentiment", None, embedder="hashed", language="en")
+    assert few.fit(texts, labels).score(texts, labels) == 1
+    assert few.score(texts[:2], ["no label", None]) == 0
+    numbers = [1, 1, 0, 0] * 2
+    named = FewShotClassifier(
+        "review_sentiment", None, embedder="hashed", label_names=["negative", "positive"]
+    )
+    assert named.fit(texts, numbers).score(texts, numbers) == 1
+    leaves = ["Home > Lamps", "home>lamps", "Food > Tea", "Food > Tea"] * 2
+    tree = TaxonomyClassifier("product_category", None, embedder="hashed")
+    assert tree.fit(texts, leaves).score(texts, leaves) == 1
+    sets = [["good", "late"], ["good"], ["late"], []] * 2
+    several = MultiLabelClassifier("customer_intent", None, embedder="hashed").fit(texts, sets)
+    found = several.predict(texts)
+    assert several.score(texts, found) == 1
+    assert several.score(texts, [[label.upper() for label in own] for own in found]) == 1

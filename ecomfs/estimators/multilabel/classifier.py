@@ -49,7 +49,7 @@ from ecomfs.pipeline import (
 from ecomfs.pool import Pool, real_examples, sample_queries
 from ecomfs.readout import words
 from ecomfs.screen import Mask, Screen
-from ecomfs.task import LabelSpace, MultiLabelSpace, TaskCard, label_text, read_labels
+from ecomfs.task import LabelSpace, MultiLabelSpace, TaskCard, read_labels
 from ecomfs.task.cells import SEPARATOR
 from ecomfs.types import Example, Language, Row
 
@@ -313,15 +313,19 @@ class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelPipeline]):
 
     def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
         """Subset accuracy: the share of rows with exactly the right labels (scikit-learn's
-        ``accuracy_score`` for sets); failed rows count as wrong."""
+        ``accuracy_score`` for sets); failed rows count as wrong. True labels are read as in
+        ``fit``: an alias of the task is the label that it stands for."""
         truth = [set(read_labels(own, f"row {at}")) for at, own in enumerate(as_sets(y, "row"))]
         found = self.classify(X)
         if len(truth) != len(found):
             raise InputError(f"{len(found)} rows but {len(truth)} sets of labels")
-        text = {name: label_text(label) for name, label in self._classes.items()}
+        space = self.pipeline_.space
+        named = [
+            {label if (at := space.index(label)) is None else space.names[at] for label in own}
+            for own in truth
+        ]
         right = [
-            p.labels is not None and {text[name] for name in p.labels} == own
-            for p, own in zip(found, truth, strict=True)
+            p.labels is not None and {*p.labels} == own for p, own in zip(found, named, strict=True)
         ]
         return weighted_mean(right, sample_weight)
 

@@ -252,6 +252,9 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyPipeline]):
         rows = self._rows(self.card_, self.branches_, self.root_, self.pool_version_)
         return replace(rows, policy=self._policy)
 
+    def _pool_label(self, text: str) -> str | None:
+        return self.pipeline_.space.true_label(text)
+
     @property
     def notes_(self) -> tuple[str, ...]:
         """Notes of the fit, one line each."""
