@@ -151,12 +151,13 @@ def init(
             runs.do(["score", *words, *gold, "--engine", model, "-o", f"{folder / 'scored.csv'}"])
     own = ["init", str(source), *(["--task", named] if named else ["--new-task", card.name])]
     own += ["--label-column", label, "--shots", str(size), "--test-rows", str(len(test))]
-    own += ["--seed", str(seed), "--yes", "--engine", model, "-o", str(folder)]
+    own += ["--seed", str(seed), "--yes", "--engine", model]
     own += [] if embedder == DEFAULTS["embedder"] else ["--embedder", embedder]
     for option, value in (("--id-column", id_column), ("--input-encoding", input_encoding)):
         own += [] if value is None else [option, value]
     for option, values in (("--field", field), ("--column", column)):
         own += [word for value in values or () for word in (option, value)]
+    own += ["-o", str(folder)]
     runs.write(folder / "commands.sh", own)
     set_result(
         {

@@ -211,7 +211,7 @@ def test_readings_of_a_tenant_have_its_salt() -> None:
 
 def test_a_key_of_a_tenant_is_printed_with_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(["key", "wen", "--scope", "label", "--tenant", "north"]) == 0
-    assert "    tenant: north" in capsys.readouterr().out
+    assert '    tenant: "north"' in capsys.readouterr().out
     assert cli(["key", "wen", "--tenant", "north", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["result"]["tenant"] == "north"
     assert cli(["key", "wen", "--tenant", "no/rth"]) == 2
