@@ -35,7 +35,6 @@ from ecomfs.batch.runlog import (
     find_run,
     last_resumable,
     list_runs,
-    without_passwords,
 )
 from ecomfs.batch.runner import RowScorer, Tally
 from ecomfs.batch.score import score_table
@@ -86,6 +85,5 @@ __all__ = [
     "run_identity",
     "score_table",
     "set_cell",
-    "without_passwords",
     "write_examples",
 ]

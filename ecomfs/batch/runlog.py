@@ -37,15 +37,6 @@ def state_folder() -> Path | None:
     return Path(named or user_state_dir("ecomfs")) / "runs"
 
 
-def without_passwords(words: Sequence[str]) -> list[str]:
-    """The arguments of a command, with the passwords in URLs masked.
-
-    >>> without_passwords(["score", "sql:postgresql://me:secret@host/shop#t"])
-    ['score', 'sql:postgresql://me:***@host/shop#t']
-    """
-    return [mask_passwords(word) for word in words]
-
-
 class RunLog:
     """The log of one run. If the folder cannot be written, the run continues without a log.
 
@@ -80,8 +71,10 @@ class RunLog:
         # Microseconds before the random part, so that consecutive runs sort by time.
         id_ = f"{now:%Y%m%d-%H%M%S}-{now.microsecond:06d}{secrets.token_hex(1)}"
         log = cls(state_folder(), id_)
-        me = os.getpid()
-        log.write("start", command=[*command], folder=str(Path.cwd()), process=me, born=_born(me))
+        process = os.getpid()
+        began = _began(process)
+        folder = str(Path.cwd())
+        log.write("start", command=[*command], folder=folder, process=process, began=began)
         return log
 
     def write(self, event: str, **values: Any) -> None:
@@ -196,7 +189,7 @@ class Run:
 def read_run(path: Path) -> Run:
     """Read the run of a log file; truncated lines are skipped."""
     run = Run(path.stem)
-    process, born = 0, ""
+    process, began = 0, ""
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         # A line that is not an object, or lacks keys of its event.
         with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -204,7 +197,7 @@ def read_run(path: Path) -> Run:
             event, run.ended = line["event"], str(line.get("at", ""))
             if event == "start":
                 run.started, process = run.ended, int(line.get("process", 0))
-                born = str(line.get("born", ""))
+                began = str(line.get("began", ""))
                 run.command, run.folder = list(line["command"]), str(line["folder"])
             elif event == "input":
                 run.identity[line["output"]] = line["identity"]
@@ -219,7 +212,7 @@ def read_run(path: Path) -> Run:
                 run.seconds, run.phases = float(line["seconds"]), dict(line["phases"])
             elif event in ("finished", "stopped", "failed", "refused"):
                 run.state, run.why = event, str(line.get("why", ""))
-    if run.state == "killed" and _alive(process, born):
+    if run.state == "killed" and _alive(process, began):
         run.state = "running"
     return run
 
@@ -384,7 +377,7 @@ def _masked(value: Any) -> Any:
     return [_masked(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _born(process: int) -> str:
+def _began(process: int) -> str:
     """When a process began: the boot of the machine and the time since. Another process may get its
     number, above all in containers, where numbers begin at 1. Empty if the system does not say."""
     try:
@@ -395,10 +388,10 @@ def _born(process: int) -> str:
         return ""
 
 
-def _alive(process: int, born: str) -> bool:
+def _alive(process: int, began: str) -> bool:
     if process <= 0:
         return False
-    if born and _born(process) not in ("", born):
+    if began and _began(process) not in ("", began):
         return False
     with contextlib.suppress(ProcessLookupError):
         try:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ecomfs.batch import input_identity, without_passwords
+from ecomfs.batch import input_identity
+from ecomfs.core.messages import mask_passwords
 
 _PACKAGES = ("ecomfs", "numpy", "scipy", "scikit-learn")
 
@@ -30,12 +31,12 @@ def numbers_source(command: Sequence[str], files: Iterable[str | Path]) -> dict[
     """
     data = []
     for source in dict.fromkeys(str(file) for file in files):
-        [name] = without_passwords([source])
+        name = mask_passwords(source)
         if Path(source).is_file():
             found = input_identity(source)
             name += f" ({found['bytes']:,} bytes, SHA-256 {found['sha256'][:12]})"
         data.append(name)
-    line = shlex.join(["ecomfs", *without_passwords(command)]) if command else ""
+    line = shlex.join(["ecomfs", *map(mask_passwords, command)]) if command else ""
     return {"command": line, "data": "; ".join(data), "versions": _versions()}
 
 

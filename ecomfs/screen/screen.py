@@ -228,10 +228,15 @@ class Screen:
             text = self._cell(value, None, reasons, least=0) if len(value) >= 2 else value
             return value if text == value else text
         if isinstance(value, Mapping):
-            made = {self._nested(k, reasons): self._nested(v, reasons) for k, v in value.items()}
-            pairs = zip(made.items(), value.items(), strict=False)
-            same = len(made) == len(value) and all(a is c and b is d for (a, b), (c, d) in pairs)
-            return value if same else made
+            made: dict[Any, Any] = {}
+            for key, inner in value.items():
+                name = self._nested(key, reasons) if isinstance(key, str) else key
+                # Two names may be equal without what is cut; both values are kept.
+                while name in made or (name is not key and name in value):
+                    name += "_"
+                made[name] = self._nested(inner, reasons)
+            pairs = zip(made.items(), value.items(), strict=True)
+            return value if all(a is c and b is d for (a, b), (c, d) in pairs) else made
         if isinstance(value, list | tuple):
             items = [self._nested(item, reasons) for item in value]
             return value if all(a is b for a, b in zip(items, value, strict=True)) else items

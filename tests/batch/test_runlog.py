@@ -66,9 +66,9 @@ def test_a_run_whose_process_number_another_process_has_was_killed(state: Path) 
     assert find_run(log.id).state == "running"
     assert log.path is not None
     line = json.loads(log.path.read_text())
-    if not line["born"]:
+    if not line["began"]:
         pytest.skip("this system does not say when a process began")
-    log.path.write_text(json.dumps(line | {"born": "another-boot 7"}) + "\n")
+    log.path.write_text(json.dumps(line | {"began": "another-boot 7"}) + "\n")
     assert find_run(log.id).state == "killed"
     assert last_resumable().command == ["score", "a.csv"]
 

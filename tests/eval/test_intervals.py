@@ -133,15 +133,21 @@ def test_the_jackknife_leaves_each_unit_out_once() -> None:
     assert grouped.tolist() == [[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
 
 
-def test_ranked_lists_are_resampled_as_lists() -> None:
+def ranked(**columns: tuple[str, ...]) -> Predictions:
+    """200 rows with random scores, in lists of five."""
     rng = np.random.default_rng(0)
     score_ = rng.random(200)
-    p = Predictions.of(
+    return Predictions.of(
         rng.integers(0, 2, 200),
         probabilities=np.column_stack([1 - score_, score_]),
         labels=["0", "1"],
         queries=tuple(f"q{i // 5}" for i in range(200)),
+        **columns,
     )
+
+
+def test_ranked_lists_are_resampled_as_lists() -> None:
+    p = ranked()
     found = score(get_metric("ndcg@3"), p)
     assert found.interval is not None
     assert found.interval.method == "bca cluster"
@@ -149,15 +155,7 @@ def test_ranked_lists_are_resampled_as_lists() -> None:
 
 
 def test_groups_that_divide_a_ranked_list_cannot_be_resampled() -> None:
-    rng = np.random.default_rng(0)
-    score_ = rng.random(200)
-    p = Predictions.of(
-        rng.integers(0, 2, 200),
-        probabilities=np.column_stack([1 - score_, score_]),
-        labels=["0", "1"],
-        queries=tuple(f"user{i // 5}" for i in range(200)),
-        groups=tuple(f"item{i % 50}" for i in range(200)),
-    )
+    p = ranked(groups=tuple(f"item{i % 50}" for i in range(200)))
     found = scores({name: get_metric(name) for name in ("ndcg@5", "accuracy")}, p)
     assert found["ndcg@5"].value is not None
     assert found["ndcg@5"].interval is None

@@ -262,6 +262,12 @@ def test_hidden_characters_inside_lists_are_cut(cell: Any) -> None:
     assert (json.loads(kept) if isinstance(kept, str) else kept) == ["shoes"]
 
 
+def test_names_that_are_equal_without_what_is_cut_keep_their_values() -> None:
+    cell = {"a\u200b": 1, "a": 2, "a\u2060": 3}
+    kept = VISITS_SCREEN.screened({"history": [cell]}).row["history"][0]
+    assert (kept["a"], sorted(kept.values())) == (2, [1, 2, 3])
+
+
 @pytest.mark.parametrize(
     "cell",
     [
