@@ -26,6 +26,7 @@ from ecomfs.serve.pages import reference, views
 from ecomfs.serve.pages.render import HERE
 from ecomfs.serve.runs import Runs, RunWorker, drop
 from ecomfs.serve.split import Compare, SplitService
+from ecomfs.serve.tables import session_secret
 from ecomfs.serve.tasks import ServedTask, Tasks
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -108,13 +109,14 @@ def create_app(
                 hint="--api-key and ECOMFS_API_KEY have this name; rename the other one",
             )
         keys = [ApiKey("admin", digest_of(api_key.strip()), frozenset(SCOPES)), *keys]
-    known = Keys(keys) if keys else None
+    first = next(iter(tasks))
+    known = Keys(keys, session_secret(first.pool.database)) if keys else None
     metrics = ServiceMetrics()
     folder = Path(runs_folder or tempfile.mkdtemp(prefix="ecomfs-runs-"))
     runs_of = {task.key: Runs(task.pool.database, folder) for task in tasks}
     workers = [RunWorker(runs_of[task.key], task.key, task.refresh) for task in tasks]
     context = Context(tasks, metrics, max_body_bytes, runs_of, known, compare)
-    card = next(iter(tasks)).card
+    card = first.card
     several = len(runs_of) > 1
     app = FastAPI(
         title="ecomfs" if several else f"ecomfs: {card.title.en}",

@@ -141,6 +141,11 @@ class _Bucket:
 class Keys:
     """The keys of a service.
 
+    Args:
+        keys: the keys.
+        secret: signs session cookies; the same in every process of a service. By default a random
+            one, with which the cookies of another process or of an earlier start are not valid.
+
     Raises:
         ConfigError: two keys with the same name or the same hash, an invalid hash, an unknown
             scope, or an invalid tenant name.
@@ -154,6 +159,7 @@ class Keys:
     """
 
     keys: Collection[ApiKey]
+    secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -194,8 +200,8 @@ class Keys:
         return found
 
     def session(self, name: str) -> str:
-        """The session cookie after signing in. It is signed with the hash of the key, so it is
-        valid in every process of the service, as long as the key exists."""
+        """The session cookie after signing in. It is signed with the secret and the hash of the
+        key: the hash alone stands in configuration files, and a new key ends the session."""
         return self._signer(self._named(name)).dumps(name)
 
     def of_session(self, value: str) -> Caller | None:
@@ -227,6 +233,5 @@ class Keys:
     def _named(self, name: str) -> ApiKey:
         return next(key for key in self.keys if key.name == name)
 
-    @staticmethod
-    def _signer(key: ApiKey) -> URLSafeTimedSerializer:
-        return URLSafeTimedSerializer(key.digest, salt="ecomfs-session")
+    def _signer(self, key: ApiKey) -> URLSafeTimedSerializer:
+        return URLSafeTimedSerializer(self.secret + key.digest, salt="ecomfs-session")

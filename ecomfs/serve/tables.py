@@ -4,6 +4,7 @@
     ecomfs_decision   the log of decisions, with reviewer and time; rows are never changed
     ecomfs_request    responses to writes with an idempotency key
     ecomfs_run        uploaded tables and their progress
+    ecomfs_secret     random secrets of the service, such as the one that signs session cookies
 
 Alembic creates and changes them (``migrations/``); :mod:`ecomfs.pool` has the tables of the pool.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,6 +78,13 @@ runs = sa.Table(
     sa.Index("ecomfs_run_task", "task", "added_at"),
 )
 
+service_secrets = sa.Table(
+    "ecomfs_secret",
+    metadata,
+    *columns(sa.Text, "name", primary_key=True),
+    *columns(sa.Text, "value"),
+)
+
 
 def migrate(database: Database) -> None:
     """Create the service's tables, or upgrade those of an older release.
@@ -107,6 +116,28 @@ def migrate(database: Database) -> None:
         lock_schema(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def session_secret(database: Database) -> str:
+    """The secret that signs session cookies: 32 random bytes in hex, made once per database, so
+    that it is the same in every process of a service and after a restart.
+
+    Raises:
+        ConfigError: see :func:`migrate`.
+        DatabaseError: the database cannot be read or written.
+
+    >>> from ecomfs.pool import Pool
+    >>> with Pool.in_memory() as pool:
+    ...     session_secret(pool.database) == session_secret(pool.database)
+    True
+    """
+    migrate(database)
+    kept = service_secrets.c
+    wanted = sa.select(kept.value).where(kept.name == "session")
+    with database.writing() as connection:
+        made = {"name": "session", "value": secrets.token_hex(32)}
+        connection.execute(insert_if_absent(connection, service_secrets, made))
+        return str(connection.execute(wanted).scalar_one())
 
 
 KEPT = timedelta(days=7)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ecomfs.core.messages import did_you_mean
 from ecomfs.core.options import OPTIONS, SHARED, known_option
 from ecomfs.errors import ConfigError, MissingFileError
-from ecomfs.io import YAML_HINT, read_text, yaml_problem
+from ecomfs.io import YAML_HINT, load_yaml, read_text, yaml_problem
 
 Shots = int | Literal["all"]
 """Number of labelled examples of a cell; ``all``: the whole pool."""
@@ -282,7 +282,7 @@ def load_suite(name: str | Path) -> Suite:
     """
     path = find_suite(name)
     try:
-        data = yaml.safe_load(read_text(path))
+        data = load_yaml(read_text(path))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {yaml_problem(error)}", hint=YAML_HINT) from error
     if not isinstance(data, dict):

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from ecomfs.core.messages import did_you_mean
 from ecomfs.errors import DecodingError, TaskError
-from ecomfs.io import YAML_HINT, read_text, yaml_problem
+from ecomfs.io import YAML_HINT, load_yaml, read_text, yaml_problem
 from ecomfs.task.card import TaskCard
 from ecomfs.types import Language
 
@@ -68,7 +68,7 @@ def load_task(name: str | Path) -> TaskCard:
     """
     path = task_folder(name) / "task.yaml"
     try:
-        return TaskCard.model_validate(yaml.safe_load(read_text(path)))
+        return TaskCard.model_validate(load_yaml(read_text(path)))
     except ValidationError as error:
         found = error.errors()
         # A misspelt key gives two errors, unknown and missing; the first one helps more.

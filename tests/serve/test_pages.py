@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from html import unescape
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -16,7 +17,8 @@ from serving import Answer, ask, serving
 from ecomfs.estimators import FewShotClassifier, classifier_of
 from ecomfs.pool import Pool
 from ecomfs.serve import create_app
-from ecomfs.serve.keys import ApiKey, digest_of
+from ecomfs.serve.keys import ApiKey, Keys, digest_of
+from ecomfs.serve.middleware import COOKIE
 from ecomfs.serve.pages.translations import WORDS
 from ecomfs.types import Example
 
@@ -244,3 +246,24 @@ def test_signing_in_leads_to_no_other_site(locked: str, path: str) -> None:
     sent = {"Content-Type": "application/x-www-form-urlencoded"}
     body = urlencode({"key": "root", "next": path}).encode()
     assert ask(locked, "POST", "/login", body, sent).headers["location"] == "/"
+
+
+def test_a_session_is_not_made_from_the_hash_of_a_key(locked: str) -> None:
+    # The hash stands in ecomfs.yaml, which is often kept in version control.
+    forger = Keys([ApiKey("wen", digest_of("wen-key"), frozenset(["admin"]))], secret="")
+    for cookie in (forger.session("wen"), Keys(forger.keys).session("wen")):
+        answer = ask(locked, "GET", "/review", None, {"Cookie": f"{COOKIE}={cookie}"})
+        assert answer.status == 401
+
+
+def test_a_session_outlives_a_restart_but_not_its_key(pool: Pool) -> None:
+    def service(key: str) -> AbstractContextManager[str]:
+        keys = [ApiKey("wen", digest_of(key), frozenset(["label"]))]
+        return serving(create_app({TASK: fitted(pool)}, keys=keys))
+
+    with service("wen-key") as url:
+        mine = {"Cookie": session(url, "wen-key").headers["set-cookie"].partition(";")[0]}
+    with service("wen-key") as url:
+        assert ask(url, "GET", "/review", None, mine).status == 200
+    with service("new-key") as url:
+        assert ask(url, "GET", "/review", None, mine).status == 401

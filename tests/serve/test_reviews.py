@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ecomfs.errors import ConfigError, ConflictError, InputError, NotFoundError
 from ecomfs.pool import Pool
 from ecomfs.serve.reviews import ReviewOut, Reviews
-from ecomfs.serve.tables import IdempotentWrites
+from ecomfs.serve.tables import IdempotentWrites, session_secret
 from ecomfs.types import Prediction
 
 
@@ -179,6 +179,25 @@ def test_tables_of_a_newer_release_are_refused(tmp_path: Path) -> None:
             connection.execute(sa.text("UPDATE ecomfs_service_version SET version_num = '9999'"))
         with pytest.raises(ConfigError, match="newer release"):
             Reviews(pool, "t")
+
+
+def test_tables_of_an_older_release_are_upgraded(tmp_path: Path) -> None:
+    with Pool.open(tmp_path / "pool.db") as pool:
+        [review] = Reviews(pool, "t").add(
+            [{"text": "so so"}], [predicted(0.5)], source="api", by=""
+        )
+        with pool.database.writing() as connection:
+            connection.execute(sa.text("DROP TABLE ecomfs_secret"))
+            connection.execute(sa.text("UPDATE ecomfs_service_version SET version_num = '0001'"))
+        assert len(session_secret(pool.database)) == 64
+        assert Reviews(pool, "t").get(review.id).row == review.row
+
+
+def test_the_secret_of_sessions_is_one_per_database(tmp_path: Path) -> None:
+    with Pool.open(tmp_path / "a.db") as one, Pool.open(tmp_path / "b.db") as other:
+        assert session_secret(one.database) != session_secret(other.database)
+        with Pool.open(tmp_path / "a.db") as again:
+            assert session_secret(again.database) == session_secret(one.database)
 
 
 def test_an_id_of_rows_with_different_labels_has_no_true_label(any_pool: Pool) -> None:

@@ -135,5 +135,8 @@ def test_an_invalid_suite_is_refused(tmp_path: Path) -> None:
     path.write_text("a: [\n")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_suite(path)
+    path.write_text("name: a\nshots: [8]\nshots: [16]\n")
+    with pytest.raises(ConfigError, match="line 3, column 1: 'shots' is given twice"):
+        load_suite(path)
     with pytest.raises(MissingFileError, match=r"no such suite file.*included suites: .*tasks"):
         load_suite("no-such-suite")

@@ -67,6 +67,13 @@ def test_broken_yaml_names_the_file(tmp_path: Path) -> None:
         load_task(tmp_path)
 
 
+def test_a_key_given_twice_is_an_error(tmp_path: Path) -> None:
+    text = (SOURCE / "task.yaml").read_text(encoding="utf-8")
+    (tmp_path / "task.yaml").write_text(text + "\nlabels: []\n", encoding="utf-8")
+    with pytest.raises(TaskError, match=r"column 1: 'labels' is given twice"):
+        load_task(tmp_path)
+
+
 def test_unknown_task_suggests() -> None:
     with pytest.raises(TaskError, match="did you mean 'review_sentiment'"):
         load_task("review_sentimnet")
