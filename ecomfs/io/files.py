@@ -509,7 +509,7 @@ def log_once(path: Path, note: str) -> None:
         _log.warning("%s: %s", path.name, note)
 
 
-YAML_HINT = "look there and just above for an indent, a bracket or a quote that is not closed"
+YAML_HINT = "look there and just above for a wrong indent, a repeated key, an open bracket or quote"
 """The hint for errors of :func:`yaml_problem`."""
 
 
